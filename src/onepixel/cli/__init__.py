@@ -1,0 +1,1 @@
+"""The command line: `onepixel audit / signature / population / detector / experiment`."""

@@ -1,0 +1,1 @@
+"""Detectors: fitted on signatures of clean and trojaned classifiers; each scores one signature."""

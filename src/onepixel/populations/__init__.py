@@ -1,0 +1,1 @@
+"""Populations of trained networks: recipes, building, and the store they are kept in."""

@@ -1,0 +1,8 @@
+"""One-pixel signatures: definitions, value grids, default images, and the engines that find the extremes."""
+
+from onepixel.signatures.compute import ENGINES, signature
+from onepixel.signatures.definitions import DEFINITIONS, define
+from onepixel.signatures.plan import Extremes, Plan, value_grid
+from onepixel.signatures.signature import Settings, Signature
+
+__all__ = ["DEFINITIONS", "ENGINES", "Extremes", "Plan", "Settings", "Signature", "define", "signature", "value_grid"]

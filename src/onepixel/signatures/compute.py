@@ -1,0 +1,117 @@
+"""`onepixel.signature`: choose an engine, run it, and say what was done."""
+
+import hashlib
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from onepixel.classifiers import Classifier
+from onepixel.errors import UsageError
+from onepixel.progress import progress_bar
+from onepixel.signatures.exhaustive import exhaustive
+from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
+from onepixel.signatures.signature import Settings, Signature
+
+ENGINES: dict[str, Engine] = {"exhaustive": exhaustive}
+"""Every engine by its name."""
+
+
+def describe_default_image(image: NDArray[np.float32]) -> str:
+    """Name a default image so that equal images get equal names."""
+    if (image == image.flat[0]).all():
+        return f"constant {float(image.flat[0]):g}"
+    return f"array sha256:{hashlib.sha256(image.tobytes()).hexdigest()[:16]}"
+
+
+def signature(
+    classifier: Classifier,
+    *,
+    values: int = 256,
+    inclusive: bool = False,
+    default_image: float | ArrayLike = 0.0,
+    pixels: int | NDArray[np.bool_] | None = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Signature:
+    """Compute the one-pixel signature of a classifier (ECCV 2020, section 4.1 and Algorithm 1).
+
+    Parameters
+    ----------
+    classifier : Classifier
+        See `as_classifier` and `load_classifier`.
+    values : int
+        V, the size of the value grid v / V.
+    inclusive : bool
+        v / (V - 1) instead, so that the grid ends at 1.
+    default_image : float or array of shape (C, H, W)
+        I_o, in [0, 1]; black unless asked.
+    pixels : int or boolean array of shape (H, W), optional
+        Visit every s-th row and column only, or the pixels of a mask.
+    engine : {"auto", "exhaustive", "incremental", "adaptive"}
+        "auto" picks the fastest exact engine that applies.
+    batch_size : int, optional
+        Images per forward pass; chosen by the engine unless given.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Signature
+
+    Raises
+    ------
+    UsageError
+        If an argument is out of range.
+    AnswerError
+        If an answer on the way is NaN, infinite or no distribution.
+
+    Examples
+    --------
+    >>> import torch, onepixel
+    >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    >>> found = onepixel.signature(onepixel.as_classifier(module, input_shape=(1, 4, 4)), values=8)
+    >>> found.values("max").shape
+    (3, 4, 4)
+    """
+    run = choose_engine(classifier, engine)
+    _, height, width = classifier.input_shape
+    image = default_image_array(default_image, classifier.input_shape)
+    mask = pixel_mask(pixels, height, width)
+    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size)
+    with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
+        extremes = run(classifier, plan, advance)
+    settings = Settings(values, inclusive, describe_default_image(image), classifier.outputs)
+    return assemble(extremes, mask, settings, classifier.name)
+
+
+def choose_engine(classifier: Classifier, name: str) -> Engine:
+    """The engine of that name, or for "auto" the fastest exact one that applies."""
+    if name == "auto":
+        return exhaustive
+    if name not in ENGINES:
+        raise UsageError(f"Expected one of auto, {', '.join(ENGINES)} for engine but got {name!r}.")
+    return ENGINES[name]
+
+
+def assemble(extremes: Extremes, mask: NDArray[np.bool_], settings: Settings, name: str) -> Signature:
+    """Lay what an engine found for the visited pixels out as (K, H, W)."""
+
+    def unfold(found: torch.Tensor) -> NDArray[np.floating]:
+        flat = found.cpu().numpy()
+        full = np.full((len(flat), *mask.shape), np.nan, dtype=flat.dtype)
+        full[:, mask] = flat
+        return full
+
+    return Signature(
+        low=unfold(extremes.low),
+        high=unfold(extremes.high),
+        base=extremes.base.cpu().numpy(),
+        settings=settings,
+        engine=extremes.engine,
+        queries=extremes.queries,
+        classifier=name,
+        note=extremes.note,
+        details=extremes.details,
+    )

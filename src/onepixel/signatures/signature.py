@@ -1,0 +1,136 @@
+"""The `Signature` value: what was found, and everything that says how."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from onepixel.errors import UndecidedError, UsageError
+from onepixel.files import atomic_path
+from onepixel.signatures.definitions import Array, define
+
+FORMAT = "onepixel-signature-1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings under which two signatures can be compared.
+
+    Attributes
+    ----------
+    values : int
+        V, the size of the value grid.
+    inclusive : bool
+        Whether the grid ends at 1 (v / (V - 1)) or not (v / V).
+    default_image : str
+        "constant 0", say, or "array" with a digest.
+    outputs : str
+        "logits" or "probabilities": what the log-odds were made from.
+    """
+
+    values: int = 256
+    inclusive: bool = False
+    default_image: str = "constant 0"
+    outputs: str = "logits"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The one-pixel signature of one classifier, in log-odds.
+
+    Attributes
+    ----------
+    low, high : array of shape (K, H, W)
+        Lowest and highest log-odds over the value grid; NaN at pixels that were not visited.
+    base : array of shape (K,)
+        Log-odds of the default image.
+    settings : Settings
+    engine : str
+        The engine that ran.
+    queries : int
+        How many images it cost.
+    classifier : str
+        The classifier's name.
+    note : str
+        Why this engine ran, where that is not obvious.
+    details : dict
+        What else the engine said, such as an error estimate.
+    """
+
+    low: Array
+    high: Array
+    base: Array
+    settings: Settings = field(default_factory=Settings)
+    engine: str = ""
+    queries: int = 0
+    classifier: str = ""
+    note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.low.ndim != 3 or self.low.shape != self.high.shape or self.base.shape != self.low.shape[:1]:
+            shapes = f"{self.low.shape}, {self.high.shape} and {self.base.shape}"
+            raise UsageError(f"Expected low and high (K, H, W) and base (K,) but got {shapes}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, H, W)."""
+        classes, height, width = self.low.shape
+        return classes, height, width
+
+    @property
+    def visited(self) -> NDArray[np.bool_]:
+        """Which pixels were visited, (H, W)."""
+        return ~np.isnan(self.high[0])
+
+    def values(self, definition: str) -> Array:
+        """The signature under a definition: "max", "largest_change", "algorithm1", "change" or "log_odds".
+
+        Returns
+        -------
+        array of shape (K, H, W)
+            NaN at pixels that were not visited.
+        """
+        return np.where(self.visited, define(definition, self.low, self.high, self.base), np.nan)
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file that holds the arrays and, in its header, everything else."""
+        about = {key: getattr(self, key) for key in ("engine", "queries", "classifier", "note", "details")}
+        header = {"format": FORMAT, "settings": json.dumps(asdict(self.settings)), "about": json.dumps(about)}
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("low", "high", "base")}
+        with atomic_path(path) as temporary:
+            save_file(arrays, temporary, metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Signature":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UsageError
+            If there is no such file.
+        UndecidedError
+            If the file is damaged or holds no signature.
+        """
+        if not Path(path).is_file():
+            raise UsageError(f"There is no file {path}.")
+        try:
+            with safe_open(path, "np") as file:
+                header = file.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise UndecidedError(f"{path} holds no one-pixel signature.")
+                arrays = {name: file.get_tensor(name) for name in ("low", "high", "base")}
+            return cls(**arrays, settings=Settings(**json.loads(header["settings"])), **json.loads(header["about"]))
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise UndecidedError(f"{path} is damaged: it is no complete signature file.") from error
+
+    def plot(self, path: str | Path, definition: str = "change") -> None:
+        """Draw all K channels side by side into an image file (PNG, SVG, PDF by its ending)."""
+        from onepixel.report.figures import save_channels
+
+        save_channels(self, path, definition)
