@@ -36,6 +36,8 @@ class Level:
         Classes of equal layout can be computed together.
     pixel : array of shape (classes,)
         One pixel of each class.
+    crowd : array of shape (classes,), bool
+        Whether other classes have the same layout.
     refines, mixes : bool
         Whether a class splits here at all; whether there is more than one layout.
     """
@@ -45,6 +47,7 @@ class Level:
     first_child: Numbers
     layout: Numbers
     pixel: Numbers
+    crowd: NDArray[np.bool_]
     refines: bool
     mixes: bool
 
@@ -69,12 +72,25 @@ def classify(program: Program, windows: dict[int, Axes], pixels: Numbers) -> lis
     rows, columns = pixels[:, 0], pixels[:, 1]
     start = patch_numbers(map_numbers(program.image.permute(1, 0, 2)), windows[IMAGE], rows, columns)
     levels = [level(np.zeros(len(pixels), dtype=np.int64), np.zeros(len(pixels), dtype=np.int64), start)]
-    for step in program.steps:
+    last_use = {number: place for place, step in enumerate(program.steps) for number in step.inputs}
+    alive = {IMAGE}
+    for place, step in enumerate(program.steps):
         ins = [windows[number] for number in step.inputs]
         out = windows[step.output]
+        # Maps that only later steps use travel in the same batch, so their sizes have to agree too.
+        travelling = sorted(alive - set(step.inputs))
         by_row, by_column = (
-            number_rows(step.layout(axis, [window[axis] for window in ins], out[axis])) for axis in (0, 1)
+            number_rows(
+                np.column_stack(
+                    [
+                        step.layout(axis, [window[axis] for window in ins], out[axis]),
+                        *(windows[number][axis].size for number in travelling),
+                    ]
+                )
+            )
+            for axis in (0, 1)
         )
+        alive = {number for number in alive | {step.output} if last_use.get(number, len(program.steps)) > place}
         layout = by_row[rows] * (by_column.max() + 1) + by_column[columns]
         members = levels[-1].members
         content = None
@@ -103,8 +119,10 @@ def level(members: Numbers, layout: Numbers, content: Numbers | None) -> Level:
     parent = members[pixel]
     first_child = np.searchsorted(parent, np.arange(members.max() + 2))
     layouts = layout[pixel]
+    crowd = np.bincount(layouts)[layouts] > 1
     refines = len(pixel) > members.max() + 1
-    return Level(split.reshape(-1), parent, first_child, layouts, pixel, refines, bool((layouts != layouts[0]).any()))
+    mixes = bool((layouts != layouts[0]).any())
+    return Level(split.reshape(-1), parent, first_child, layouts, pixel, crowd, refines, mixes)
 
 
 def number_rows(table: Numbers) -> Numbers:

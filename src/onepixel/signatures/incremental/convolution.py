@@ -88,7 +88,9 @@ class Convolution(Step):
         outputs = self.weight.shape[0]
         if not rows or not columns:
             return x.new_zeros(1, outputs, 1, images)
-        inside = x[offset[0] + rows.start : offset[0] + rows.stop, :, offset[1] + columns.start : offset[1] + columns.stop]
+        inside = x[
+            offset[0] + rows.start : offset[0] + rows.stop, :, offset[1] + columns.start : offset[1] + columns.stop
+        ]
         count = len(rows) * len(columns) * channels
         key = (rows.start, rows.stop, columns.start, columns.stop)
         if key not in self.packed and outputs * count * x.element_size() <= PACKED_BYTES:

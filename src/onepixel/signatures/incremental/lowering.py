@@ -19,7 +19,6 @@ from onepixel.signatures.incremental.steps import (
     Product,
     Scale,
     Shape,
-    Shift,
     Step,
     Sum,
 )
@@ -44,12 +43,15 @@ class Program:
         The map that holds the answers.
     base : Tensor of shape (K,)
         The default image's answers.
+    nodes : dict
+        The traced node of every map.
     """
 
     steps: tuple[Step, ...]
     image: Tensor
     answer: int
     base: Tensor
+    nodes: dict[int, fx.Node]
 
 
 def lower(trace: Trace, dtype: torch.dtype) -> Program:
@@ -85,7 +87,8 @@ class Lowering:
             raise NotIncrementalError("its answers are not made by a dense layer or a pooling to one position")
         image = self.value(self.trace.nodes[0])[0].to(self.dtype)
         steps = tuple(step.cast(self.dtype) for step in fuse(self.steps, answer))
-        return Program(steps, image, answer, output[0].to(self.dtype))
+        nodes = {number: node for node, number in reversed(self.maps.items())}
+        return Program(steps, image, answer, output[0].to(self.dtype), nodes)
 
     def translate(self, node: fx.Node) -> None:
         """Apply the operator's rule."""
@@ -496,9 +499,7 @@ def per_channel_relu(lowering: Lowering, node: fx.Node) -> None:
         return torch.where(full > 0, full, full * slopes)
 
     lowering.steps.append(
-        Nonlinear(
-            **arguments, before=(apply,), pool=None, after=(), base_in=before, base_middle=after, base_out=after
-        )
+        Nonlinear(**arguments, before=(apply,), pool=None, after=(), base_in=before, base_middle=after, base_out=after)
     )
 
 

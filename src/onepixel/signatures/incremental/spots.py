@@ -56,9 +56,7 @@ class Spots:
         """The first pixel's window of a map; the others' differ by a shift."""
         rows, columns = self.windows[value]
         row, column = self.rows[0], self.columns[0]
-        return Span(
-            int(rows.low[row]), int(rows.high[row]), int(columns.low[column]), int(columns.high[column])
-        )
+        return Span(int(rows.low[row]), int(rows.high[row]), int(columns.low[column]), int(columns.high[column]))
 
     def base(self, base: Tensor, axes: Axes) -> Tensor:
         """Cut the windows out of a base map (H, C, W): (h, C, w, U, 1), ready to meet (h, C, w, U, V)."""

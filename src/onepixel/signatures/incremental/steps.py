@@ -336,9 +336,11 @@ class Nonlinear(Step):
         top, bottom = max(patch.top, 0), min(patch.bottom, height)
         left, right = max(patch.left, 0), min(patch.right, width)
         shape = (patch.height, full.shape[1], patch.width, *full.shape[3:])
-        wide = full.new_full(shape, float("-inf")) if (top, bottom, left, right) != (
-            patch.top, patch.bottom, patch.left, patch.right
-        ) else full.new_empty(shape)
+        wide = (
+            full.new_full(shape, float("-inf"))
+            if (top, bottom, left, right) != (patch.top, patch.bottom, patch.left, patch.right)
+            else full.new_empty(shape)
+        )
         axes = tuple(
             inside(p.low, p.high, length)
             for p, length in zip(

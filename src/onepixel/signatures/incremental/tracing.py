@@ -28,8 +28,8 @@ class Trace:
 
     Attributes
     ----------
-    nodes : tuple of torch.fx.Node
-        In the order of execution; the first placeholder is the prepared image.
+    recorded : torch.fx.GraphModule
+        The operators in the order of execution; the one placeholder is the prepared image.
     values : dict
         Every node's value on a batch of two, the default image and noise, in float64 where torch allows it.
     varying : frozenset of torch.fx.Node
@@ -40,11 +40,16 @@ class Trace:
         What people call a node: the layer whose parameters it uses.
     """
 
-    nodes: tuple[fx.Node, ...]
+    recorded: fx.GraphModule
     values: dict[fx.Node, Any]
     varying: frozenset[fx.Node]
     output: fx.Node
     labels: dict[fx.Node, str]
+
+    @property
+    def nodes(self) -> tuple[fx.Node, ...]:
+        """All nodes, the image first."""
+        return tuple(self.recorded.graph.nodes)
 
 
 def trace(classifier: ModuleClassifier, default_image: Tensor) -> Trace:
@@ -68,7 +73,7 @@ def trace(classifier: ModuleClassifier, default_image: Tensor) -> Trace:
     if not difference <= REPEAT_TOLERANCE * (1 + float(expected.abs().max())):
         raise NotIncrementalError("its traced operators do not repeat its answers")
     varying = dependents(recorded)
-    return Trace(tuple(recorded.graph.nodes), values, varying, output, label_nodes(recorded, classifier.module))
+    return Trace(recorded, values, varying, output, label_nodes(recorded, classifier.module))
 
 
 def record(module: nn.Module, prepared: Tensor) -> fx.GraphModule:
