@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from onepixel.detectors.verdict import Verdict
@@ -97,14 +98,15 @@ def shown_channels(values: Array, most: int = MOST_CHANNELS, keep: Sequence[int]
 
 
 def surface_grid(channel: Array) -> tuple[Array, Array, Array]:
-    """Columns x, rows y and heights z of a channel (H, W) as a surface, without the rows and columns never visited.
+    """Columns x, rows y and heights z of a channel (H, W) as a surface.
 
-    A stride's gaps are bridged that way; a mask's holes stay holes. A single row or column becomes a strip one pixel
-    wide.
+    Rows and columns that were never visited are left out, so that a stride's gaps are bridged; a pixel that is still
+    missing stands as high as the nearest visited one. A single row or column becomes a strip one pixel wide.
     """
     visited = np.isfinite(channel)
     rows, columns = np.flatnonzero(visited.any(axis=1)), np.flatnonzero(visited.any(axis=0))
-    z = channel[np.ix_(rows, columns)]
+    nearest = distance_transform_edt(~visited, return_distances=False, return_indices=True)
+    z = channel[tuple(nearest)][np.ix_(rows, columns)]
     x, y = columns.astype(float), rows.astype(float)
     if len(y) == 1:
         y, z = np.array([y[0] - 0.5, y[0] + 0.5]), np.repeat(z, 2, axis=0)
@@ -144,7 +146,7 @@ def mark_channel(axes: Any, pixel: tuple[int, int], colour: str) -> None:
     axes.plot(column, row, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, path_effects=halo)
 
 
-def best_columns(count: int, aspect: float, width: float, height: float, label: float = 0.25) -> int:
+def best_columns(count: int, aspect: float, width: float, height: float, label: float = 0.2) -> int:
     """How many columns make `count` cells of an aspect (W / H) largest on an area, all lengths in inches."""
 
     def cell_width(columns: int) -> float:
@@ -269,14 +271,22 @@ def draw_surface(axes: Any, values: Array, k: int, scale: ScalarMappable, pixel:
         axis.pane.set(facecolor="#f6f6f6", edgecolor="#dddddd")
 
 
-def score_range(
-    clean: Sequence[float], trojaned: Sequence[float], others: Sequence[float] = ()
-) -> tuple[float, float]:
+def score_range(clean: Sequence[float], trojaned: Sequence[float], others: Sequence[float] = ()) -> tuple[float, float]:
     """From below the lowest to above the highest of all scores, with a margin on both sides."""
     everything = [score for score in (*clean, *trojaned, *others) if math.isfinite(score)] or [0.0]
     low, high = min(everything), max(everything)
     margin = 0.06 * (high - low) or 1.0
     return low - margin, high + margin
+
+
+def label_side(position: float, threshold: float) -> int:
+    """On which side of a mark its label goes, -1 left or 1 right: away from the threshold, if there is room.
+
+    Positions are shares of the drawing's width.
+    """
+    if position < 0.15 or position > 0.85:
+        return 1 if position < 0.15 else -1
+    return 1 if position >= threshold else -1
 
 
 def draw_scores(
@@ -306,12 +316,20 @@ def draw_scores(
     axes.text(threshold, reach, f"threshold {threshold:.3g}", ha="center", va="bottom", fontsize=9, color=INK)
     if score is not None:
         axes.plot([score], [0], "D", markersize=11, color=INK, markeredgecolor="white", mew=1.5, zorder=5)
-        side = -1 if score > (low + high) / 2 else 1
+        side = label_side((score - low) / (high - low), (threshold - low) / (high - low))
         axes.annotate(
-            f"this model {score:.3g}", (score, 0), (11 * side, 0), textcoords="offset points", fontsize=10,
-            fontweight="bold", ha="left" if side > 0 else "right", va="center", color=INK,
-            path_effects=[withStroke(linewidth=3, foreground="#f0f0f0")], zorder=6,
-        )  # fmt: skip
+            f"this model {score:.3g}",
+            (score, 0),
+            (11 * side, 0),
+            textcoords="offset points",
+            fontsize=10,
+            fontweight="bold",
+            ha="left" if side > 0 else "right",
+            va="center",
+            color=INK,
+            path_effects=[withStroke(linewidth=3, foreground="#f0f0f0")],
+            zorder=6,
+        )
     for side_of_box in ("left", "right", "top"):
         axes.spines[side_of_box].set_visible(False)
 
@@ -341,9 +359,16 @@ def save_scores(clean: Sequence[float], trojaned: Sequence[float], threshold: fl
     draw_scores(strip, clean, trojaned, threshold)
     roc.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle=":")
     roc.plot(false_positives, true_positives, color=INK, linewidth=1.8)
-    roc.plot(np.mean(np.asarray(clean) >= threshold), np.mean(np.asarray(trojaned) >= threshold), "D", color=TROJANED)
+    roc.plot(
+        np.mean(np.asarray(clean) >= threshold),
+        np.mean(np.asarray(trojaned) >= threshold),
+        "D",
+        color=TROJANED,
+        label="at the threshold",
+    )
     roc.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    roc.set_title(f"AUROC {roc_auc_score(labels, scores):.3f}; the diamond is the threshold", fontsize=10)
+    roc.set_title(f"AUROC {roc_auc_score(labels, scores):.3f}", fontsize=10)
+    roc.legend(frameon=False, fontsize=9, loc="lower right")
     save_figure(figure, path)
 
 
@@ -371,8 +396,7 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     figure = Figure(figsize=(13, 8.6), layout="constrained")
     head, body, foot = figure.subfigures(3, 1, height_ratios=(1.25, 5.2, 2.1))
     left, right = body.subfigures(1, 2, width_ratios=(1.5, 1))
-    for part in (left, right, foot):
-        part.get_layout_engine().set(w_pad=0.12, h_pad=0.06)
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.04, rect=(0.01, 0.01, 0.98, 0.98))
 
     name = one_line(verdict.signature.classifier) or "a classifier"
     head.text(0.015, 0.76, words.headline(verdict), fontsize=24, fontweight="bold", color=accent, va="center")
@@ -380,7 +404,7 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     p = "" if verdict.p_value is None else f"  p = {verdict.p_value:.2g}."
     head.text(0.015, 0.13, words.reason(verdict) + p, fontsize=10.5, color=INK, va="center")
 
-    columns = best_columns(len(classes), values.shape[2] / values.shape[1], width=7.5, height=4.4)
+    columns = best_columns(len(classes), values.shape[2] / values.shape[1], width=7.5, height=4.2)
     grid = draw_channels(left, values, classes, scale, columns)
     mark_channel(grid[target], verdict.pixel, accent)
     grid[target].title.set(fontweight="bold", color=accent)

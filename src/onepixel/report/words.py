@@ -24,7 +24,9 @@ def reason(verdict: Verdict) -> str:
     """Why the decision is what it is: score against threshold."""
     score, threshold = f"{verdict.score:.3g}", f"{verdict.threshold:.3g}"
     if verdict.decision == "trojaned":
-        return f"The score of {score} reaches the detector's threshold of {threshold}: the classifier is called trojaned."
+        return (
+            f"The score of {score} reaches the detector's threshold of {threshold}: the classifier is called trojaned."
+        )
     return (
         f"The score of {score} stays below the detector's threshold of {threshold}: "
         "no evidence was found of the attack families this detector was tested on."
@@ -34,7 +36,9 @@ def reason(verdict: Verdict) -> str:
 def suspicion(verdict: Verdict) -> str:
     """Which class and pixel stand out."""
     row, column = verdict.pixel
-    return f"Class {verdict.target_class} is the most suspicious one, and in it the pixel in row {row}, column {column}."
+    return (
+        f"Class {verdict.target_class} is the most suspicious one, and in it the pixel in row {row}, column {column}."
+    )
 
 
 def p_value(verdict: Verdict) -> str:
@@ -45,9 +49,9 @@ def p_value(verdict: Verdict) -> str:
             "the decision rests on the threshold alone."
         )
     return (
-        f"p = {verdict.p_value:.2g}: among innocent models that are exchangeable with the detector's calibration "
-        f"models, at most {verdict.p_value:.2g} of all would rank this high. "
-        "It is not the probability that this model is innocent."
+        f"p = {verdict.p_value:.2g}: an innocent model, exchangeable with those the detector was calibrated on, "
+        f"would get a score that ranks this high at most {100 * verdict.p_value:.2g} % of the time. "
+        "This is not the probability that the model is innocent."
     )
 
 
