@@ -81,7 +81,8 @@ def write_report(verdict: Verdict, path: str | Path, definition: str = "change")
     UsageError
         If there is no such definition, or the disk does not take the file.
     """
-    write_text(path, render_report(verdict, definition))
+    # A file name that is no valid text must not cost the report.
+    write_text(path, render_report(verdict, definition).encode("utf-8", "replace").decode())
 
 
 def render_report(verdict: Verdict, definition: str = "change") -> str:
@@ -223,9 +224,10 @@ def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
     """How the verdict was made, as rows of a table."""
     signature = verdict.signature
     classes, height, width = signature.shape
+    visited = int(signature.visited.sum())
     rows = [
         ("classifier", signature.classifier),
-        ("signature", f"{classes} classes, {height} x {width} pixels, {int(signature.visited.sum()):,} of them visited"),
+        ("signature", f"{classes} classes, {height} x {width} pixels, {visited:,} of them visited"),
         ("drawn here as", f"{definition} ({SCALE_LABELS[definition]})"),
         *[(key.replace("_", " "), str(value)) for key, value in asdict(signature.settings).items()],
         ("engine", f"{signature.engine}{f' ({signature.note})' if signature.note else ''}"),
