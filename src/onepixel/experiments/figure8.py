@@ -29,14 +29,16 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import onepixel
+from onepixel.architectures import architecture
 from onepixel.classifiers import Classifier
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
 from onepixel.files import write_text
-from onepixel.populations.recipe import Recipe
-from onepixel.populations.training import train_model
+from onepixel.populations.recipe import TrainingRecipe
+from onepixel.populations.training import predict, train
 from onepixel.report.figures import save_rows
 from onepixel.signatures import DEFINITIONS, Signature
+from onepixel.trojan import Extras
 
 TREE, BOOSTED, BOOSTED_FULL = "decision tree", "AdaBoost (depth 8)", "AdaBoost (full trees)"
 REPEATED = (TREE, BOOSTED, BOOSTED_FULL)
@@ -121,7 +123,8 @@ def likeness(first: str, one: Signature, second: str, other: Signature) -> list[
 
 def flat(images: torch.Tensor) -> NDArray[np.float32]:
     """Images (N, C, H, W) uint8 as rows of float32 in [0, 1]."""
-    return images.flatten(1).numpy().astype(np.float32) / 255
+    rows: NDArray[np.float32] = images.flatten(1).numpy().astype(np.float32) / np.float32(255)
+    return rows
 
 
 def sign(classifier: Classifier, values: int, progress: bool) -> Signature:
@@ -144,10 +147,15 @@ def fit_estimator(estimator: Any, dataset: Dataset, chosen: NDArray[Any], values
 def fit_network(name: str, dataset: Dataset, seed: int, values: int, progress: bool) -> Fitted:
     """Train the network on the whole training set, as populations do, and compute its signature."""
     start = time.perf_counter()
-    trained = train_model(Recipe(name="figure8", role="clean", dataset=dataset.name, architecture=name), dataset, seed)
-    classifier = onepixel.as_classifier(trained.module, input_shape=dataset.input_shape, name=name)
+    no_extras = Extras(dataset.x_train[:0].numpy(), dataset.y_train[:0].numpy())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = architecture(name).build(dataset.classes)
+        train(module, dataset, no_extras, TrainingRecipe(), torch.Generator().manual_seed(seed))
+    accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
+    classifier = onepixel.as_classifier(module, input_shape=dataset.input_shape, name=name)
     signature = sign(classifier, values, progress)
-    return Fitted(trained.clean_accuracy, signature, time.perf_counter() - start)
+    return Fitted(accuracy, signature, time.perf_counter() - start)
 
 
 def run(

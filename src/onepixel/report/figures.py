@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -70,13 +73,32 @@ def value_range(values: Array) -> tuple[float, float]:
     return (low, high) if high - low > 1e-12 else (low - 1e-6, high + 1e-6)
 
 
-def colour_scale(definition: str, values: Array) -> ScalarMappable:
+@dataclass(frozen=True)
+class Scale:
+    """Which value gets which colour: from low to high through a colour map that matplotlib knows by name."""
+
+    low: float
+    high: float
+    colours: str
+
+    @property
+    def mappable(self) -> ScalarMappable:
+        """For matplotlib."""
+        return ScalarMappable(Normalize(self.low, self.high), self.colours)
+
+    def stops(self, count: int) -> list[tuple[int, int, int]]:
+        """Evenly spaced colours, red, green and blue in 0 .. 255, from the low to the high end."""
+        colours = colormaps[self.colours](np.linspace(0, 1, count), bytes=True)
+        return [(int(r), int(g), int(b)) for r, g, b, _ in colours]
+
+
+def colour_scale(definition: str, values: Array) -> Scale:
     """One scale for all channels: diverging around 0 for `change`, else from the lowest to the highest value."""
     low, high = value_range(values)
     if definition == "change":
         high = max(abs(low), abs(high))
         low = -high
-    return ScalarMappable(Normalize(low, high), "RdBu_r" if definition == "change" else "viridis")
+    return Scale(low, high, "RdBu_r" if definition == "change" else "viridis")
 
 
 def shown_channels(values: Array, most: int = MOST_CHANNELS, keep: Sequence[int] = ()) -> list[int]:
@@ -127,11 +149,17 @@ def stacked(scores: Sequence[float], low: float, high: float, bins: int = 80) ->
     return np.array(levels, dtype=np.int64)
 
 
-def draw_channel(axes: Any, channel: Array, scale: ScalarMappable) -> None:
+def draw_channel(axes: Any, channel: Array, scale: Scale) -> None:
     """One channel (H, W) as an image, row 0 on top; pixels that were not visited are grey and hatched."""
     if not np.isfinite(channel).all():
         axes.patch.set(facecolor=UNVISITED, hatch="/////", edgecolor="#8f8f8f", linewidth=0)
-    axes.imshow(np.ma.masked_invalid(channel), cmap=scale.cmap, norm=scale.norm, interpolation_stage="rgba")
+    axes.imshow(
+        np.ma.masked_invalid(channel),
+        cmap=scale.colours,
+        vmin=scale.low,
+        vmax=scale.high,
+        interpolation_stage="rgba",
+    )
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color="#bbbbbb", linewidth=0.6)
@@ -156,9 +184,7 @@ def best_columns(count: int, aspect: float, width: float, height: float, label: 
     return max(range(1, count + 1), key=cell_width)
 
 
-def draw_channels(
-    figure: Any, values: Array, classes: Sequence[int], scale: ScalarMappable, columns: int
-) -> dict[int, Any]:
+def draw_channels(figure: Any, values: Array, classes: Sequence[int], scale: Scale, columns: int) -> dict[int, Any]:
     """A grid of channels with their class labels on a figure or subfigure; returns the axes of every class."""
     rows = math.ceil(len(classes) / columns)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -171,9 +197,11 @@ def draw_channels(
     return dict(zip(classes, grid, strict=False))
 
 
-def colour_bar(figure: Any, scale: ScalarMappable, axes: Any, label: str, **options: Any) -> None:
+def colour_bar(figure: Any, scale: Scale, axes: Any, label: str, **options: Any) -> None:
     """A slim colour bar beside the axes."""
-    bar = figure.colorbar(scale, ax=axes, label=label, **{"fraction": 0.04, "pad": 0.015, "aspect": 30, **options})
+    bar = figure.colorbar(
+        scale.mappable, ax=axes, label=label, **{"fraction": 0.04, "pad": 0.015, "aspect": 30, **options}
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8)
 
@@ -246,7 +274,7 @@ def save_rows(signatures: Mapping[str, Signature], path: str | Path, definition:
     save_figure(figure, path)
 
 
-def draw_surface(axes: Any, values: Array, k: int, scale: ScalarMappable, pixel: tuple[int, int]) -> None:
+def draw_surface(axes: Any, values: Array, k: int, scale: Scale, pixel: tuple[int, int]) -> None:
     """Channel k of values (K, H, W) as a surface on 3-D axes, the pixel marked (ECCV 2020, Fig. 5, first row).
 
     Heights run from the lowest to the highest value of all channels, so that surfaces of one model can be compared.
@@ -254,7 +282,9 @@ def draw_surface(axes: Any, values: Array, k: int, scale: ScalarMappable, pixel:
     x, y, z = surface_grid(values[k])
     columns, rows = np.meshgrid(x, y)
     axes.computed_zorder = False
-    axes.plot_surface(columns, rows, z, cmap=scale.cmap, norm=scale.norm, rstride=1, cstride=1, linewidth=0.15)
+    axes.plot_surface(
+        columns, rows, z, cmap=scale.colours, vmin=scale.low, vmax=scale.high, rstride=1, cstride=1, linewidth=0.15
+    )
     axes.collections[-1].set_edgecolor((0, 0, 0, 0.25))
     row, column = pixel
     top = values[k, row, column]
@@ -393,10 +423,11 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     values = verdict.signature.values(definition)
     classes = shown_channels(values, keep=[target])
     scale = colour_scale(definition, values)
-    figure = Figure(figsize=(13, 8.6), layout="constrained")
-    head, body, foot = figure.subfigures(3, 1, height_ratios=(1.25, 5.2, 2.1))
+    margins = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.04, rect=(0.01, 0.01, 0.98, 0.98))
+    figure = Figure(figsize=(13, 8.6), layout=margins)
+    parts: Any = figure.subfigures(3, 1, height_ratios=(1.25, 5.2, 2.1))
+    head, body, foot = parts
     left, right = body.subfigures(1, 2, width_ratios=(1.5, 1))
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.04, rect=(0.01, 0.01, 0.98, 0.98))
 
     name = one_line(verdict.signature.classifier) or "a classifier"
     head.text(0.015, 0.76, words.headline(verdict), fontsize=24, fontweight="bold", color=accent, va="center")

@@ -18,7 +18,6 @@ import jinja2
 import numpy as np
 import plotly
 import torch
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -31,6 +30,7 @@ from onepixel.report import words
 from onepixel.report.figures import (
     SCALE_LABELS,
     Array,
+    Scale,
     colour_scale,
     draw_surface,
     label_side,
@@ -131,27 +131,26 @@ def png_uri(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def channel_image(channel: Array, scale: ScalarMappable) -> str:
+def channel_image(channel: Array, scale: Scale) -> str:
     """A channel (H, W) as a PNG of one dot per pixel, transparent where it was not visited."""
-    colours = scale.to_rgba(np.ma.masked_invalid(channel), bytes=True)
+    colours = scale.mappable.to_rgba(np.ma.masked_invalid(channel), bytes=True)
     colours[~np.isfinite(channel)] = 0
     buffer = io.BytesIO()
     Image.fromarray(colours).save(buffer, "PNG")
     return png_uri(buffer.getvalue())
 
 
-def tile(verdict: Verdict, values: Array, k: int, scale: ScalarMappable) -> Tile:
+def tile(verdict: Verdict, values: Array, k: int, scale: Scale) -> Tile:
     """The tile of class k."""
     score = f"{verdict.class_scores[k]:.2f}" if k < len(verdict.class_scores) else ""
     return Tile(k, score, channel_image(values[k], scale), k == verdict.target_class)
 
 
-def scale_bar(scale: ScalarMappable, label: str) -> dict[str, Any]:
+def scale_bar(scale: Scale, label: str) -> dict[str, Any]:
     """The colour bar: its label, its ends and the middle, and a CSS gradient."""
-    low, high = scale.norm.vmin, scale.norm.vmax
-    stops = [scale.cmap(step / 16, bytes=True) for step in range(17)]
-    gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b, _ in stops)
-    return {"label": label, "ticks": [f"{v:.3g}" for v in (low, (low + high) / 2, high)], "gradient": gradient}
+    gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b in scale.stops(17))
+    ticks = [f"{value:.3g}" for value in (scale.low, (scale.low + scale.high) / 2, scale.high)]
+    return {"label": label, "ticks": ticks, "gradient": gradient}
 
 
 def typed_array(array: Array) -> dict[str, str]:
@@ -160,13 +159,10 @@ def typed_array(array: Array) -> dict[str, str]:
     return {"dtype": "f4", "bdata": data, "shape": ", ".join(map(str, array.shape))}
 
 
-def surface_data(
-    values: Array, classes: Sequence[int], verdict: Verdict, scale: ScalarMappable, label: str
-) -> dict[str, Any]:
+def surface_data(values: Array, classes: Sequence[int], verdict: Verdict, scale: Scale, label: str) -> dict[str, Any]:
     """Everything the page's script needs to draw any shown channel as a surface; JSON types only."""
     low, high = value_range(values)
     margin = 0.02 * (high - low)
-    stops = [scale.cmap(step / 32, bytes=True) for step in range(33)]
     grids = {k: surface_grid(values[k]) for k in classes}
     x, y, _ = grids[verdict.target_class]
     row, column = verdict.pixel
@@ -177,15 +173,15 @@ def surface_data(
         "z": {k: typed_array(z) for k, (_, _, z) in grids.items()},
         "label": label,
         "range": [low - margin, high + margin],
-        "cmin": scale.norm.vmin,
-        "cmax": scale.norm.vmax,
-        "colorscale": [[step / 32, f"rgb({r}, {g}, {b})"] for step, (r, g, b, _) in enumerate(stops)],
+        "cmin": scale.low,
+        "cmax": scale.high,
+        "colorscale": [[step / 32, f"rgb({r}, {g}, {b})"] for step, (r, g, b) in enumerate(scale.stops(33))],
         "target": verdict.target_class,
         "pixel": [row, column, float(height)] if np.isfinite(height) else None,
     }
 
 
-def surface_image(verdict: Verdict, values: Array, scale: ScalarMappable) -> str:
+def surface_image(verdict: Verdict, values: Array, scale: Scale) -> str:
     """The suspicious channel's surface as a still, for paper and for browsers without WebGL."""
     figure = Figure(figsize=(5.6, 4.6))
     axes = figure.add_axes((0.0, 0.02, 0.94, 1.0), projection="3d")
@@ -208,7 +204,7 @@ def score_strip(verdict: Verdict) -> dict[str, Any]:
         piles[kind] = [(across(score), level) for score, level in zip(scores, levels, strict=True)]
     tallest = max((level for pile in piles.values() for _, level in pile), default=0) + 1
     step = min(13.0, 150 / tallest)
-    ticks = [tick for tick in MaxNLocator(7).tick_values(low, high).tolist() if low <= tick <= high]
+    ticks = [float(tick) for tick in MaxNLocator(7).tick_values(low, high) if low <= tick <= high]
     return {
         **piles,
         "score": across(verdict.score),
