@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -180,9 +182,10 @@ def test_an_unknown_definition_is_refused(tmp_path: Path) -> None:
 def test_unvisited_pixels_are_grey_and_hatched_in_pictures() -> None:
     channel = np.array([[0.5, np.nan]])
     figure = Figure(figsize=(4, 2), dpi=100)
+    canvas = FigureCanvasAgg(figure)
     draw_channel(figure.add_axes((0, 0, 1, 1)), channel, colour_scale("change", channel))
-    figure.canvas.draw()
-    half = np.asarray(figure.canvas.buffer_rgba())[20:180, 220:380, :3]
+    canvas.draw()
+    half = np.asarray(canvas.buffer_rgba())[20:180, 220:380, :3]
     grey = int(UNVISITED[1:3], 16)
     assert (half == grey).all(axis=2).mean() > 0.3
     assert (half < grey - 20).all(axis=2).any()
@@ -191,8 +194,6 @@ def test_unvisited_pixels_are_grey_and_hatched_in_pictures() -> None:
 def test_unvisited_pixels_are_transparent_in_the_report_and_no_others() -> None:
     channel = np.array([[0.5, np.nan, -0.2], [np.nan, 0.0, 0.1]])
     uri = channel_image(channel, colour_scale("change", channel))
-    import io
-
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
     assert picture.shape == (2, 3, 4)
     np.testing.assert_array_equal(picture[..., 3] == 0, np.isnan(channel))
@@ -267,16 +268,9 @@ def test_a_trojaned_verdict_says_so_in_words() -> None:
     verdict = verdict_of()
     page = Page(render_report(verdict))
     assert words.headline(verdict) == "Trojaned"
-    for said in (
-        "called trojaned",
-        "2.25",
-        "threshold of 0.5",
-        "Class 3",
-        "row 0, column 0",
-        "exit status 1",
-        "0.99 %",
-    ):
+    for said in ("called trojaned", "score of 2.25", "threshold of 0.5", "exit status 1", "0.99 %"):
         assert said in page.text, said
+    assert "Class 3 is the most suspicious one, and in it the pixel in row 0, column 0" in page.text
     assert all(assumption in page.text for assumption in verdict.assumptions)
 
 
