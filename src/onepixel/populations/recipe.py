@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
+from onepixel.signatures import Settings
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
 
@@ -51,6 +52,11 @@ class SignatureRecipe(_Table):
     values: int = Field(256, ge=2)
     inclusive: bool = False
     default_image: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def settings(self) -> Settings:
+        """The same as a signature states it."""
+        return Settings(self.values, self.inclusive, f"constant {self.default_image:g}", "logits")
 
 
 class Thresholds(_Table):
