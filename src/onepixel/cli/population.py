@@ -111,4 +111,4 @@ def recipe(
 
     if role not in ("clean", "stamped", "trojaned"):
         raise UsageError(f"Expected clean, stamped or trojaned for --role but got {role!r}.")
-    typer.echo(Recipe(name=name, role=role).to_toml(), nl=False)  # type: ignore[arg-type]
+    typer.echo(Recipe(name=name, role=role).to_toml(), nl=False)

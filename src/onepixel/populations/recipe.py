@@ -34,7 +34,7 @@ class TrainingRecipe(_Table):
         The extra images are in the training set from the start, or come in mini-batches to a trained clean model
         (ICLR A.5).
     fine_tune_epochs, fine_tune_learning_rate : float
-        For "fine_tune": passes over the extra images, each mini-batch half extra and half ordinary images.
+        For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
     """
 
     epochs: float = Field(2.0, gt=0)
