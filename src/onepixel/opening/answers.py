@@ -37,7 +37,9 @@ def settle_outputs(asked: Outputs | None, last_operation: str, name: str) -> tup
             "a one-pixel signature needs one distribution over all K classes."
         )
     if operation in RANKING_OPERATIONS:
-        raise AnswerError(f"{name} ends with {last_operation}, a ranking or a label, not a distribution over K classes.")
+        raise AnswerError(
+            f"{name} ends with {last_operation}, a ranking or a label, not a distribution over K classes."
+        )
     visible = visible_outputs(operation)
     if visible is None and asked is None:
         raise UsageError(

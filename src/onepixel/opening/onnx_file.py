@@ -190,7 +190,9 @@ def read_beside(folder: Path, entries: dict[str, str], name: str, most: int) -> 
     location = entries.get("location", "")
     parts = PurePosixPath(location).parts
     if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\x00" in location:
-        raise ModelFileError(f"{name} keeps weights in {one_line(location)!r}, outside its own folder; that is refused.")
+        raise ModelFileError(
+            f"{name} keeps weights in {one_line(location)!r}, outside its own folder; that is refused."
+        )
     target = folder
     for part in parts:
         target = target / part

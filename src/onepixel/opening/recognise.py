@@ -41,7 +41,18 @@ PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
 
 COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"\x78\x9c", b"ZF")
 LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
-TEXT_PICKLE_STARTS = (b"(dp", b"(lp", b"(ip", b"ccopy_reg", b"cos\n", b"cposix", b"c__builtin__", b"cbuiltins", b"}", b"]")
+TEXT_PICKLE_STARTS = (
+    b"(dp",
+    b"(lp",
+    b"(ip",
+    b"ccopy_reg",
+    b"cos\n",
+    b"cposix",
+    b"c__builtin__",
+    b"cbuiltins",
+    b"}",
+    b"]",
+)
 
 
 def recognise(path: Path, limits: Limits) -> Format:

@@ -108,7 +108,7 @@ def checked_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
 
 
 def checked_outputs(outputs: str | None) -> Literal["logits", "probabilities"] | None:
-    """"logits", "probabilities" or None.
+    """ "logits", "probabilities" or None.
 
     Raises
     ------

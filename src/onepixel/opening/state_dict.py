@@ -92,7 +92,9 @@ def unwrapped(found: object, name: str) -> tuple[dict[str, Tensor], tuple[str, .
     weights = {str(key): tensor for key, tensor in found.items()}
     if all(key.startswith(PARALLEL_PREFIX) for key in weights):
         weights = {key.removeprefix(PARALLEL_PREFIX): tensor for key, tensor in weights.items()}
-        notes.append(f"Every name in the file begins with {PARALLEL_PREFIX!r} (torch's DataParallel); that was dropped.")
+        notes.append(
+            f"Every name in the file begins with {PARALLEL_PREFIX!r} (torch's DataParallel); that was dropped."
+        )
     return weights, tuple(notes)
 
 
