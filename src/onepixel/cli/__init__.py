@@ -27,7 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Tells whether an image classifier that somebody else trained carries a backdoor, from its one-pixel signature.",
     epilog="Exit status: 0 no evidence of a backdoor, 1 trojaned, 2 wrong usage, 3 could not decide, 4 internal error.",
 )
 app.command()(audit)

@@ -137,8 +137,10 @@ def parsed_normalization(words: str | None) -> Normalization | None:
     UsageError
         If it is neither.
     """
-    if words is None or words == "none":
-        return words
+    if words is None:
+        return None
+    if words == "none":
+        return "none"
     try:
         mean, std = (tuple(float(number) for number in part.split(",")) for part in words.split())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Opening what a stranger sent, a model file or an endpoint, without ever running the stranger's code outside a sandbox."""
+"""Opening what a stranger sent, a model file or an endpoint, without running its code outside a sandbox."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,7 +106,7 @@ def load_classifier(
     )
     if form in DATA_FORMATS and sandbox == "programs":
         return open_file(request, limits)
-    from onepixel.sandbox import open_sandboxed
+    from onepixel.sandbox.launch import open_sandboxed
 
     return open_sandboxed(request, limits, required=sandbox == "require" or form in PROGRAM_FORMATS)
 

@@ -72,7 +72,7 @@ def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) ->
 def address_space_capped(extra_bytes: int) -> Iterator[None]:
     """Cap this process's address space at what it has now plus `extra_bytes`, so that greed ends in a MemoryError.
 
-    Only Linux has such a cap; elsewhere nothing happens. The cap is lifted when the block ends.
+    Only Linux has such a cap; elsewhere, and where a lower cap is in force already, nothing happens. The cap is lifted when the block ends.
     """
     if sys.platform != "linux":
         yield
@@ -82,8 +82,10 @@ def address_space_capped(extra_bytes: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     cap = pages * resource.getpagesize() + extra_bytes
-    bounds = [limit for limit in (soft, hard, cap) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min(bounds), hard))
+    if resource.RLIM_INFINITY != soft <= cap or resource.RLIM_INFINITY != hard <= cap:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
     try:
         yield
     finally:

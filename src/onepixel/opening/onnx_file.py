@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from onepixel.classifiers import FunctionClassifier
@@ -27,7 +28,6 @@ from onepixel.opening.preparation import (
     FROM_0_TO_255,
     FROM_MINUS_1_TO_1,
     Dimension,
-    ValueRange,
     image_layout,
     in_batches,
     preparation,
@@ -65,11 +65,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
     UndecidedError
         If its answers cannot be used.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise UsageError('ONNX files need ONNX Runtime: pip install "onepixel[onnx]".') from error
+    onnx, onnxruntime = onnx_packages()
     path = Path(request.path)
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as ONNX"):
         model = onnx.load(path, load_external_data=False)
@@ -78,7 +74,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
         contents = model.SerializeToString()
         last, metadata = last_operation(model), {entry.key: entry.value for entry in model.metadata_props}
         del model
-        session = start_session(contents, limits, request.name)
+        session = start_session(onnxruntime, contents, limits, request.name)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise AnswerError(f"{request.name} takes {len(inputs)} tensors; onepixel needs exactly one batch of images.")
@@ -93,13 +89,31 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
     prepare, name = preparation(layout, values), inputs[0].name
 
     def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
-        return run_session(session, {name: tensor.astype(element, copy=False)}, limits, request.name)
+        return run_session(onnxruntime, session, {name: tensor.astype(element, copy=False)}, limits, request.name)
 
     classifier = FunctionClassifier(
         lambda images: in_batches(answer, prepare(images), layout.batch), layout.input_shape, outputs, request.name
     )
     classifier.assumptions = (layout.sentence, values.sentence, kind)
     return classifier
+
+
+def onnx_packages() -> tuple[Any, Any]:
+    """`onnx` and `onnxruntime`, which is kept from reporting to its maker what it is used for.
+
+    Raises
+    ------
+    UsageError
+        If they are not installed.
+    """
+    # Read when the library starts; from version 1.29 on it uploads events on Linux too.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError('ONNX files need ONNX Runtime: pip install "onepixel[onnx]".') from error
+    return onnx, onnxruntime
 
 
 def declared_shape(shape: list[Any]) -> list[Dimension]:
@@ -240,7 +254,7 @@ def after(seconds: float, action: Any) -> Iterator[None]:
         timer.cancel()
 
 
-def start_session(contents: bytes, limits: Limits, name: str) -> Any:
+def start_session(onnxruntime: Any, contents: bytes, limits: Limits, name: str) -> Any:
     """An ONNX Runtime session on the processor, from bytes alone; starting it is limited in time.
 
     Raises
@@ -248,11 +262,9 @@ def start_session(contents: bytes, limits: Limits, name: str) -> Any:
     ModelFileError
         If it takes too long; everything else that ONNX Runtime throws is left to the caller.
     """
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = torch.get_num_threads()
     late = threading.Event()
 
     def cancel() -> None:
@@ -268,7 +280,9 @@ def start_session(contents: bytes, limits: Limits, name: str) -> Any:
             raise
 
 
-def run_session(session: Any, feed: dict[str, Any], limits: Limits, name: str) -> NDArray[np.floating]:
+def run_session(
+    onnxruntime: Any, session: Any, feed: dict[str, Any], limits: Limits, name: str
+) -> NDArray[np.floating]:
     """Ask one batch, with limits on time and memory.
 
     Raises
@@ -276,8 +290,6 @@ def run_session(session: Any, feed: dict[str, Any], limits: Limits, name: str) -
     AnswerError
         If the network fails, takes too long, or answers something that is no array of numbers.
     """
-    import onnxruntime
-
     run = onnxruntime.RunOptions()
     run.log_severity_level = 4
     late = threading.Event()

@@ -108,15 +108,16 @@ def checked_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
 
 
 def checked_outputs(outputs: str | None) -> Literal["logits", "probabilities"] | None:
-    """ "logits", "probabilities" or None.
+    """One of "logits", "probabilities" and None.
 
     Raises
     ------
     UsageError
         If it is anything else.
     """
-    if outputs is None or outputs == "logits" or outputs == "probabilities":
-        return outputs
+    match outputs:
+        case None | "logits" | "probabilities":
+            return outputs
     raise UsageError(f'Expected outputs "logits" or "probabilities" but got {outputs!r}.')
 
 
@@ -128,8 +129,10 @@ def checked_normalization(normalize: Any) -> Normalization | None:
     UsageError
         If it is anything else.
     """
-    if normalize is None or normalize == "none":
-        return normalize
+    if normalize is None:
+        return None
+    if isinstance(normalize, str) and normalize == "none":
+        return "none"
     try:
         mean, std = (tuple(float(number) for number in numbers) for numbers in normalize)
     except (TypeError, ValueError) as error:
