@@ -14,30 +14,37 @@ from onepixel.errors import OnepixelError
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier, as_classifier
     from onepixel.classifiers.endpoint import EndpointSettings
+    from onepixel.detectors import Detector, Verdict, load_detector
     from onepixel.opening import Limits, load_classifier
     from onepixel.signatures import Settings, Signature, signature
 
 __all__ = [
     "Classifier",
+    "Detector",
     "EndpointSettings",
     "Limits",
     "OnepixelError",
     "Settings",
     "Signature",
+    "Verdict",
     "as_classifier",
     "load_classifier",
+    "load_detector",
     "signature",
 ]
 __version__ = "0.1.0"
 
 HOMES = {
     "Classifier": "onepixel.classifiers",
+    "Detector": "onepixel.detectors",
     "EndpointSettings": "onepixel.classifiers.endpoint",
     "Limits": "onepixel.opening",
     "Settings": "onepixel.signatures",
     "Signature": "onepixel.signatures",
+    "Verdict": "onepixel.detectors",
     "as_classifier": "onepixel.classifiers",
     "load_classifier": "onepixel.opening",
+    "load_detector": "onepixel.detectors",
     "signature": "onepixel.signatures",
 }
 """Where each public name that needs torch lives."""

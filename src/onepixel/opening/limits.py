@@ -72,7 +72,8 @@ def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) ->
 def address_space_capped(extra_bytes: int) -> Iterator[None]:
     """Cap this process's address space at what it has now plus `extra_bytes`, so that greed ends in a MemoryError.
 
-    Only Linux has such a cap; elsewhere, and where a lower cap is in force already, nothing happens. The cap is lifted when the block ends.
+    Only Linux has such a cap; elsewhere, and where a lower cap is in force already, nothing happens. The cap is
+    lifted when the block ends.
     """
     if sys.platform != "linux":
         yield

@@ -35,7 +35,7 @@ class Adapted(nn.Module):
             answers: Tensor = self.program(seen)
             return answers
         rows = []
-        for chunk in seen.split(batch):
+        for chunk in torch.split(seen, batch):
             filled = torch.cat([chunk, chunk[:1].expand(batch - len(chunk), *chunk.shape[1:])])
             rows.append(self.program(filled.contiguous())[: len(chunk)])
         return torch.cat(rows)

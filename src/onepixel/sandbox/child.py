@@ -7,6 +7,7 @@ output and error lead nowhere, because the stranger's program may write to them.
 import json
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def lock_down(setup: dict[str, Any]) -> None:
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     import_engines(setup["format"])
     os.environ.clear()
+    # Chosen while it can be tried; packages that are imported later ask for its name, and nothing is written there.
+    tempfile.gettempdir()
     restrict_calls = confine.prepare_calls() if setup["seccomp"] else None
     if setup["landlock"]:
         confine.restrict_files(setup["folders"], setup["files"])

@@ -58,15 +58,10 @@ class SandboxedClassifier:
         about = self._answer(SMALL).about
         try:
             shape, outputs = checked_shape(about["input_shape"]), checked_outputs(about["outputs"])
-            classes, sentences = about["classes"], about["assumptions"]
+            classes, sentences = about["classes"], list(about["assumptions"])
         except (KeyError, TypeError, UsageError) as error:
             raise ProtocolError(f"{self.name}: the sandbox sent something that is no answer") from error
-        if (
-            shape is None
-            or outputs is None
-            or not is_count(classes, 2, MOST_CLASSES)
-            or not isinstance(sentences, list)
-        ):
+        if shape is None or outputs is None or not is_count(classes, 2, MOST_CLASSES):
             raise ProtocolError(f"{self.name}: the sandbox sent something that is no answer")
         self.input_shape = shape
         self.outputs: Outputs = outputs

@@ -13,93 +13,16 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ALLOWED_CALLS = [
-    "access",
-    "arch_prctl",
-    "brk",
-    "clock_getres",
-    "clock_gettime",
-    "clock_nanosleep",
-    "close",
-    "dup",
-    "dup2",
-    "dup3",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_pwait",
-    "epoll_wait",
-    "exit",
-    "exit_group",
-    "faccessat",
-    "faccessat2",
-    "fadvise64",
-    "fcntl",
-    "fstat",
-    "fstatfs",
-    "futex",
-    "futex_waitv",
-    "get_mempolicy",
-    "get_robust_list",
-    "getcwd",
-    "getdents64",
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getpid",
-    "getppid",
-    "getrandom",
-    "getresgid",
-    "getresuid",
-    "getrlimit",
-    "getrusage",
-    "gettid",
-    "gettimeofday",
-    "getuid",
-    "lseek",
-    "lstat",
-    "madvise",
-    "membarrier",
-    "mincore",
-    "mmap",
-    "mprotect",
-    "mremap",
-    "munmap",
-    "nanosleep",
-    "newfstatat",
-    "pipe2",
-    "poll",
-    "ppoll",
-    "pread64",
-    "pselect6",
-    "read",
-    "readlink",
-    "readlinkat",
-    "readv",
-    "restart_syscall",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_get_priority_max",
-    "sched_get_priority_min",
-    "sched_getaffinity",
-    "sched_getparam",
-    "sched_getscheduler",
-    "sched_yield",
-    "select",
-    "set_robust_list",
-    "set_tid_address",
-    "sigaltstack",
-    "stat",
-    "statfs",
-    "statx",
-    "sysinfo",
-    "time",
-    "times",
-    "uname",
-    "write",
-    "writev",
-]
+ALLOWED_CALLS = """
+    access arch_prctl brk clock_getres clock_gettime clock_nanosleep close dup dup2 dup3 epoll_create1 epoll_ctl
+    epoll_pwait epoll_wait exit exit_group faccessat faccessat2 fadvise64 fcntl fstat fstatfs futex futex_waitv
+    get_mempolicy get_robust_list getcwd getdents64 getegid geteuid getgid getpid getppid getrandom getresgid
+    getresuid getrlimit getrusage gettid gettimeofday getuid lseek lstat madvise membarrier mincore mmap
+    mprotect mremap munmap nanosleep newfstatat pipe2 poll ppoll pread64 pselect6 read readlink readlinkat readv
+    restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_get_priority_max sched_get_priority_min
+    sched_getaffinity sched_getparam sched_getscheduler sched_yield select set_robust_list set_tid_address
+    sigaltstack stat statfs statx sysinfo time times uname write writev
+""".split()  # noqa: SIM905
 """All that Python and its number crunchers need to read files, compute, and answer through a pipe.
 
 Not among them: sockets, signals to others, new processes, renaming, removing, changing owners or limits, mounting,
@@ -136,7 +59,7 @@ def restrict_files(folders: Sequence[str], files: Sequence[str]) -> None:
         from landlockpy import AccessFS, LandlockError, Ruleset, Scope
     except ImportError as error:
         raise NotEnforcedError('landlockpy is not installed (pip install "onepixel[sandbox]")') from error
-    if len(os.listdir("/proc/self/task")) != 1:
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise NotEnforcedError("Landlock binds one thread, and there are several")
     try:
         with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as ruleset:

@@ -31,13 +31,13 @@ PACKAGES = (
     "torch",
     "numpy",
     "scipy",
-    "safetensors",
     "sklearn",
+    "safetensors",
     "rich",
     "landlockpy",
     "pyseccomp",
+    "onnx",
     "onnxruntime",
-    "skops",
 )
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc/self", "/sys/devices/system/cpu")
 DEVICES = ("/dev/null", "/dev/urandom")
@@ -119,8 +119,8 @@ class Child:
                 raise ProtocolError(f"it ran into the sandbox's {self.limits.wall_seconds:g} s of wall time") from error
             if status is not None and status < 0 and "ended early" in str(error):
                 raise ProtocolError(
-                    f"it crashed or ran into the sandbox's limits (signal {-status}; {self.limits.memory_bytes} bytes of "
-                    f"memory, {self.limits.processor_seconds} s of processor time)"
+                    f"it crashed or ran into the sandbox's limits (signal {-status}; {self.limits.memory_bytes} bytes "
+                    f"of memory, {self.limits.processor_seconds} s of processor time)"
                 ) from error
             raise
 
@@ -246,7 +246,7 @@ def named_package(module: str) -> Path:
     UsageError
         If there is no such module.
     """
-    sys.path.append(os.getcwd())
+    sys.path.append(str(Path.cwd()))
     try:
         spec = find_spec(module.partition(".")[0])
     except (ImportError, ValueError) as error:

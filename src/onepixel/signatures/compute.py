@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.progress import progress_bar
+from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
+from onepixel.signatures.incremental import incremental
 from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
 from onepixel.signatures.signature import Settings, Signature
 
-ENGINES: dict[str, Engine] = {"exhaustive": exhaustive}
+ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental}
 """Every engine by its name."""
 
 
@@ -108,7 +110,7 @@ def signature(
 def choose_engine(classifier: Classifier, name: str) -> Engine:
     """The engine of that name, or for "auto" the fastest exact one that applies."""
     if name == "auto":
-        return exhaustive
+        return auto
     if name not in ENGINES:
         raise UsageError(f"Expected one of auto, {', '.join(ENGINES)} for engine but got {name!r}.")
     return ENGINES[name]
