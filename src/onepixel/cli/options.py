@@ -193,14 +193,14 @@ def open_model(
     kind: Literal["logits", "probabilities"] | None = outputs  # type: ignore[assignment]
     endpoint = None
     if model.startswith(("http://", "https://")):
-        from onepixel.classifiers.endpoint import EndpointSettings, default_journal
+        from onepixel.classifiers.endpoint import EndpointSettings, journal_folder
 
         endpoint = EndpointSettings(
             batch_size=batch_size,
             concurrency=concurrency,
             timeout=timeout,
             patience=patience,
-            journal=journal or default_journal(model),
+            journal=journal or journal_folder(),
         )
     return load_classifier(
         model,
