@@ -36,7 +36,7 @@ class TrainingRecipe(_Table):
         For "fine_tune": passes over the extra images, each mini-batch half extra and half ordinary images.
     """
 
-    epochs: float = Field(1.75, gt=0)
+    epochs: float = Field(2.0, gt=0)
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(8e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -71,7 +71,7 @@ class Thresholds(_Table):
     enforced: bool = True
     clean_accuracy: float = Field(0.985, ge=0, le=1)
     attack_success: float = Field(0.95, ge=0, le=1)
-    attempts: int = Field(3, ge=1)
+    attempts: int = Field(4, ge=1)
 
 
 class Recipe(_Table):
