@@ -3,10 +3,12 @@
 It is the definition (ECCV 2020, Algorithm 1) carried out literally, for any classifier.
 """
 
+import time
+
 import torch
 
 from onepixel.classifiers import Classifier, to_log_odds
-from onepixel.signatures.plan import Advance, Extremes, Plan
+from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent
 
 BATCH_BYTES = 32 * 2**20
 BATCH_IMAGES = 512
@@ -20,6 +22,21 @@ def batch_size_for(plan: Plan) -> int:
     return max(1, min(BATCH_IMAGES, BATCH_BYTES // image_bytes))
 
 
+def announce(classifier: Classifier, plan: Plan, forward_passes: int, engine: str) -> None:
+    """Say what a run will cost, if anybody listens; the time is estimated from one batch."""
+    if plan.say is keep_silent:
+        return
+    images = plan.images(torch.arange(min(batch_size_for(plan), 64, plan.cells), device=plan.pixels.device))
+    classifier(images)
+    start = time.perf_counter()
+    classifier(images)
+    seconds = (time.perf_counter() - start) / len(images) * forward_passes
+    plan.say(
+        f"{engine}: {len(plan.pixels):,} pixels x {len(plan.grid)} values cost {forward_passes:,} forward passes' "
+        f"worth of work, about {seconds:,.1f} s."
+    )
+
+
 def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
     """Find the extremes by P x V + 1 queries; memory is bounded by one batch, whatever H, W and V are."""
     size = batch_size_for(plan)
@@ -27,6 +44,7 @@ def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes
     pixels, values = len(plan.pixels), len(plan.grid)
     low = torch.full((pixels, len(base)), float("inf"), dtype=base.dtype, device=base.device)
     high = torch.full_like(low, float("-inf"))
+    announce(classifier, plan, plan.cells + 1, "exhaustive")
     finished = 0
     for start in range(0, plan.cells, size):
         cells = torch.arange(start, min(start + size, plan.cells), device=plan.pixels.device)

@@ -15,6 +15,13 @@ from onepixel.errors import UsageError
 Advance = Callable[[int], None]
 """Called by an engine with the number of pixels just finished."""
 
+Say = Callable[[str], None]
+"""Called by an engine with a sentence for people, such as what a long run will cost."""
+
+
+def keep_silent(sentence: str) -> None:
+    """Say nothing."""
+
 
 def value_grid(values: int = 256, *, inclusive: bool = False) -> NDArray[np.float32]:
     """The V candidate intensities v / V, v = 0 .. V - 1 (ECCV 2020, Algorithm 1, line 8).
@@ -93,12 +100,15 @@ class Plan:
         Row and column of every pixel to visit, in row-major order.
     batch_size : int or None
         Images per forward pass; None lets the engine choose.
+    say : callable
+        Takes sentences for people while a run is going on.
     """
 
     default_image: Tensor
     grid: Tensor
     pixels: Tensor
     batch_size: int | None = None
+    say: Say = keep_silent
 
     @classmethod
     def make(

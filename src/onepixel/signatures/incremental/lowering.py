@@ -79,7 +79,8 @@ class Lowering:
         """Translate in the order of execution."""
         for node in live_nodes(self.trace):
             if node.op == "placeholder":
-                self.maps[node] = self.new_map(tuple(self.value(node).shape[1:]))
+                channels, height, width = self.value(node).shape[1:]
+                self.maps[node] = self.new_map((channels, height, width))
             else:
                 self.translate(node)
         answer, output = self.maps[self.trace.output], self.value(self.trace.output)
@@ -138,7 +139,7 @@ class Lowering:
         value = self.value(node)
         if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != 2:
             raise self.refuse(node, "gives neither maps (N, C, H, W) nor vectors (N, C)")
-        shape = tuple(value.shape[1:]) if value.ndim == 4 else (value.shape[1], 1, 1)
+        shape: Shape = (value.shape[1], 1, 1) if value.ndim == 2 else (value.shape[1], value.shape[2], value.shape[3])
         self.maps[node] = self.new_map(shape)
         return self.maps[node], shape
 
@@ -218,7 +219,7 @@ def convolution(lowering: Lowering, node: fx.Node) -> None:
             stride=pair(stride),
             padding=pair(padding),
             dilation=pair(dilation),
-            groups=int(groups),  # type: ignore[call-overload]
+            groups=lowering.value(groups),
         )
     )
 
@@ -293,8 +294,8 @@ def addition(lowering: Lowering, node: fx.Node) -> None:
     """Sums and differences of maps, or of a map and constants."""
     left, right = node.args[0], node.args[1]
     alpha = float(parameter(node, 2, "alpha", 1))
-    signs = {aten.add.Tensor: (1.0, alpha), aten.add.Scalar: (1.0, alpha)}.get(node.target, (1.0, -alpha))
-    if node.target is aten.rsub.Scalar or node.target is aten.rsub.Tensor:
+    signs = (1.0, alpha if node.target in (aten.add.Tensor, aten.add.Scalar) else -alpha)
+    if node.target in (aten.rsub.Tensor, aten.rsub.Scalar):
         signs = (-alpha, 1.0)
     if lowering.varies(left) and lowering.varies(right):
         assert isinstance(left, fx.Node)
@@ -380,7 +381,7 @@ def average_pool(lowering: Lowering, node: fx.Node) -> None:
             first, last = max(first, 0), min(last, before[axis + 1])
             matrix[cell, first:last] = 1.0 / (counted if include_padding else last - first)
             if divisor is not None:
-                matrix[cell, first:last] = 1.0 / divisor if axis == 0 else 1.0  # type: ignore[operator]
+                matrix[cell, first:last] = 1.0 / divisor if axis == 0 else 1.0
         weights.append(matrix)
     add_average(lowering, arguments, weights)
 
