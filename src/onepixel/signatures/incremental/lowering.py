@@ -19,6 +19,7 @@ from onepixel.signatures.incremental.steps import (
     Product,
     Scale,
     Shape,
+    Shift,
     Step,
     Sum,
 )
@@ -128,6 +129,8 @@ class Lowering:
     def base(self, node: fx.Node) -> Tensor:
         """The default image's map of a node, (H, C, W)."""
         shape = self.shapes[self.maps[node]]
+        if not bool(torch.isfinite(self.value(node)[0]).all()):
+            raise self.refuse(node, "gives infinite numbers, of which there are no differences")
         return self.value(node)[0].reshape(shape).permute(1, 0, 2).to(self.dtype).contiguous()
 
     def alias(self, node: fx.Node, source: fx.Node) -> None:
@@ -361,6 +364,17 @@ def concatenation(lowering: Lowering, node: fx.Node) -> None:
     lowering.steps.append(Concatenation(**arguments, channels_before=tuple(start for _, start in changing)))
 
 
+def padding(lowering: Lowering, node: fx.Node) -> None:
+    """Constant padding or cropping of rows and columns; the constant belongs to the base."""
+    source, amounts = node.args[0], node.args[1]
+    assert isinstance(source, fx.Node)
+    assert isinstance(amounts, (list, tuple))
+    if lowering.value(source).ndim != 4 or any(amounts[4:]):
+        raise lowering.refuse(node, "pads something else than rows and columns")
+    left, _, top, *_ = (*amounts, 0, 0)
+    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(int(top), int(left))))
+
+
 def average_pool(lowering: Lowering, node: fx.Node) -> None:
     """Sliding average pooling."""
     source, kernel = node.args[0], pair(node.args[1])
@@ -535,6 +549,7 @@ RULES: dict[Any, Rule] = {
     aten.mean.dim: spatial_mean,
     aten.sum.dim_IntList: spatial_mean,
     aten.cat.default: concatenation,
+    aten.constant_pad_nd.default: padding,
     aten._softmax.default: across_channels,
     aten._log_softmax.default: across_channels,
     aten.div.Tensor: division,
