@@ -7,14 +7,10 @@ over all classes and pixels; beside it the same after each class's mean is taken
 the channels), and the correlation of two models of one kind trained on different images, as a yardstick.
 """
 
-import csv
-import io
 import itertools
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +29,7 @@ from onepixel.architectures import architecture
 from onepixel.classifiers import Classifier
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
+from onepixel.experiments.results import markdown_table, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
@@ -222,20 +219,12 @@ def run(
 
     output.mkdir(parents=True, exist_ok=True)
     save_rows({name: one.signature for name, one in fitted.items()}, output / "figure8.png")
-    write_text(output / "similarity.csv", as_csv(rows))
+    head = ["first", "second", "definition", "correlation", "within_class"]
+    cells = [[r.first, r.second, r.definition, f"{r.correlation:.4f}", f"{r.within_class:.4f}"] for r in rows]
+    write_csv(output / "similarity.csv", head, cells)
     settings = {"seed": seed, "dataset": dataset, "images": images, "values": values}
     write_text(output / "README.md", as_markdown(fitted, rows, settings, time.perf_counter() - start))
     return rows
-
-
-def as_csv(rows: list[Likeness]) -> str:
-    """The table for machines."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["first", "second", "definition", "correlation", "within_class"])
-    for row in rows:
-        writer.writerow([row.first, row.second, row.definition, f"{row.correlation:.4f}", f"{row.within_class:.4f}"])
-    return buffer.getvalue()
 
 
 def number(value: float) -> str:
@@ -243,16 +232,11 @@ def number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
 
 
-def table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
-
-
 def matrix(names: list[str], rows: list[Likeness], definition: str, value: Callable[[Likeness], float]) -> str:
     """All pairs of classifiers under one definition."""
     found = {(row.first, row.second): number(value(row)) for row in rows if row.definition == definition}
     lines = [[one, *(found.get((one, other)) or found.get((other, one)) or "1" for other in names)] for one in names]
-    return table(["", *names], lines)
+    return markdown_table(["", *names], lines)
 
 
 def answer(rows: list[Likeness]) -> str:
@@ -303,7 +287,7 @@ Tree and AdaBoost share great similarity". The paper gives no number.
 
 ![Signatures](figure8.png)
 
-{table(["classifier", "test accuracy", "largest change of p", "queries", "seconds", "note"], models)}
+{markdown_table(["classifier", "test accuracy", "largest change of p", "queries", "seconds", "note"], models)}
 
 The estimators saw {settings["images"]:,} training images, the network all. V = {settings["values"]}, black default
 image. Every engine used is exact.
@@ -316,7 +300,7 @@ Pearson's correlation over all classes and pixels / the same after each class's 
 two signatures is constant. "Other images" is the yardstick: the same kind of model, trained on other images with
 another seed.
 
-{table(["", "", *DEFINITIONS], claims)}
+{markdown_table(["", "", *DEFINITIONS], claims)}
 
 ## All pairs under `change`
 
@@ -324,19 +308,4 @@ another seed.
 
 Every definition is in `similarity.csv`.
 
-## How it was made
-
-- command: `onepixel experiment figure8 {arguments}`
-- date: {datetime.now(UTC):%Y-%m-%d}
-- cost: {seconds:.0f} s
-- machine: {platform.machine()}, {torch.get_num_threads()} thread(s) of {platform.system()}
-- versions: onepixel {onepixel.__version__}, Python {platform.python_version()}, torch {torch.__version__},
-  scikit-learn {sklearn_version()}, NumPy {np.__version__}
-"""
-
-
-def sklearn_version() -> str:
-    """Which scikit-learn trained the estimators."""
-    import sklearn
-
-    return str(sklearn.__version__)
+{provenance(f"onepixel experiment figure8 {arguments}", seconds)}"""
