@@ -33,6 +33,7 @@ def signature(
     pixels: int | NDArray[np.bool_] | None = None,
     engine: str = "auto",
     batch_size: int | None = None,
+    budget: int | None = None,
     progress: bool = False,
 ) -> Signature:
     """Compute the one-pixel signature of a classifier (ECCV 2020, section 4.1 and Algorithm 1).
@@ -53,6 +54,9 @@ def signature(
         "auto" picks the fastest exact engine that applies.
     batch_size : int, optional
         Images per forward pass; chosen by the engine unless given.
+    budget : int, optional
+        Images that may be asked at most, for a classifier whose answers cost something; the nine that were asked
+        once when the classifier was wrapped are not counted. An exact engine knows beforehand whether it suffices.
     progress : bool
         Show a progress bar on standard error.
 
@@ -64,6 +68,8 @@ def signature(
     ------
     UsageError
         If an argument is out of range.
+    BudgetError
+        If the budget does not suffice; it is never exceeded.
     AnswerError
         If an answer on the way is NaN, infinite or no distribution.
 
@@ -79,7 +85,7 @@ def signature(
     _, height, width = classifier.input_shape
     image = default_image_array(default_image, classifier.input_shape)
     mask = pixel_mask(pixels, height, width)
-    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size)
+    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size, budget)
     with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
         extremes = run(classifier, plan, advance)
     settings = Settings(values, inclusive, describe_default_image(image), classifier.outputs)
