@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.progress import progress_bar
+from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
 from onepixel.signatures.signature import Settings, Signature
 
-ENGINES: dict[str, Engine] = {"exhaustive": exhaustive}
+ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "adaptive": adaptive}
 """Every engine by its name."""
 
 
