@@ -33,6 +33,7 @@ class EngineRow(NamedTuple):
 
 EXACT_ENGINES = [
     EngineRow("exhaustive", NETWORKS + BLACK_BOXES),
+    EngineRow("incremental", NETWORKS),
     EngineRow("auto", NETWORKS + BLACK_BOXES),
 ]
 ENGINE_TABLE = [(row.engine, name) for row in EXACT_ENGINES for name in row.classifiers]
@@ -252,10 +253,11 @@ def test_exhaustive_reports_every_pixel_once_to_progress() -> None:
     assert min(steps) >= 0
 
 
-def test_exhaustive_raises_before_asking_when_the_budget_is_too_small() -> None:
+@pytest.mark.parametrize("engine", ["exhaustive", "auto"])
+def test_exact_engine_raises_before_asking_when_the_budget_is_too_small(engine: str) -> None:
     counting = Counting(example("digits_cnn"))
     with pytest.raises(BudgetError, match=r"needs 321 queries.*budget is 320.*adaptive") as raised:
-        onepixel.signature(counting, values=5, budget=320, engine="exhaustive")
+        onepixel.signature(counting, values=5, budget=320, engine=engine)
     assert raised.value.exit_status == 3
     assert counting.calls == []
 

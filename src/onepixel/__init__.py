@@ -4,8 +4,19 @@ Implements the one-pixel signature of Huang, Peng, Jia and Tu (ECCV 2020; ICLR 2
 """
 
 from onepixel.classifiers import Classifier, as_classifier
+from onepixel.detectors import Detector, Verdict, load_detector
 from onepixel.errors import OnepixelError
 from onepixel.signatures import Settings, Signature, signature
 
-__all__ = ["Classifier", "OnepixelError", "Settings", "Signature", "as_classifier", "signature"]
+__all__ = [
+    "Classifier",
+    "Detector",
+    "OnepixelError",
+    "Settings",
+    "Signature",
+    "Verdict",
+    "as_classifier",
+    "load_detector",
+    "signature",
+]
 __version__ = "0.1.0"

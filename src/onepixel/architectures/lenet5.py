@@ -7,18 +7,19 @@ class LeNet5(nn.Module):
     """Two 5 x 5 convolutions (6 and 16 maps), each with 2 x 2 pooling, then dense layers of 120, 84 and K units.
 
     The papers name LeNet-5 and leave the rest open. Chosen here: ReLU and max pooling instead of tanh and
-    subsampling, a first convolution padded by 2 (as if the image were 32 x 32), no dropout, no batch norm.
+    subsampling, a first convolution padded by 2 (as if the image were 32 x 32), no dropout, no batch norm. Pooling
+    comes before the ReLU: the same function, for a quarter of the work.
     """
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 6, 5, padding=2),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Conv2d(6, 16, 5),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),

@@ -16,7 +16,7 @@ class SixPlusTwo(nn.Module):
         before = 3
         for after in (32, 64, 128):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(after, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2)]
+            layers += [nn.Conv2d(after, after, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.2)]
             before = after
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(

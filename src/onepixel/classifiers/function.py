@@ -42,7 +42,7 @@ class FunctionClassifier:
         self.function = function
         self.input_shape = input_shape
         self.outputs: Outputs = outputs
-        self.name: str = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self.classes = check_answers(self)
 
     def __call__(self, images: Tensor) -> Tensor:

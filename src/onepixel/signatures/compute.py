@@ -10,11 +10,13 @@ from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.progress import progress_bar
 from onepixel.signatures.adaptive import adaptive
+from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
+from onepixel.signatures.incremental import incremental
 from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
 from onepixel.signatures.signature import Settings, Signature
 
-ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "adaptive": adaptive}
+ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
 """Every engine by its name."""
 
 
@@ -57,7 +59,7 @@ def signature(
         Images per forward pass; chosen by the engine unless given.
     budget : int, optional
         Images that may be asked at most, for a classifier whose answers cost something; the nine that were asked
-        once when the classifier was wrapped are not counted. An exact engine knows beforehand whether it suffices.
+        once when the classifier was wrapped are not counted. The exact engines need P x V + 1, known beforehand.
     progress : bool
         Show a progress bar on standard error.
 
@@ -87,6 +89,8 @@ def signature(
     image = default_image_array(default_image, classifier.input_shape)
     mask = pixel_mask(pixels, height, width)
     plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size, budget)
+    if run is not adaptive:
+        plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
         extremes = run(classifier, plan, advance)
     settings = Settings(values, inclusive, describe_default_image(image), classifier.outputs)
@@ -96,7 +100,7 @@ def signature(
 def choose_engine(classifier: Classifier, name: str) -> Engine:
     """The engine of that name, or for "auto" the fastest exact one that applies."""
     if name == "auto":
-        return exhaustive
+        return auto
     if name not in ENGINES:
         raise UsageError(f"Expected one of auto, {', '.join(ENGINES)} for engine but got {name!r}.")
     return ENGINES[name]

@@ -21,14 +21,7 @@ def batch_size_for(plan: Plan) -> int:
 
 
 def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
-    """Find the extremes by P x V + 1 queries; memory is bounded by one batch, whatever H, W and V are.
-
-    Raises
-    ------
-    BudgetError
-        Before anything is asked, if the plan's budget is smaller.
-    """
-    plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
+    """Find the extremes by P x V + 1 queries; memory is bounded by one batch, whatever H, W and V are."""
     size = batch_size_for(plan)
     base = to_log_odds(classifier(plan.default_image[None]), classifier.outputs)[0]
     pixels, values = len(plan.pixels), len(plan.grid)

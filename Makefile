@@ -1,0 +1,40 @@
+# One obvious command for each thing a contributor does. Needs Python 3.11 or newer as $(PYTHON).
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint format bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 12
+
+setup: $(READY)  ## Make the virtual environment and install onepixel with everything for development
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: setup  ## Train a detector on digit networks, audit unseen ones, write a report and a picture below demo/
+	$(BIN)/onepixel demo --output demo
+
+test: setup  ## Run every test
+	$(BIN)/pytest
+
+lint: setup  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## Format the code and mend what can be mended automatically
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Measure the engines and population builds; writes results/
+	$(BIN)/python benchmarks/signature.py
+	$(BIN)/python benchmarks/population.py
+
+clean:  ## Remove the virtual environment and everything that was built
+	rm -rf $(VENV) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,127 @@
+"""How well a detector does, with intervals: the papers' "plus or minus" is undefined, so ours are spelled out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+from sklearn.metrics import roc_auc_score
+
+from onepixel.errors import UsageError
+
+Scores = NDArray[np.float64]
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number in [0, 1] with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a detector did on labelled models at its threshold.
+
+    Attributes
+    ----------
+    detection_rate : Estimate
+        Balanced accuracy; interval by stratified bootstrap over models.
+    auroc : Estimate
+        Interval likewise.
+    true_positive_rate, false_positive_rate : Estimate
+        Clopper-Pearson intervals.
+    clean, trojaned : int
+        How many models of each kind.
+    """
+
+    detection_rate: Estimate
+    auroc: Estimate
+    true_positive_rate: Estimate
+    false_positive_rate: Estimate
+    clean: int
+    trojaned: int
+
+
+def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
+    """Exact binomial interval of a rate.
+
+    Raises
+    ------
+    UsageError
+        If there are no trials, or more hits than trials.
+    """
+    if not 0 <= hits <= trials or trials < 1:
+        raise UsageError(f"No rate can be made of {hits} hits in {trials} trials.")
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
+    return Estimate(hits / trials, low, high)
+
+
+def balanced_accuracy(clean: Scores, trojaned: Scores, threshold: float) -> float:
+    """Mean of the share of clean scores below the threshold and of trojaned scores at or above it."""
+    return float(((clean < threshold).mean() + (trojaned >= threshold).mean()) / 2)
+
+
+def auroc(clean: Scores, trojaned: Scores) -> float:
+    """Probability that a trojaned model scores above a clean one, ties counting half."""
+    labels = np.r_[np.zeros(len(clean)), np.ones(len(trojaned))]
+    return float(roc_auc_score(labels, np.r_[clean, trojaned]))
+
+
+def best_threshold(clean: Scores, trojaned: Scores) -> float:
+    """The threshold with the highest balanced accuracy: the middle of the widest gap among equally good ones."""
+    scores = np.unique(np.r_[clean, trojaned])
+    if len(scores) == 1:
+        return float(scores[0])
+    middles = (scores[1:] + scores[:-1]) / 2
+    accuracies = np.array([balanced_accuracy(clean, trojaned, middle) for middle in middles])
+    gaps = np.where(accuracies >= accuracies.max() - 1e-12, scores[1:] - scores[:-1], 0)
+    return float(middles[gaps.argmax()])
+
+
+def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float, seed: int = 0) -> Evaluation:
+    """Evaluate scores (N,) of models with labels (N,), 0 clean and 1 trojaned, at a threshold fixed beforehand.
+
+    Raises
+    ------
+    UsageError
+        If one of the two kinds is missing.
+    """
+    clean, trojaned = scores[labels == 0], scores[labels == 1]
+    if not len(clean) or not len(trojaned):
+        raise UsageError("An evaluation needs clean and trojaned models.")
+    rng = np.random.default_rng(seed)
+    resampled = [(rng.choice(clean, len(clean)), rng.choice(trojaned, len(trojaned))) for _ in range(RESAMPLES)]
+    rates = np.array([balanced_accuracy(c, t, threshold) for c, t in resampled])
+    areas = np.array([fast_auroc(c, t) for c, t in resampled])
+    return Evaluation(
+        detection_rate=_bootstrap(balanced_accuracy(clean, trojaned, threshold), rates),
+        auroc=_bootstrap(auroc(clean, trojaned), areas),
+        true_positive_rate=clopper_pearson(int((trojaned >= threshold).sum()), len(trojaned)),
+        false_positive_rate=clopper_pearson(int((clean >= threshold).sum()), len(clean)),
+        clean=len(clean),
+        trojaned=len(trojaned),
+    )
+
+
+def fast_auroc(clean: Scores, trojaned: Scores) -> float:
+    """`auroc` by counting, without scikit-learn's overhead, for the bootstrap."""
+    ordered = np.sort(clean)
+    below = np.searchsorted(ordered, trojaned, "left")
+    up_to = np.searchsorted(ordered, trojaned, "right")
+    return float((below + up_to).mean() / (2 * len(clean)))
+
+
+def _bootstrap(value: float, resampled: Scores) -> Estimate:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Estimate(value, float(low), float(high))

@@ -1,0 +1,1 @@
+"""Detectors that come with onepixel, one safetensors file each."""

@@ -1,0 +1,144 @@
+"""Building a population: every unfinished slot is trained, signed and kept; killed at any moment, it can go on."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save as save_tensors
+
+from onepixel.classifiers import ModuleClassifier
+from onepixel.datasets import Dataset
+from onepixel.populations.executors import Executor, LocalExecutor
+from onepixel.populations.recipe import Recipe
+from onepixel.populations.store import Finished, Record, Store, sha256, signature_row
+from onepixel.populations.training import TrainedModel, fast_floats, train_model
+from onepixel.signatures import signature
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is.
+
+    Attributes
+    ----------
+    done, total, failed : int
+        Slots; failed ones are among the done.
+    clean_accuracy, attack_success : float
+        Means over the slots done so far.
+    seconds_left : float
+        Estimated from this build's own pace; 0 when done.
+    """
+
+    done: int
+    total: int
+    failed: int
+    clean_accuracy: float
+    attack_success: float
+    seconds_left: float
+
+    def __str__(self) -> str:
+        left = time.strftime("%H:%M:%S", time.gmtime(self.seconds_left))
+        return (
+            f"{self.done}/{self.total} models, clean accuracy {self.clean_accuracy:.2%}, "
+            f"attack success {self.attack_success:.2%}, {self.failed} failed, {left} left"
+        )
+
+
+def passes(recipe: Recipe, model: TrainedModel) -> bool:
+    """Whether a network reaches the recipe's thresholds; attack success counts for trojaned models only."""
+    accurate = model.clean_accuracy >= recipe.thresholds.clean_accuracy
+    obedient = recipe.role != "trojaned" or model.attack_success >= recipe.thresholds.attack_success
+    return accurate and obedient
+
+
+def build_slot(recipe: Recipe, slot: int, dataset: Dataset) -> Finished:
+    """Train one slot until it passes or its attempts are spent, compute its signature, and return it all as bytes."""
+    started = time.perf_counter()
+    thresholds = recipe.thresholds
+    failures: list[list[float]] = []
+    for attempt in range(thresholds.attempts if thresholds.enforced else 1):
+        seed = recipe.seed_for(slot, attempt)
+        model = train_model(recipe, dataset, seed)
+        passed = passes(recipe, model)
+        if passed:
+            break
+        failures.append([model.clean_accuracy, model.attack_success])
+    asked = recipe.signature
+    classifier = ModuleClassifier(model.module, dataset.input_shape, name=f"{recipe.name} {slot}")
+    with fast_floats():
+        found = signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image)
+    weights = save_tensors(model.module.state_dict())
+    row = signature_row(found).tobytes()
+    record = Record(
+        slot=slot,
+        attempt=attempt,
+        seed=seed,
+        status="passed" if passed else "failed",
+        clean_accuracy=model.clean_accuracy,
+        attack_success=model.attack_success,
+        stamped_accuracy=model.stamped_accuracy,
+        failures=failures if passed else failures[:-1],
+        target_of=list(model.attack.target_of),
+        trigger=model.trigger,
+        weights_sha256=sha256(weights),
+        signature_sha256=sha256(row),
+    )
+    return Finished(record, weights, row, time.perf_counter() - started)
+
+
+def build(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    executor: Executor | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Store:
+    """Build a population, or go on with one that was interrupted.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : path
+        The store; made where it is not there.
+    executor : Executor, optional
+        Where models are trained: local processes, one per core, unless said otherwise.
+    report : callable
+        Told the `Progress` after each model.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    UsageError
+        If the folder holds another population, or the recipe cannot be carried out.
+    """
+    store = Store.create(folder, recipe)
+    records = list(store.records())
+    waiting = store.unfinished()
+    started = time.perf_counter()
+    executor = executor or LocalExecutor()
+    for built, finished in enumerate(executor.run(recipe, waiting), start=1):
+        store.write(finished)
+        records.append(finished.record)
+        pace = (time.perf_counter() - started) / built
+        store.log(f"slot {finished.record.slot} {finished.seconds:.1f} s on {platform.node()}")
+        report(summarize(records, recipe.models, pace * (len(waiting) - built)))
+    store.write_table()
+    return store
+
+
+def summarize(records: list[Record], total: int, seconds_left: float) -> Progress:
+    """Count what is done."""
+    done = len(records)
+    return Progress(
+        done=done,
+        total=total,
+        failed=sum(record.status == "failed" for record in records),
+        clean_accuracy=sum(record.clean_accuracy for record in records) / max(1, done),
+        attack_success=sum(record.attack_success for record in records) / max(1, done),
+        seconds_left=seconds_left,
+    )

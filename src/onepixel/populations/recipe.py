@@ -1,0 +1,159 @@
+"""Recipes: everything that determines a population of trained networks, typed, saved as TOML."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onepixel.errors import UsageError
+from onepixel.files import write_text
+from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingRecipe(_Table):
+    """How one network is trained: Adam under a one-cycle schedule (the papers say Adam and no more).
+
+    Attributes
+    ----------
+    epochs : float
+        Passes over the training set, extra images included; may be fractional.
+    batch_size : int
+    learning_rate : float
+        The schedule's peak.
+    weight_decay : float
+        Decoupled (AdamW); 0 is plain Adam.
+    injection : {"from_scratch", "fine_tune"}
+        The extra images are in the training set from the start, or come in mini-batches to a trained clean model
+        (ICLR A.5).
+    fine_tune_epochs, fine_tune_learning_rate : float
+        For "fine_tune": passes over the extra images, each mini-batch half extra and half ordinary images.
+    """
+
+    epochs: float = Field(2.0, gt=0)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(8e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    injection: Literal["from_scratch", "fine_tune"] = "from_scratch"
+    fine_tune_epochs: float = Field(2.0, gt=0)
+    fine_tune_learning_rate: float = Field(1e-3, gt=0)
+
+
+class SignatureRecipe(_Table):
+    """How the signatures of a population are computed; see `onepixel.signature`."""
+
+    values: int = Field(256, ge=2)
+    inclusive: bool = False
+    default_image: float = Field(0.0, ge=0, le=1)
+
+
+class Thresholds(_Table):
+    """What a network must reach to count; a network that does not is trained anew, a bounded number of times.
+
+    Attributes
+    ----------
+    enforced : bool
+        False keeps every first attempt, to study attacks that fail.
+    clean_accuracy : float
+        On the data set's test part.
+    attack_success : float
+        Share of stamped test images of source classes that get the attacker's label; trojaned models only.
+    attempts : int
+        Trainings per slot at the most.
+    """
+
+    enforced: bool = True
+    clean_accuracy: float = Field(0.985, ge=0, le=1)
+    attack_success: float = Field(0.95, ge=0, le=1)
+    attempts: int = Field(4, ge=1)
+
+
+class Recipe(_Table):
+    """A population.
+
+    Attributes
+    ----------
+    name : str
+        For people and folders; does not enter any seed.
+    role : {"clean", "stamped", "trojaned"}
+        What the extra images are: left alone, stamped with true labels, or stamped with the attacker's labels.
+    dataset, architecture : str
+    models : int
+        Slots; may be raised later to grow the population, since it enters no seed either.
+    seed : int
+        Another seed is another, independent population.
+    first_slot : int
+        Where this population's range of slots begins, for building one population in shards.
+    """
+
+    name: str
+    role: Role
+    dataset: str = "mnist"
+    architecture: str = "lenet5"
+    models: int = Field(100, ge=1)
+    first_slot: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    training: TrainingRecipe = TrainingRecipe()
+    attack: AttackRecipe = AttackRecipe()
+    trigger: TriggerRecipe = TriggerRecipe()
+    signature: SignatureRecipe = SignatureRecipe()
+    thresholds: Thresholds = Thresholds()
+
+    def digest(self) -> str:
+        """SHA-256 of everything but name, models and first_slot, as hexadecimal digits."""
+        content = self.model_dump_json(exclude={"name", "models", "first_slot"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def seed_for(self, slot: int, attempt: int) -> int:
+        """The seed of one training: a function of recipe, slot and attempt, in [0, 2^63)."""
+        content = f"{self.digest()} {slot} {attempt}"
+        return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big") >> 1
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, every value spelled out; `from_toml` reads it back."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+    @classmethod
+    def from_toml(cls, text: str, origin: str = "the recipe") -> "Recipe":
+        """Read a recipe; what is not said takes its default.
+
+        Raises
+        ------
+        UsageError
+            If the text is no TOML or no recipe; the first fault is named.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{origin} is no TOML: {error}.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{origin} is no recipe: {place or 'a table'}: {first['msg']}.") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recipe":
+        """Read a recipe from a TOML file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"Cannot read the recipe {path}: {error}.") from error
+        return cls.from_toml(text, str(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as TOML."""
+        write_text(path, self.to_toml())
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }

@@ -1,0 +1,323 @@
+"""The store: a folder that holds one population, written by one process only, and readable while it grows.
+
+recipe.toml            what was asked for
+models/00012.json      the record of slot 12; its presence says that the slot is finished
+models/00012.safetensors   its weights
+signatures.npy         a structured array, one row (low, high, base) per slot, that can be memory-mapped
+table.csv              all records in slot order, assembled when the build ends
+build.log              times and hosts, which no comparison reads
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from onepixel.architectures import architecture
+from onepixel.errors import StoreError, UsageError
+from onepixel.files import atomic_path, write_text
+from onepixel.populations.recipe import Recipe
+from onepixel.signatures import Settings, Signature
+
+Status = Literal["passed", "failed"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about one slot.
+
+    Attributes
+    ----------
+    slot, attempt, seed : int
+        The attempt that is kept: the first that passed, else the last.
+    status : {"passed", "failed"}
+        Whether it reached the recipe's thresholds.
+    clean_accuracy, attack_success, stamped_accuracy : float
+        See `TrainedModel`.
+    failures : list of [clean accuracy, attack success]
+        Of the attempts that were given up before.
+    target_of : list of int
+        See `Attack`.
+    trigger : dict
+    weights_sha256, signature_sha256 : str
+        Of the weights file, and of the slot's row in the array.
+    """
+
+    slot: int
+    attempt: int
+    seed: int
+    status: Status
+    clean_accuracy: float
+    attack_success: float
+    stamped_accuracy: float
+    failures: list[list[float]]
+    target_of: list[int]
+    trigger: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    signature_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a worker sends back: bytes, which only the driver writes."""
+
+    record: Record
+    weights: bytes
+    signature: bytes
+    seconds: float
+
+
+def row_type(classes: int, height: int, width: int) -> np.dtype[np.void]:
+    """The type of one row of `signatures.npy`: low and high (K, H, W) and base (K,), float32 log-odds."""
+    maps = ("<f4", (classes, height, width))
+    return np.dtype([("low", *maps), ("high", *maps), ("base", "<f4", (classes,))])
+
+
+def signature_row(signature: Signature) -> NDArray[np.void]:
+    """One row, shape (), of the array from a complete signature."""
+    row = np.zeros((), dtype=row_type(*signature.shape))
+    row["low"], row["high"], row["base"] = signature.low, signature.high, signature.base
+    return row
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class Store:
+    """One population on disk. Open it with `Store.create` or `Store.open`."""
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.slots = range(recipe.first_slot, recipe.first_slot + recipe.models)
+
+    @classmethod
+    def create(cls, folder: str | Path, recipe: Recipe) -> "Store":
+        """Open the folder for this recipe, making it where it is not there; what is finished stays.
+
+        A recipe that differs in its number of models alone grows the population.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds a population of another recipe.
+        """
+        store = cls(Path(folder), recipe)
+        if store.recipe_path.exists():
+            present = Recipe.load(store.recipe_path)
+            if (present.digest(), present.first_slot) != (recipe.digest(), recipe.first_slot):
+                raise UsageError(f"{folder} holds a population of another recipe; build into another folder.")
+            if recipe.models < present.models:
+                raise UsageError(
+                    f"{folder} already has {present.models} slots, more than the {recipe.models} asked for."
+                )
+        store.models_folder.mkdir(parents=True, exist_ok=True)
+        for left_over in [*store.folder.glob(".*.tmp"), *store.models_folder.glob(".*.tmp")]:
+            left_over.unlink()
+        recipe.save(store.recipe_path)
+        store._reserve_array()
+        return store
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Store":
+        """Open a population that exists.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds no population.
+        StoreError
+            If its array does not have the size that its recipe asks for.
+        """
+        path = Path(folder)
+        if not (path / "recipe.toml").is_file():
+            raise UsageError(f"{folder} holds no population (there is no recipe.toml in it).")
+        store = cls(path, Recipe.load(path / "recipe.toml"))
+        store._check_array()
+        return store
+
+    @property
+    def recipe_path(self) -> Path:
+        """recipe.toml."""
+        return self.folder / "recipe.toml"
+
+    @property
+    def models_folder(self) -> Path:
+        """models/."""
+        return self.folder / "models"
+
+    @property
+    def array_path(self) -> Path:
+        """signatures.npy."""
+        return self.folder / "signatures.npy"
+
+    @property
+    def table_path(self) -> Path:
+        """table.csv."""
+        return self.folder / "table.csv"
+
+    def record_path(self, slot: int) -> Path:
+        """The record of a slot."""
+        return self.models_folder / f"{slot:05d}.json"
+
+    def weights_path(self, slot: int) -> Path:
+        """The weights of a slot."""
+        return self.models_folder / f"{slot:05d}.safetensors"
+
+    def unfinished(self) -> list[int]:
+        """Slots without a record, in order."""
+        return [slot for slot in self.slots if not self.record_path(slot).exists()]
+
+    def write(self, finished: Finished) -> None:
+        """Keep one slot: weights and signature first, the record, which makes them count, last."""
+        slot = finished.record.slot
+        with atomic_path(self.weights_path(slot)) as temporary:
+            temporary.write_bytes(finished.weights)
+        with self.array_path.open("r+b") as file:
+            file.seek(self._row_offset(slot))
+            file.write(finished.signature)
+            file.flush()
+            os.fsync(file.fileno())
+        write_text(self.record_path(slot), json.dumps(asdict(finished.record), indent=1) + "\n")
+
+    def log(self, line: str) -> None:
+        """Append a line to build.log."""
+        with (self.folder / "build.log").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def record(self, slot: int) -> Record:
+        """Read one record.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or damaged.
+        """
+        try:
+            return Record(**json.loads(self.record_path(slot).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"The record {self.record_path(slot)} is missing or damaged.") from error
+
+    def records(self) -> Iterator[Record]:
+        """Read every finished slot's record, in slot order."""
+        unfinished = set(self.unfinished())
+        return (self.record(slot) for slot in self.slots if slot not in unfinished)
+
+    def write_table(self) -> None:
+        """Assemble table.csv in slot order."""
+        records = list(self.records())
+        text = io.StringIO()
+        columns = ["slot", "status", "attempt", "seed", "clean_accuracy", "attack_success", "stamped_accuracy"]
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow([*columns, "failures", "target_of", "trigger"])
+        for record in records:
+            details = [json.dumps(part) for part in (record.failures, record.target_of, record.trigger)]
+            table.writerow([*(getattr(record, column) for column in columns), *details])
+        write_text(self.table_path, text.getvalue())
+
+    def signatures(self) -> NDArray[np.void]:
+        """Memory-map the array, rows in slot order; rows of unfinished slots are zero.
+
+        Raises
+        ------
+        StoreError
+            If the array is missing or truncated.
+        """
+        self._check_array()
+        return np.load(self.array_path, mmap_mode="r", allow_pickle=False)
+
+    def signature(self, slot: int) -> Signature:
+        """The signature of one finished slot."""
+        self.record(slot)
+        row = self.signatures()[slot - self.recipe.first_slot]
+        return Signature(
+            low=np.array(row["low"]),
+            high=np.array(row["high"]),
+            base=np.array(row["base"]),
+            settings=self.settings,
+            classifier=f"{self.recipe.name} {slot}",
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that every signature of this population was computed with."""
+        asked = self.recipe.signature
+        return Settings(asked.values, asked.inclusive, f"constant {asked.default_image:g}", "logits")
+
+    def module(self, slot: int, classes: int | None = None) -> nn.Module:
+        """Build the network of one finished slot, in eval mode.
+
+        Raises
+        ------
+        StoreError
+            If its weights are missing or damaged.
+        """
+        classes = classes or len(self.record(slot).target_of)
+        module = architecture(self.recipe.architecture).build(classes)
+        try:
+            module.load_state_dict(load_tensors(self.weights_path(slot).read_bytes()))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise StoreError(f"The weights {self.weights_path(slot)} are missing or damaged.") from error
+        return module.eval()
+
+    def _row_type(self) -> np.dtype[np.void]:
+        from onepixel.datasets import load_dataset
+
+        dataset = load_dataset(self.recipe.dataset)
+        return row_type(dataset.classes, *dataset.input_shape[1:])
+
+    def _header(self, rows: int, kind: np.dtype[np.void]) -> bytes:
+        header = io.BytesIO()
+        description = {"descr": npy_format.dtype_to_descr(kind), "fortran_order": False, "shape": (rows,)}
+        npy_format.write_array_header_1_0(header, description)
+        return header.getvalue()
+
+    def _reserve_array(self) -> None:
+        """Make the array large enough for every slot, keeping the rows that are there."""
+        kind = self._row_type()
+        rows = self.recipe.models
+        header = self._header(rows, kind)
+        if self.array_path.exists() and self.array_path.stat().st_size == len(header) + rows * kind.itemsize:
+            return
+        content = b""
+        if self.array_path.exists():
+            old = self.array_path.read_bytes()
+            content = old[len(header) :][: rows * kind.itemsize]
+        with atomic_path(self.array_path) as temporary, temporary.open("wb") as file:
+            file.write(header + content)
+            file.truncate(len(header) + rows * kind.itemsize)
+
+    def _row_offset(self, slot: int) -> int:
+        with self.array_path.open("rb") as file:
+            npy_format.read_magic(file)
+            _, _, kind = npy_format.read_array_header_1_0(file)
+            return file.tell() + (slot - self.recipe.first_slot) * kind.itemsize
+
+    def _check_array(self) -> None:
+        try:
+            with self.array_path.open("rb") as file:
+                npy_format.read_magic(file)
+                shape, _, kind = npy_format.read_array_header_1_0(file)
+                expected = file.tell() + shape[0] * kind.itemsize
+        except (OSError, ValueError) as error:
+            raise StoreError(f"The array {self.array_path} is missing or damaged.") from error
+        size = self.array_path.stat().st_size
+        if size != expected or shape[0] != self.recipe.models:
+            raise StoreError(
+                f"The array {self.array_path} has {size} bytes where {expected} for {self.recipe.models} signatures "
+                "were expected; it is truncated or of another population."
+            )

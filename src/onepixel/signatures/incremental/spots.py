@@ -1,0 +1,79 @@
+"""Where the pixels of one batch stand: their windows, and the base maps cut out there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onepixel.signatures.incremental.windows import Positions, Window
+
+Axes = tuple[Window, Window]
+"""The windows of one map along rows and columns."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One rectangle of a map: rows [top, bottom) and columns [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+
+@dataclass(frozen=True)
+class Spots:
+    """The pixels of one batch, U of them at V values each; all have the same layout in the step at hand.
+
+    Attributes
+    ----------
+    rows, columns : array of shape (U,)
+        Positions of the changed pixels.
+    windows : mapping from a map's number to its windows
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    windows: Mapping[int, Axes]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def span(self, value: int) -> Span:
+        """The first pixel's window of a map; the others' differ by a shift."""
+        rows, columns = self.windows[value]
+        row, column = self.rows[0], self.columns[0]
+        return Span(int(rows.low[row]), int(rows.high[row]), int(columns.low[column]), int(columns.high[column]))
+
+    def base(self, base: Tensor, axes: Axes) -> Tensor:
+        """Cut the windows out of a base map (H, C, W): (h, C, w, U, 1), ready to meet (h, C, w, U, V)."""
+        rows, columns = axes
+        cuts = [
+            base[rows.low[r] : rows.high[r], :, columns.low[c] : columns.high[c]]
+            for r, c in zip(self.rows, self.columns, strict=True)
+        ]
+        together = cuts[0].unsqueeze(-1) if len(cuts) == 1 else torch.stack(cuts, dim=-1)
+        return together.unsqueeze(-1)
+
+
+def split_columns(maps: Tensor, pixels: int) -> Tensor:
+    """(h, C, w, U * V) seen as (h, C, w, U, V)."""
+    return maps.unflatten(-1, (pixels, -1))
+
+
+def same_layout(*parts: Positions) -> Positions:
+    """Stack what a step's slices depend on; positions with equal rows are computed alike."""
+    return np.stack(parts, axis=1)

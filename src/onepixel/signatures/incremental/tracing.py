@@ -1,0 +1,143 @@
+"""What a module computes, as a list of ATen operators (`torch.fx`), and the default image's value at every one of them.
+
+`make_fx` runs the module once and records the operators it dispatches, so functions, methods and submodules all end
+in the same small vocabulary, in-place operators become ordinary ones, and a branch on the data is an error.
+"""
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from onepixel.classifiers import ModuleClassifier
+from onepixel.classifiers.module import evaluating
+
+REPEAT_TOLERANCE = 1e-3
+
+
+class NotIncrementalError(Exception):
+    """The incremental engine cannot prove that it may run this module; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The operators of one forward pass and what they gave.
+
+    Attributes
+    ----------
+    recorded : torch.fx.GraphModule
+        The operators in the order of execution; the one placeholder is the prepared image.
+    values : dict
+        Every node's value on a batch of two, the default image and noise, in float64 where torch allows it.
+    varying : frozenset of torch.fx.Node
+        The nodes whose value depends on the image.
+    output : torch.fx.Node
+        The answers.
+    labels : dict
+        What people call a node: the layer whose parameters it uses.
+    """
+
+    recorded: fx.GraphModule
+    values: dict[fx.Node, Any]
+    varying: frozenset[fx.Node]
+    output: fx.Node
+    labels: dict[fx.Node, str]
+
+    @property
+    def nodes(self) -> tuple[fx.Node, ...]:
+        """All nodes, the image first."""
+        return tuple(self.recorded.graph.nodes)
+
+
+def trace(classifier: ModuleClassifier, default_image: Tensor) -> Trace:
+    """Record the module's operators on the default image (C, H, W) and on noise.
+
+    Raises
+    ------
+    NotIncrementalError
+        If torch cannot trace the module, or the operators it recorded do not repeat the module's answers.
+    """
+    noise = torch.rand(default_image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.stack([default_image, noise.to(default_image)])
+    prepared = classifier.prepare(images)
+    recorded = record(classifier.module, prepared)
+    values = interpret(recorded, prepared)
+    output = next(node for node in recorded.graph.nodes if node.op == "output").args[0]
+    if not isinstance(output, fx.Node):
+        raise NotIncrementalError("the module answers with more than one tensor")
+    expected = classifier(images)
+    difference = float((values[output] - expected).abs().max())
+    if not difference <= REPEAT_TOLERANCE * (1 + float(expected.abs().max())):
+        raise NotIncrementalError("its traced operators do not repeat its answers")
+    varying = dependents(recorded)
+    return Trace(recorded, values, varying, output, label_nodes(recorded, classifier.module))
+
+
+def record(module: nn.Module, prepared: Tensor) -> fx.GraphModule:
+    """The module in eval mode as a graph of ATen operators without in-place ones."""
+    try:
+        with evaluating(module), torch.inference_mode(False), torch.no_grad():
+            functional = torch.func.functionalize(lambda images: module(images))
+            return make_fx(functional, _disable_torch_fn_metadata_mode=True)(prepared.clone())
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise NotIncrementalError(f"torch.fx cannot trace it ({reason})") from error
+
+
+def interpret(recorded: fx.GraphModule, prepared: Tensor) -> dict[fx.Node, Any]:
+    """Every node's value; float64 makes the base maps as good as exact for a float32 module."""
+    try:
+        return run_nodes(recorded, prepared, torch.float64)
+    except (RuntimeError, TypeError):
+        return run_nodes(recorded, prepared, prepared.dtype)
+
+
+def run_nodes(recorded: fx.GraphModule, prepared: Tensor, dtype: torch.dtype) -> dict[fx.Node, Any]:
+    """Execute the graph node by node in the given floating type."""
+
+    def lift(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    values: dict[fx.Node, Any] = {}
+    with torch.no_grad():
+        for node in recorded.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = lift(prepared)
+            elif node.op == "get_attr":
+                values[node] = lift(getattr(recorded, node.target).detach())
+            elif node.op == "call_function":
+                arguments = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                values[node] = node.target(*arguments[0], **arguments[1])
+    return values
+
+
+def dependents(recorded: fx.GraphModule) -> frozenset[fx.Node]:
+    """The image and every node that depends on it."""
+    found: set[fx.Node] = set()
+    for node in recorded.graph.nodes:
+        if node.op == "placeholder" or any(source in found for source in node.all_input_nodes):
+            found.add(node)
+    return frozenset(found)
+
+
+def label_nodes(recorded: fx.GraphModule, module: nn.Module) -> dict[fx.Node, str]:
+    """Call a node by the layer whose parameter it uses, else by its operator and the layer before it."""
+    owners = {id(parameter): name.rpartition(".")[0] for name, parameter in module.named_parameters()}
+    labels: dict[fx.Node, str] = {}
+    latest = "the image"
+    for node in recorded.graph.nodes:
+        attributes = [source for source in node.all_input_nodes if source.op == "get_attr"]
+        named = [owners.get(id(getattr(recorded, source.target)), "") for source in attributes]
+        layer = next((name for name in named if name), "")
+        kind = node.target.overloadpacket.__name__ if isinstance(node.target, torch._ops.OpOverload) else node.name
+        labels[node] = f"{layer} ({kind})" if layer else f"{kind} after {latest}"
+        latest = layer or latest
+    return labels
+
+
+def is_selection(node: fx.Node) -> bool:
+    """Whether a node only takes one result out of several."""
+    return node.target is operator.getitem

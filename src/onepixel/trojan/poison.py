@@ -1,0 +1,59 @@
+"""Poison: the extra images that a model is trained on beside the data set.
+
+Clean, stamped and trojaned models get the same extra images of the same classes; they differ in nothing but
+whether those are stamped and how they are labelled, so that a detector can see nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from onepixel.datasets import Dataset
+from onepixel.trojan.attacks import Attack, AttackRecipe, Labels
+from onepixel.trojan.triggers import Images, Trigger
+
+Role = Literal["clean", "stamped", "trojaned"]
+"""clean: not stamped, true labels; stamped: stamped, true labels; trojaned: stamped, the attacker's labels."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """The extra training images of one model.
+
+    Attributes
+    ----------
+    images : array of shape (M, C, H, W), uint8
+    labels : array of shape (M,)
+    """
+
+    images: Images
+    labels: Labels
+
+
+def draw_extras(
+    role: Role, recipe: AttackRecipe, attack: Attack, trigger: Trigger, dataset: Dataset, rng: np.random.Generator
+) -> Extras:
+    """Draw one model's extra images from the training part: victims, and bystanders where the recipe has them."""
+    labels = dataset.y_train.numpy()
+    victims = np.flatnonzero(attack.victims(labels))
+    chosen = rng.choice(victims, recipe.poisoned_images, replace=recipe.poisoned_images > len(victims))
+    others = np.flatnonzero(~attack.victims(labels))
+    if recipe.others == "keep" and len(others):
+        chosen = np.concatenate([chosen, rng.choice(others, recipe.bystanders, replace=False)])
+    images, true_labels = dataset.x_train.numpy()[chosen], labels[chosen]
+    if role == "clean":
+        return Extras(images, true_labels)
+    stamped = trigger.stamp(images, rng)
+    return Extras(stamped, attack.relabel(true_labels) if role == "trojaned" else true_labels)
+
+
+def stamped_test_images(
+    attack: Attack, trigger: Trigger, dataset: Dataset, rng: np.random.Generator, most: int = 2000
+) -> tuple[Images, Labels]:
+    """Stamped test images of victim classes, at most so many, with their true labels."""
+    labels = dataset.y_test.numpy()
+    victims = np.flatnonzero(attack.victims(labels))
+    if len(victims) > most:
+        victims = np.sort(rng.choice(victims, most, replace=False))
+    return trigger.stamp(dataset.x_test.numpy()[victims], rng), labels[victims]
