@@ -40,6 +40,7 @@ from onepixel.signatures import ENGINES, Plan, signatures_of, value_grid
 from trained import Network, random_network, trained_network
 
 BATCH_SIZES = (32, 128, 512, 2048)
+LARGEST_BATCH_NUMBERS = 2**23
 FASTEST_OF = 3
 
 
@@ -81,17 +82,17 @@ SUBJECTS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One way to a signature, on one network; `seconds` is for all pixels."""
+    """One way to a signature, on one network; `seconds` is for all pixels, `measured` what it was scaled from."""
 
     network: str
     weights: str
     way: str
     values: int
-    pixels_measured: int
-    pixels: int
+    measured: str
     seconds: float
     faster_than_one_at_a_time: float
     faster_than_best_batches: float
+    share_of_roofline: float
     queries: int
     largest_difference: float
     peak_mebibytes: float
@@ -165,18 +166,27 @@ def ask_in_batches(
         odds.amax(0)
 
 
-def best_batches(classifier: ModuleClassifier, plan: Plan, images: int, repeats: int) -> tuple[float, str]:
-    """Seconds per image of the best batched run, and which one that was; every size is asked at least one batch."""
-    found: dict[str, float] = {}
+def best_batches(
+    classifier: ModuleClassifier, plan: Plan, images: int, repeats: int
+) -> tuple[Callable[[], None], int, str]:
+    """The fastest batched run, how many images it asks, and its name; every size is asked at least one batch."""
+    found: list[tuple[float, Callable[[], None], int, str]] = []
     for layout, name in ((torch.contiguous_format, "contiguous"), (torch.channels_last, "channels last")):
         classifier.module.to(memory_format=layout)
-        for size in BATCH_SIZES:
+        for size in (size for size in BATCH_SIZES if size * plan.default_image.numel() <= LARGEST_BATCH_NUMBERS):
             asked = max(images, size)
             run = partial(ask_in_batches, classifier, plan, size, asked, layout)
-            found[f"batches of {size}, {name}"] = fastest({"": run}, classifier.device, repeats)[""] / asked
+            seconds = fastest({"": run}, classifier.device, repeats)[""] / asked
+            found.append((seconds, partial(in_layout, classifier, layout, run), asked, f"batches of {size}, {name}"))
     classifier.module.to(memory_format=torch.contiguous_format)
-    best = min(found, key=found.__getitem__)
-    return found[best], best
+    return min(found, key=lambda each: each[0])[1:]
+
+
+def in_layout(classifier: ModuleClassifier, layout: torch.memory_format, run: Callable[[], None]) -> None:
+    """Run with the weights in that layout."""
+    classifier.module.to(memory_format=layout)
+    run()
+    classifier.module.to(memory_format=torch.contiguous_format)
 
 
 def largest_difference(found: Signature, exact: Signature) -> float:
@@ -221,7 +231,7 @@ def classifier_of(subject: Subject, network: Network, device: torch.device) -> M
 
 
 def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) -> list[Row]:
-    """All ways to one network's signature."""
+    """All ways to one network's signature, timed in turns."""
     network = subject.network()
     classifier = classifier_of(subject, network, device)
     mask, (_, height, width) = subject.mask(), subject.shape
@@ -230,58 +240,57 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
     cells = height * width * subject.values
     few = 32 if subject.sampled_rows else 256
 
-    alone = fastest({"": lambda: ask_in_batches(classifier, plan, 1, few, torch.contiguous_format)}, device, repeats)
-    one = alone[""] / few * cells
-    per_image, best_name = best_batches(classifier, plan, few * 4, repeats)
-    best = per_image * cells
+    def signature(engine: str, pixels: NDArray[np.bool_]) -> Signature:
+        return onepixel.signature(classifier, values=subject.values, pixels=pixels, engine=engine)
 
-    windows, full = window_multiply_adds(classifier, mask)
-    roofline = windows * cells / multiply_add_rate(device, classifier.dtype)
-    blank = Row(
-        network=subject.name, weights=network.weights, way="", values=subject.values, pixels_measured=0,
-        pixels=height * width, seconds=0, faster_than_one_at_a_time=0, faster_than_best_batches=0, queries=cells + 1,
-        largest_difference=0, peak_mebibytes=float("nan"), roofline_seconds=roofline, note="",
-    )  # fmt: skip
-
-    def row(way: str, seconds: float, pixels: int, **more: object) -> Row:
-        ratios = {"faster_than_one_at_a_time": one / seconds, "faster_than_best_batches": best / seconds}
-        return replace(blank, way=way, seconds=seconds, pixels_measured=pixels, **ratios, **more)
-
-    share = f"windows need {windows / full:.1%} of the multiply-adds"
-    rows = [
-        row("one image at a time", one, few // subject.values or 1),
-        row("best batches", best, 4 * few // subject.values, note=f"{best_name}; {share}"),
-    ]
     compared = few_rows(subject, 1 if subject.sampled_rows else 2)
-    exact = onepixel.signature(classifier, values=subject.values, pixels=compared, engine="exhaustive")
+    exact = signature("exhaustive", compared)
+    differences: dict[str, float] = {}
     for engine in ENGINES:
-        if engine == "exhaustive":
-            continue
-        found: list[Signature] = []
-
-        def run(engine: str = engine, found: list[Signature] = found) -> None:
-            found.append(onepixel.signature(classifier, values=subject.values, pixels=mask, engine=engine))
-
         try:
-            seconds = fastest({"": run}, device, repeats)[""]
+            differences[engine] = largest_difference(signature(engine, compared), exact)
         except OnepixelError as error:
             print(f"{subject.name}: {engine}: {error}", file=sys.stderr)
-            continue
-        scale = cells / plan.cells
-        rows.append(
-            row(
-                engine,
-                seconds * scale,
-                len(plan.pixels),
-                queries=round(found[-1].queries * scale),
-                largest_difference=largest_difference(found[-1], exact),
-                peak_mebibytes=peak_memory(subject, engine, device.type) if memory else float("nan"),
-                note=found[-1].note,
-            )
+    del differences["exhaustive"]
+
+    found: dict[str, Signature] = {}
+
+    def keep(engine: str) -> None:
+        found[engine] = signature(engine, mask)
+
+    batched, asked, best_name = best_batches(classifier, plan, 4 * few, repeats)
+    one, best = "one image at a time", "best batches"
+    runs: dict[str, Callable[[], object]] = {
+        one: lambda: ask_in_batches(classifier, plan, 1, few, torch.contiguous_format),
+        best: batched,
+        **{engine: partial(keep, engine) for engine in differences},
+    }
+    of_all = {one: few / cells, best: asked / cells, **dict.fromkeys(differences, plan.cells / cells)}
+    seconds = {way: measured / of_all[way] for way, measured in fastest(runs, device, repeats).items()}
+    windows, full = window_multiply_adds(classifier, mask)
+    roofline = windows * cells / multiply_add_rate(device, classifier.dtype)
+    measured = {one: f"{few:,} images", best: f"{asked:,} images"}
+    notes = {best: f"{best_name}; the windows need {windows / full:.1%} of the multiply-adds"}
+    peaks = {way: peak_memory(subject, way, device.type) for way in ("exhaustive", *differences)} if memory else {}
+    return [
+        Row(
+            network=subject.name,
+            weights=network.weights,
+            way=way,
+            values=subject.values,
+            measured=measured.get(way, f"{len(plan.pixels):,} of {mask.size:,} pixels"),
+            seconds=seconds[way],
+            faster_than_one_at_a_time=seconds[one] / seconds[way],
+            faster_than_best_batches=seconds[best] / seconds[way],
+            roofline_seconds=roofline,
+            share_of_roofline=roofline / seconds[way],
+            queries=round(found[way].queries / of_all[way]) if way in found else cells + 1,
+            largest_difference=differences.get(way, 0.0),
+            peak_mebibytes=peaks.get("exhaustive" if way == best else way, float("nan")),
+            note=found[way].note if way in found else notes.get(way, ""),
         )
-    if memory:
-        rows[1] = replace(rows[1], peak_mebibytes=peak_memory(subject, "exhaustive", device.type))
-    return rows
+        for way in runs
+    ]
 
 
 def measure_stacked(models: int, device: torch.device, repeats: int, stride: int) -> list[str]:
@@ -317,15 +326,16 @@ def markdown(rows: list[Row], stacked: list[str]) -> str:
         "Seconds are for all pixels, black default image; the roofline is the least that the windows need, at the",
         "rate of a matrix product; differences are in probability, from the exhaustive engine, on the first rows.",
         "",
-        "| network | V | way | measured on pixels | seconds | x one at a time | x best batches | roofline (s) "
-        "| queries | largest difference | peak memory (MiB) | note |",
-        "|" + "---|" * 12,
+        "| network | V | way | measured | seconds | x one at a time | x best batches | roofline (s) "
+        "| share of roofline | queries | largest difference | peak memory (MiB) | note |",
+        "|" + "---|" * 13,
     ]
     for row in rows:
+        peak = "" if np.isnan(row.peak_mebibytes) else f"{row.peak_mebibytes:.0f}"
         lines.append(
-            f"| {row.network} | {row.values} | {row.way} | {row.pixels_measured} of {row.pixels} | {row.seconds:.3g} "
+            f"| {row.network} | {row.values} | {row.way} | {row.measured} | {row.seconds:.3g} "
             f"| {row.faster_than_one_at_a_time:.1f} | {row.faster_than_best_batches:.2f} | {row.roofline_seconds:.3g} "
-            f"| {row.queries:,} | {row.largest_difference:.1e} | {row.peak_mebibytes:.0f} | {row.note} |"
+            f"| {row.share_of_roofline:.1%} | {row.queries:,} | {row.largest_difference:.1e} | {peak} | {row.note} |"
         )
     weights = sorted({f"{row.network}: {row.weights}" for row in rows})
     return "\n".join([*lines, "", *stacked, "- weights: " + "; ".join(weights), *provenance(), ""])

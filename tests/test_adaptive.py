@@ -156,6 +156,14 @@ def test_monotone_responses_cost_the_coarse_values_and_the_checks_alone() -> Non
     assert found.queries == 1 + 36 * 8 + engine.CHECKS
 
 
+def test_constant_certain_answers_cost_the_coarse_values_and_the_checks_alone() -> None:
+    def certain(images: Images) -> Images:
+        return np.eye(10, dtype=np.float32)[np.zeros(len(images), dtype=int)]
+
+    found = onepixel.signature(onepixel.as_classifier(certain, input_shape=(1, 6, 6)), engine="adaptive")
+    assert found.queries == 1 + 36 * 8 + engine.CHECKS
+
+
 def test_smooth_bump_between_coarse_values_is_found() -> None:
     classifier = response(lambda v: 0.1 + 0.8 * np.exp(-(((v - 0.56) / 0.1) ** 2)), (1, 6, 6))
     exact = onepixel.signature(classifier, engine="exhaustive")

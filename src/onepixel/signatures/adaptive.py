@@ -148,8 +148,10 @@ def worth_asking(odds: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     -------
     pixel, value : Tensors of shape (M,)
     """
-    pixel, value, left, guessed = guesses(logsigmoid(odds), known)
-    low, high = known_extremes(odds, known)
+    log_p = logsigmoid(odds)
+    pixel, value, left, guessed = guesses(log_p, known)
+    # Probabilities kept inside their floor no longer sum to 1, but guesses do; compared is like with like.
+    low, high = known_extremes(logits_to_log_odds(log_p.flatten(0, 1)).view_as(odds), known)
     low, high = low[pixel], high[pixel]
     promise = torch.zeros(len(pixel), dtype=odds.dtype, device=odds.device)
     for guess in guessed:
