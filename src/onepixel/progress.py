@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+listener: ContextVar[Callable[[int], None] | None] = ContextVar("listener", default=None)
+"""Set where somebody else shows the progress: it is then called with every number of units, and no bar is drawn."""
 
 
 class RateColumn(ProgressColumn):
@@ -23,6 +27,10 @@ class RateColumn(ProgressColumn):
 @contextmanager
 def progress_bar(label: str, total: int, unit: str, *, enabled: bool) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar on standard error by a number of units; silent unless enabled."""
+    heard = listener.get()
+    if heard is not None:
+        yield heard
+        return
     if not enabled:
         yield lambda count: None
         return

@@ -31,6 +31,7 @@ class FunctionClassifier:
 
     device = torch.device("cpu")
     dtype = torch.float32
+    assumptions: tuple[str, ...] = ()
 
     def __init__(
         self,

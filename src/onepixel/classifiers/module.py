@@ -51,6 +51,8 @@ class ModuleClassifier:
         If its answers cannot be used; see `check_answers`.
     """
 
+    assumptions: tuple[str, ...] = ()
+
     def __init__(
         self,
         module: nn.Module,

@@ -7,14 +7,10 @@ over all classes and pixels; beside it the same after each class's mean is taken
 the channels), and the correlation of two models of one kind trained on different images, as a yardstick.
 """
 
-import csv
-import io
 import itertools
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +29,7 @@ from onepixel.architectures import architecture
 from onepixel.classifiers import Classifier
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
+from onepixel.experiments.results import markdown_table, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
@@ -165,7 +162,7 @@ def run(
     progress: bool = False,
     dataset: str = "mnist",
     images: int = 3000,
-    values: int = 256,
+    values: int = 64,
 ) -> list[Likeness]:
     """Train the classifiers, draw their signatures as one figure, and tabulate how alike they are.
 
@@ -184,7 +181,7 @@ def run(
     images : int
         Training images for the estimators; twice as many must be there. The network gets the whole training set.
     values : int
-        V, the size of the value grid.
+        V, the size of the value grid; 64 instead of the papers' 256, which the SVM needs minutes for.
 
     Returns
     -------
@@ -222,20 +219,12 @@ def run(
 
     output.mkdir(parents=True, exist_ok=True)
     save_rows({name: one.signature for name, one in fitted.items()}, output / "figure8.png")
-    write_text(output / "similarity.csv", as_csv(rows))
+    head = ["first", "second", "definition", "correlation", "within_class"]
+    cells = [[r.first, r.second, r.definition, f"{r.correlation:.4f}", f"{r.within_class:.4f}"] for r in rows]
+    write_csv(output / "similarity.csv", head, cells)
     settings = {"seed": seed, "dataset": dataset, "images": images, "values": values}
     write_text(output / "README.md", as_markdown(fitted, rows, settings, time.perf_counter() - start))
     return rows
-
-
-def as_csv(rows: list[Likeness]) -> str:
-    """The table for machines."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["first", "second", "definition", "correlation", "within_class"])
-    for row in rows:
-        writer.writerow([row.first, row.second, row.definition, f"{row.correlation:.4f}", f"{row.within_class:.4f}"])
-    return buffer.getvalue()
 
 
 def number(value: float) -> str:
@@ -243,16 +232,11 @@ def number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
 
 
-def table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
-
-
 def matrix(names: list[str], rows: list[Likeness], definition: str, value: Callable[[Likeness], float]) -> str:
     """All pairs of classifiers under one definition."""
     found = {(row.first, row.second): number(value(row)) for row in rows if row.definition == definition}
     lines = [[one, *(found.get((one, other)) or found.get((other, one)) or "1" for other in names)] for one in names]
-    return table(["", *names], lines)
+    return markdown_table(["", *names], lines)
 
 
 def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], settings: dict[str, Any], seconds: float) -> str:
@@ -286,10 +270,10 @@ Tree and AdaBoost share great similarity". The paper gives no number.
 
 ![Signatures](figure8.png)
 
-{table(["classifier", "test accuracy", "largest change of p", "queries", "seconds", "note"], models)}
+{markdown_table(["classifier", "test accuracy", "largest change of p", "queries", "seconds", "note"], models)}
 
 The estimators saw {settings["images"]:,} training images, the network all. V = {settings["values"]}, black default
-image, exhaustive signatures of every classifier.
+image. Every engine used is exact.
 
 ## Is the tree's signature like AdaBoost's?
 
@@ -297,7 +281,7 @@ Pearson's correlation over all classes and pixels / the same after each class's 
 two signatures is constant. "Other images" is the yardstick: the same kind of model, trained on other images with
 another seed.
 
-{table(["", "", *DEFINITIONS], claims)}
+{markdown_table(["", "", *DEFINITIONS], claims)}
 
 ## All pairs under `change`
 
@@ -305,19 +289,4 @@ another seed.
 
 Every definition is in `similarity.csv`.
 
-## How it was made
-
-- command: `onepixel experiment figure8 {arguments}`
-- date: {datetime.now(UTC):%Y-%m-%d}
-- cost: {seconds:.0f} s
-- machine: {platform.machine()}, {torch.get_num_threads()} thread(s) of {platform.system()}
-- versions: onepixel {onepixel.__version__}, Python {platform.python_version()}, torch {torch.__version__},
-  scikit-learn {sklearn_version()}, NumPy {np.__version__}
-"""
-
-
-def sklearn_version() -> str:
-    """Which scikit-learn trained the estimators."""
-    import sklearn
-
-    return str(sklearn.__version__)
+{provenance(f"onepixel experiment figure8 {arguments}", seconds)}"""

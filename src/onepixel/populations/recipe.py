@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
+from onepixel.signatures import Settings
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
 
@@ -33,7 +34,7 @@ class TrainingRecipe(_Table):
         The extra images are in the training set from the start, or come in mini-batches to a trained clean model
         (ICLR A.5).
     fine_tune_epochs, fine_tune_learning_rate : float
-        For "fine_tune": passes over the extra images, each mini-batch half extra and half ordinary images.
+        For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
     """
 
     epochs: float = Field(2.0, gt=0)
@@ -51,6 +52,11 @@ class SignatureRecipe(_Table):
     values: int = Field(256, ge=2)
     inclusive: bool = False
     default_image: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def settings(self) -> Settings:
+        """The same as a signature states it."""
+        return Settings(self.values, self.inclusive, f"constant {self.default_image:g}", "logits")
 
 
 class Thresholds(_Table):

@@ -282,10 +282,10 @@ def draw_surface(axes: Any, values: Array, k: int, scale: Scale, pixel: tuple[in
     x, y, z = surface_grid(values[k])
     columns, rows = np.meshgrid(x, y)
     axes.computed_zorder = False
-    axes.plot_surface(
-        columns, rows, z, cmap=scale.colours, vmin=scale.low, vmax=scale.high, rstride=1, cstride=1, linewidth=0.15
-    )
-    axes.collections[-1].set_edgecolor((0, 0, 0, 0.25))
+    look = {"cmap": scale.colours, "vmin": scale.low, "vmax": scale.high, "rstride": 1, "cstride": 1}
+    surface = axes.plot_surface(columns, rows, z, linewidth=0.15, **look)
+    if z.size <= 64 * 64:  # on a finer grid the lines would hide the colours
+        surface.set_edgecolor((0, 0, 0, 0.25))
     row, column = pixel
     top = values[k, row, column]
     if np.isfinite(top):

@@ -1,6 +1,7 @@
 """`onepixel.signature`: choose an engine, run it, and say what was done."""
 
 import hashlib
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +19,14 @@ from onepixel.signatures.signature import Settings, Signature
 
 ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
 """Every engine by its name."""
+
+
+@runtime_checkable
+class ComputesSignature(Protocol):
+    """A classifier whose network is elsewhere, and the engine with it; `signature` hands its arguments over."""
+
+    def signature(self, **arguments: Any) -> Signature:
+        """Compute the signature where the network is."""
 
 
 def describe_default_image(image: NDArray[np.float32]) -> str:
@@ -84,6 +93,16 @@ def signature(
     >>> found.values("max").shape
     (3, 4, 4)
     """
+    if isinstance(classifier, ComputesSignature):
+        return classifier.signature(
+            values=values,
+            inclusive=inclusive,
+            default_image=default_image,
+            pixels=pixels,
+            engine=engine,
+            batch_size=batch_size,
+            progress=progress,
+        )
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
     image = default_image_array(default_image, classifier.input_shape)

@@ -1,0 +1,109 @@
+"""`onepixel audit`: one model, one verdict."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onepixel.cli import options
+
+if TYPE_CHECKING:
+    from onepixel.detectors.verdict import Verdict
+
+RESULTS = "Results"
+
+
+def audit(
+    model: options.Model,
+    detector: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="The detector that judges: one that is shipped, or a file.")
+    ] = "mnist-lenet5",
+    architecture: options.Architecture = None,
+    input_shape: options.InputShape = None,
+    outputs: options.Outputs = None,
+    normalize: options.Normalize = None,
+    sandbox: options.Sandbox = False,
+    require_sandbox: options.RequireSandbox = False,
+    engine: options.Engine = "auto",
+    budget: options.Budget = None,
+    journal: options.Journal = None,
+    batch_size: options.BatchSize = 64,
+    concurrency: options.Concurrency = 4,
+    timeout: options.Timeout = 30.0,
+    patience: options.Patience = 300.0,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a report for people.", rich_help_panel=RESULTS)
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the signature.", rich_help_panel=RESULTS)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the verdict as JSON.", rich_help_panel=RESULTS)
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Tell whether a model carries a backdoor.
+
+    Computes the model's one-pixel signature and has a detector judge it. A model file is never trusted: data formats
+    are parsed as data, programs (TorchScript, torch.export) run in a sandbox or not at all, pickles are refused.
+
+    [bold]Examples[/bold]
+
+    onepixel audit model.onnx --outputs logits --normalize 0.1307 0.3081
+
+    onepixel audit weights.safetensors --architecture lenet5 --normalize none --report audit.html
+
+    onepixel audit traced.pt --input-shape 1,28,28 --outputs logits --normalize none --require-sandbox
+
+    onepixel audit https://models.example.org/v2/models/digits --outputs probabilities --normalize none --budget 20000
+
+    [bold]Exit status[/bold]
+
+    0 no evidence of a backdoor (of the attack families tested), 1 trojaned, 2 wrong usage or no such file,
+    3 could not decide (the reason is printed), 4 internal error.
+    """
+    options.check_writable(report, picture, journal)
+    engine = options.chosen_engine(engine, budget)
+    classifier = options.open_model(
+        model,
+        architecture=architecture,
+        input_shape=input_shape,
+        outputs=outputs,
+        normalize=normalize,
+        sandbox=options.sandboxing(sandbox, require_sandbox),
+        journal=journal,
+        batch_size=batch_size,
+        concurrency=concurrency,
+        timeout=timeout,
+        patience=patience,
+    )
+    import onepixel
+
+    with options.closing(classifier):
+        found = onepixel.load_detector(detector)
+        verdict = found.audit(classifier, engine=engine, budget=budget, progress=not quiet)
+    verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
+    if report is not None:
+        verdict.report(report)
+    if picture is not None:
+        verdict.signature.plot(picture)
+    typer.echo(json.dumps(verdict.to_dict(), indent=2) if as_json else in_words(verdict))
+    raise typer.Exit(verdict.exit_status)
+
+
+def in_words(verdict: "Verdict") -> str:
+    """The verdict as a few lines for a terminal."""
+    row, column = verdict.pixel
+    lines = [
+        f"{verdict.signature.classifier}: {verdict.decision}",
+        f"  score          {verdict.score:.4g} (trojaned from {verdict.threshold:.4g} on)",
+        f"  p-value        {'not calibrated' if verdict.p_value is None else f'{verdict.p_value:.3g}'}",
+        f"  most suspect   class {verdict.target_class}, pixel ({row}, {column})",
+        f"  detector       {verdict.detector}",
+        f"  engine         {verdict.signature.engine}, {verdict.signature.queries} queries",
+        "  assumptions",
+        *(f"    - {assumption}" for assumption in verdict.assumptions),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,236 @@
+"""Options that several commands share, and how their words become arguments."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from onepixel.errors import UsageError
+from onepixel.opening.limits import one_line
+from onepixel.opening.request import Normalization
+
+if TYPE_CHECKING:
+    from onepixel.classifiers import Classifier
+    from onepixel.opening import Sandboxing
+
+WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model file (ONNX, safetensors, PyTorch state dict, skops, TorchScript, torch.export), or the URL of an "
+        "Open Inference Protocol v2 endpoint: http://host/v2/models/NAME. Files are told apart by their content.",
+    ),
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        help="For weights only: the network they belong to, a name such as lenet5 or resnet50, or module:function of "
+        "your own code (which is then imported).",
+        rich_help_panel=WHAT,
+    ),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="C,H,W", help="One image, such as 1,28,28; needed where the file leaves it open.", rich_help_panel=WHAT
+    ),
+]
+Outputs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="logits|probabilities",
+        help="What the network answers; needed unless it visibly ends with a softmax.",
+        rich_help_panel=WHAT,
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MEAN STD | none",
+        help="What is subtracted from and divided into an image in \\[0, 1], one number or one per channel: "
+        "0.1307 0.3081, or 0.485,0.456,0.406 0.229,0.224,0.225.",
+        rich_help_panel=WHAT,
+    ),
+]
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Open data formats in the sandbox too (programs always are), where this machine has one. Recommended.",
+        rich_help_panel=SANDBOX,
+    ),
+]
+RequireSandbox = Annotated[
+    bool,
+    typer.Option(
+        "--require-sandbox",
+        help="As --sandbox, and refuse the file where this machine has none.",
+        rich_help_panel=SANDBOX,
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="auto picks the fastest exact engine; adaptive asks far fewer images and estimates its error.",
+        rich_help_panel=COST,
+    ),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many images may be asked at most, besides nine that check the answers; implies --engine adaptive.",
+        rich_help_panel=COST,
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where an endpoint's answers are kept until the command is done, so that the same command continues an "
+        "interrupted one without asking again. Default: a file in the user's state folder.",
+        rich_help_panel=ENDPOINT,
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, max=4096, help="Images per request to an endpoint.", rich_help_panel=ENDPOINT)
+]
+Concurrency = Annotated[
+    int, typer.Option(min=1, max=64, help="Requests to an endpoint at the same time.", rich_help_panel=ENDPOINT)
+]
+Timeout = Annotated[
+    float, typer.Option(min=0.1, help="Seconds until one request to an endpoint is given up.", rich_help_panel=ENDPOINT)
+]
+Patience = Annotated[
+    float,
+    typer.Option(
+        min=0.0, help="Seconds for which a failing endpoint is asked again and again.", rich_help_panel=ENDPOINT
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def parsed_shape(words: str | None) -> tuple[int, ...] | None:
+    """Turn "1,28,28" into (1, 28, 28).
+
+    Raises
+    ------
+    UsageError
+        If it is no list of whole numbers.
+    """
+    if words is None:
+        return None
+    try:
+        return tuple(int(word) for word in words.split(","))
+    except ValueError as error:
+        raise UsageError(f"Expected --input-shape C,H,W such as 1,28,28 but got {words!r}.") from error
+
+
+def parsed_normalization(words: str | None) -> Normalization | None:
+    """Turn "none" or "MEAN STD", each one number or several with commas, into what `load_classifier` takes.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if words is None:
+        return None
+    if words == "none":
+        return "none"
+    try:
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in words.split())
+    except ValueError as error:
+        raise UsageError(f"Expected --normalize MEAN STD or --normalize none but got {words!r}.") from error
+    return mean, std
+
+
+def sandboxing(sandbox: bool, require_sandbox: bool) -> "Sandboxing":
+    """What the two flags ask for."""
+    if require_sandbox:
+        return "require"
+    return "use" if sandbox else "programs"
+
+
+def chosen_engine(engine: str, budget: int | None) -> str:
+    """The engine; a budget alone asks for the adaptive one."""
+    return "adaptive" if budget is not None and engine == "auto" else engine
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Make sure that results can be written, before anything is asked.
+
+    Raises
+    ------
+    UsageError
+        If a path's folder does not exist, or the path is a folder itself.
+    """
+    for path in paths:
+        if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
+            raise UsageError(f"Cannot write {path}: there is no such folder, or it is a folder itself.")
+
+
+def open_model(
+    model: str,
+    *,
+    architecture: str | None,
+    input_shape: str | None,
+    outputs: str | None,
+    normalize: str | None,
+    sandbox: "Sandboxing",
+    journal: Path | None,
+    batch_size: int,
+    concurrency: int,
+    timeout: float,
+    patience: float,
+) -> "Classifier":
+    """Open what MODEL names, from the words of a command line."""
+    from onepixel.opening import load_classifier
+
+    kind: Literal["logits", "probabilities"] | None = outputs  # type: ignore[assignment]
+    endpoint = None
+    if model.startswith(("http://", "https://")):
+        from onepixel.classifiers.endpoint import EndpointSettings, journal_folder
+
+        endpoint = EndpointSettings(
+            batch_size=batch_size,
+            concurrency=concurrency,
+            timeout=timeout,
+            patience=patience,
+            journal=journal or journal_folder(),
+        )
+    return load_classifier(
+        model,
+        architecture=architecture,
+        input_shape=parsed_shape(input_shape),
+        outputs=kind,
+        normalize=parsed_normalization(normalize),
+        sandbox=sandbox,
+        endpoint=endpoint,
+    )
+
+
+def assumptions(classifier: "Classifier") -> tuple[str, ...]:
+    """What was assumed when the classifier was opened, as printable sentences."""
+    return tuple(one_line(sentence, 400) for sentence in getattr(classifier, "assumptions", ()))
+
+
+@contextmanager
+def closing(classifier: "Classifier") -> Iterator[None]:
+    """Use a classifier and then close it, if it holds a process or a connection.
+
+    An endpoint's answers are dropped only when the block ends without error; until then the same command continues.
+    """
+    close = getattr(classifier, "close", None)
+    try:
+        yield
+    except BaseException:
+        if close is not None:
+            close()
+        raise
+    finish = getattr(classifier, "finish", close)
+    if finish is not None:
+        finish()

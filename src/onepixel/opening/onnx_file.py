@@ -1,0 +1,310 @@
+"""ONNX files through ONNX Runtime: checked as data first, then run on the processor.
+
+Nothing in an ONNX file is Python, but a graph can name files to read, loop for ever and expand without end.
+So the file is parsed as plain data, what it names is read by us and from its own folder only, and ONNX Runtime
+gets one self-contained block of bytes and never a path.
+"""
+
+import os
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from onepixel.classifiers import FunctionClassifier
+from onepixel.errors import AnswerError, ModelFileError, UsageError
+from onepixel.opening.answers import require_single_answer, settle_outputs
+from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
+from onepixel.opening.preparation import (
+    BYTES,
+    FROM_0_TO_1,
+    FROM_0_TO_255,
+    FROM_MINUS_1_TO_1,
+    Dimension,
+    image_layout,
+    in_batches,
+    preparation,
+    value_range,
+)
+from onepixel.opening.request import Request
+
+MOST_NODES = 200_000
+LOOPS = {"Loop", "Scan", "SequenceMap"}
+PASSING_OPERATIONS = {"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+PIXEL_RANGES = {
+    "NominalRange_0_255": FROM_0_TO_255,
+    "Normalized_0_1": FROM_0_TO_1,
+    "Normalized_1_1": FROM_MINUS_1_TO_1,
+}
+"""Values of the metadata entry Image.NominalPixelRange (ONNX, MetadataProps)."""
+
+ELEMENT_TYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> FunctionClassifier:
+    """Open an ONNX file as a classifier.
+
+    Raises
+    ------
+    UsageError
+        If onnxruntime is not installed, or the file leaves open what the user did not say.
+    ModelFileError
+        If the file is damaged, reaches outside its folder, or needs more than its limits.
+    UndecidedError
+        If its answers cannot be used.
+    """
+    onnx, onnxruntime = onnx_packages()
+    path = Path(request.path)
+    with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as ONNX"):
+        model = onnx.load(path, load_external_data=False)
+        check_graph(model, request.name, loops_allowed=sandboxed)
+        inline_external_data(model, path.parent, request.name, limits)
+        contents = model.SerializeToString()
+        last, metadata = last_operation(model), {entry.key: entry.value for entry in model.metadata_props}
+        del model
+        session = start_session(onnxruntime, contents, limits, request.name)
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise AnswerError(f"{request.name} takes {len(inputs)} tensors; onepixel needs exactly one batch of images.")
+    require_single_answer(session.get_outputs(), request.name)
+    element = ELEMENT_TYPES.get(inputs[0].type)
+    if element is None:
+        raise AnswerError(f"{request.name} takes {one_line(inputs[0].type)}, which is no image type.")
+    layout = image_layout(declared_shape(inputs[0].shape), request.input_shape, request.name)
+    declared = BYTES if element is np.uint8 else PIXEL_RANGES.get(metadata.get("Image.NominalPixelRange", ""))
+    values = value_range(request.normalize, declared, layout.input_shape[0], request.name)
+    outputs, kind = settle_outputs(request.outputs, last, request.name)
+    prepare, name = preparation(layout, values), inputs[0].name
+
+    def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
+        return run_session(onnxruntime, session, {name: tensor.astype(element, copy=False)}, limits, request.name)
+
+    classifier = FunctionClassifier(
+        lambda images: in_batches(answer, prepare(images), layout.batch), layout.input_shape, outputs, request.name
+    )
+    classifier.assumptions = (layout.sentence, values.sentence, kind)
+    return classifier
+
+
+def onnx_packages() -> tuple[Any, Any]:
+    """`onnx` and `onnxruntime`, which is kept from reporting to its maker what it is used for.
+
+    Raises
+    ------
+    UsageError
+        If they are not installed.
+    """
+    # Read when the library starts; from version 1.29 on it uploads events on Linux too.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError('ONNX files need ONNX Runtime: pip install "onepixel[onnx]".') from error
+    return onnx, onnxruntime
+
+
+def declared_shape(shape: list[Any]) -> list[Dimension]:
+    """ONNX Runtime's shape of an input, with None for axes that are open."""
+    return [size if isinstance(size, int) and size > 0 else None for size in shape]
+
+
+def messages(message: Any) -> Iterator[Any]:
+    """Every message inside a protocol buffer message, itself first, without looking inside tensors."""
+    stack = [message]
+    while stack:
+        current = stack.pop()
+        yield current
+        if current.DESCRIPTOR.full_name == "onnx.TensorProto":
+            continue
+        for field, value in current.ListFields():
+            if field.message_type is not None:
+                stack.extend(value if hasattr(value, "extend") or hasattr(value, "add") else [value])
+
+
+def check_graph(model: Any, name: str, *, loops_allowed: bool) -> None:
+    """Refuse graphs that could run or expand without end.
+
+    Raises
+    ------
+    ModelFileError
+        If there are too many nodes, once its functions are expanded, or loops outside a sandbox.
+    """
+    nodes = [message for message in messages(model) if message.DESCRIPTOR.full_name == "onnx.NodeProto"]
+    if len(nodes) > MOST_NODES:
+        raise ModelFileError(f"{name} has {len(nodes)} operations, more than the {MOST_NODES} that are allowed.")
+    looping = sorted({node.op_type for node in nodes} & LOOPS)
+    if looping and not loops_allowed:
+        raise ModelFileError(
+            f"{name} uses {' and '.join(looping)}, which can run for ever; open it with --sandbox "
+            '(sandbox="use"), where time is limited.'
+        )
+    bodies = {
+        (function.domain, function.name): Counter(
+            (message.domain, message.op_type)
+            for message in messages(function)
+            if message.DESCRIPTOR.full_name == "onnx.NodeProto"
+        )
+        for function in model.functions
+    }
+    sizes: dict[tuple[str, str], int] = {}
+
+    def expanded(key: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
+        if key not in bodies:
+            return 1
+        if key in above or len(above) > 64:
+            raise ModelFileError(f"{name} defines functions in terms of themselves.")
+        if key not in sizes:
+            sizes[key] = sum(count * expanded(inner, (*above, key)) for inner, count in bodies[key].items())
+        return sizes[key]
+
+    total = sum(expanded((node.domain, node.op_type), ()) for node in nodes)
+    if total > MOST_NODES:
+        raise ModelFileError(f"{name} expands to {total} operations, more than the {MOST_NODES} that are allowed.")
+
+
+def inline_external_data(model: Any, folder: Path, name: str, limits: Limits) -> None:
+    """Read weights that the file keeps beside itself into the model, from its own folder only.
+
+    Raises
+    ------
+    ModelFileError
+        If such a file lies outside the folder, is a link, is missing or too short, or all are too large together.
+    """
+    import onnx
+
+    total = 0
+    for message in messages(model):
+        if message.DESCRIPTOR.full_name != "onnx.TensorProto":
+            continue
+        if message.data_location != onnx.TensorProto.EXTERNAL and not message.external_data:
+            continue
+        entries = {entry.key: entry.value for entry in message.external_data}
+        contents = read_beside(folder, entries, name, limits.file_bytes - total)
+        total += len(contents)
+        message.ClearField("external_data")
+        message.data_location = onnx.TensorProto.DEFAULT
+        message.raw_data = contents
+
+
+def read_beside(folder: Path, entries: dict[str, str], name: str, most: int) -> bytes:
+    """The bytes that one external-data entry names, at most `most` of them."""
+    location = entries.get("location", "")
+    parts = PurePosixPath(location).parts
+    if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\x00" in location:
+        raise ModelFileError(
+            f"{name} keeps weights in {one_line(location)!r}, outside its own folder; that is refused."
+        )
+    target = folder
+    for part in parts:
+        target = target / part
+        if target.is_symlink():
+            raise ModelFileError(f"{name} keeps weights in {one_line(location)!r}, which is a link; that is refused.")
+    try:
+        descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ModelFileError(f"{name} keeps weights in {one_line(location)!r}, which is not there.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+            raise ModelFileError(f"{name} keeps weights in {one_line(location)!r}, which is a link or no regular file.")
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", about.st_size - offset))
+        if offset < 0 or length < 0 or offset + length > about.st_size or length > most:
+            raise ModelFileError(f"{name} asks for {length} bytes of {one_line(location)!r}, which does not hold them.")
+        file.seek(offset)
+        return file.read(length)
+
+
+def last_operation(model: Any) -> str:
+    """The operation that makes the first output, looking through those that only pass numbers on."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    wanted = model.graph.output[0].name if model.graph.output else ""
+    for _ in range(8):
+        node = producers.get(wanted)
+        if node is None:
+            return ""
+        if node.op_type not in PASSING_OPERATIONS or not node.input:
+            return str(node.op_type)
+        wanted = node.input[0]
+    return ""
+
+
+@contextmanager
+def after(seconds: float, action: Any) -> Iterator[None]:
+    """Call `action` once, if the block is still running after that many seconds."""
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def start_session(onnxruntime: Any, contents: bytes, limits: Limits, name: str) -> Any:
+    """An ONNX Runtime session on the processor, from bytes alone; starting it is limited in time.
+
+    Raises
+    ------
+    ModelFileError
+        If it takes too long; everything else that ONNX Runtime throws is left to the caller.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    late = threading.Event()
+
+    def cancel() -> None:
+        late.set()
+        options.set_load_cancellation_flag(True)
+
+    with after(limits.call_seconds, cancel):
+        try:
+            return onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            if late.is_set():
+                raise ModelFileError(f"{name} took more than {limits.call_seconds:g} s to open.") from error
+            raise
+
+
+def run_session(
+    onnxruntime: Any, session: Any, feed: dict[str, Any], limits: Limits, name: str
+) -> NDArray[np.floating]:
+    """Ask one batch, with limits on time and memory.
+
+    Raises
+    ------
+    AnswerError
+        If the network fails, takes too long, or answers something that is no array of numbers.
+    """
+    run = onnxruntime.RunOptions()
+    run.log_severity_level = 4
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        run.terminate = True
+
+    with address_space_capped(limits.memory_bytes), after(limits.call_seconds, stop):
+        try:
+            answers = session.run(None, feed, run)[0]
+        except Exception as error:
+            if late.is_set():
+                raise AnswerError(f"{name} took more than {limits.call_seconds:g} s for one batch.") from error
+            raise AnswerError(f"{name} failed on a batch of images: {one_line(error)}.") from error
+    if not isinstance(answers, np.ndarray) or answers.dtype.kind != "f":
+        raise AnswerError(f"{name} answers with {type(answers).__name__}, not with one array of numbers per image.")
+    return answers if answers.dtype == np.float64 else answers.astype(np.float32, copy=False)

@@ -1,0 +1,172 @@
+"""How an image in [0, 1] becomes what a network wants to see: layout, value range, normalisation, batch size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.errors import InputShapeError, UsageError
+from onepixel.opening.request import Normalization
+
+Dimension = int | None
+"""One axis of a tensor as a file declares it; None where the file leaves it open."""
+
+IMAGE_CHANNELS = (1, 3)
+LARGEST_FIXED_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensor that a network takes.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        (C, H, W) of one image.
+    channels_last : bool
+        Whether the network wants (N, H, W, C).
+    batch : int or None
+        The only batch size it takes, if it takes only one.
+    """
+
+    input_shape: tuple[int, int, int]
+    channels_last: bool = False
+    batch: Dimension = None
+
+    @property
+    def sentence(self) -> str:
+        """The assumption, for the verdict."""
+        axes = "(N, H, W, C)" if self.channels_last else "(N, C, H, W)"
+        return f"Images are {self.input_shape} (channels, height, width), given to the network as {axes}."
+
+
+def image_layout(declared: Sequence[Dimension], asked: tuple[int, int, int] | None, name: str) -> Layout:
+    """Settle the layout from what the file declares and, where that leaves something open, what the user said.
+
+    Raises
+    ------
+    UsageError
+        If shape or layout is left open and the user did not say it.
+    InputShapeError
+        If the file takes no images, or other images than the user said.
+    """
+    if len(declared) != 4:
+        raise InputShapeError(
+            f"{name} takes tensors of {len(declared)} dimensions {shown(declared)}; onepixel needs batches of images."
+        )
+    batch, sizes = declared[0], tuple(declared[1:])
+    if batch is not None and not 1 <= batch <= LARGEST_FIXED_BATCH:
+        raise InputShapeError(f"{name} takes batches of {batch} images only; onepixel goes to {LARGEST_FIXED_BATCH}.")
+    if asked is not None:
+        channels, height, width = asked
+        for order, channels_last in ((asked, False), ((height, width, channels), True)):
+            if all(size in (None, wanted) for size, wanted in zip(sizes, order, strict=True)):
+                return Layout(asked, channels_last, batch)
+        raise InputShapeError(f"{name} takes tensors of shape {shown(declared)}, which are no images of shape {asked}.")
+    first, height_or_width, last = sizes
+    if first is None or height_or_width is None or last is None:
+        raise UsageError(
+            f"{name} leaves the size of its images open {shown(declared)}; say --input-shape (input_shape=(C, H, W))."
+        )
+    if first in IMAGE_CHANNELS and last not in IMAGE_CHANNELS:
+        return Layout((first, height_or_width, last), False, batch)
+    if last in IMAGE_CHANNELS and first not in IMAGE_CHANNELS:
+        return Layout((last, first, height_or_width), True, batch)
+    raise UsageError(
+        f"{name} takes tensors of shape {shown(declared)}, which does not tell where the channels are; "
+        "say --input-shape (input_shape=(C, H, W))."
+    )
+
+
+def shown(declared: Sequence[Dimension]) -> str:
+    """A declared shape for people: open axes are "?"."""
+    return "(" + ", ".join("?" if size is None else str(size) for size in declared) + ")"
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """From [0, 1] to what the network sees: (image - mean) / std, rounded for a network that takes whole numbers.
+
+    Attributes
+    ----------
+    mean, std : tuple of float
+        One number per channel, or one for all.
+    whole : bool
+        Whether the result is rounded to a whole number.
+    sentence : str
+        The assumption, for the verdict.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    whole: bool = False
+    sentence: str = "The network sees intensities from 0 to 1 as they are."
+
+    @property
+    def identity(self) -> bool:
+        """Whether images stay as they are."""
+        return not self.whole and set(self.mean) == {0.0} and set(self.std) == {1.0}
+
+
+BYTES = ValueRange(
+    std=(1 / 255,), whole=True, sentence="The network sees whole numbers from 0 to 255, as its input type says."
+)
+FROM_0_TO_255 = ValueRange(std=(1 / 255,), sentence="The network sees intensities from 0 to 255, as the file says.")
+FROM_MINUS_1_TO_1 = ValueRange(
+    mean=(0.5,), std=(0.5,), sentence="The network sees intensities from -1 to 1, as the file says."
+)
+FROM_0_TO_1 = ValueRange(sentence="The network sees intensities from 0 to 1, as the file says.")
+
+
+def value_range(asked: Normalization | None, declared: ValueRange | None, channels: int, name: str) -> ValueRange:
+    """Settle the value range: what the user said, else what the file says.
+
+    Raises
+    ------
+    UsageError
+        If neither says it, or the numbers do not fit the channels.
+    """
+    if asked is None and declared is not None:
+        return declared
+    if asked is None:
+        raise UsageError(
+            f"{name} does not say how its images are normalised; say --normalize MEAN STD, or --normalize none "
+            '(normalize=((mean, ...), (std, ...)) or "none").'
+        )
+    if asked == "none":
+        return ValueRange(sentence="The network sees intensities from 0 to 1 as they are, as you said.")
+    mean, std = asked
+    for numbers in (mean, std):
+        if len(numbers) not in (1, channels):
+            raise UsageError(f"normalize needs 1 or {channels} numbers for mean and std but got {len(numbers)}.")
+    said = f"mean {', '.join(f'{m:g}' for m in mean)} and standard deviation {', '.join(f'{s:g}' for s in std)}"
+    return ValueRange(mean, std, sentence=f"Images are normalised with {said}, as you said.")
+
+
+def preparation(layout: Layout, values: ValueRange) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The function from images (N, C, H, W) in [0, 1] to the tensor that the network takes, float32."""
+    mean, std = (np.asarray(numbers, dtype=np.float32).reshape(-1, 1, 1) for numbers in (values.mean, values.std))
+
+    def prepare(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen = images if values.identity else (images - mean) / std
+        if values.whole:
+            seen = np.rint(seen)
+        return np.ascontiguousarray(seen.transpose(0, 2, 3, 1)) if layout.channels_last else seen
+
+    return prepare
+
+
+def in_batches(
+    answer: Callable[[NDArray[np.float32]], NDArray[np.floating]], images: NDArray[np.float32], batch: Dimension
+) -> NDArray[np.floating]:
+    """Ask a network that takes one batch size only; the last batch is filled up with its own first image."""
+    if batch is None or len(images) == batch:
+        return answer(images)
+    rows = []
+    for start in range(0, len(images), batch):
+        chunk = images[start : start + batch]
+        missing = batch - len(chunk)
+        full = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)]) if missing else chunk
+        rows.append(answer(full)[: len(chunk)])
+    return np.concatenate(rows)

@@ -1,0 +1,178 @@
+"""Which format a file is in, told by its content and never by its name, without running or unpickling anything."""
+
+import stat
+import zipfile
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+from onepixel.errors import ModelFileError, UsageError
+from onepixel.opening.limits import Limits, address_space_capped, check_archive, one_line
+
+HEAD_BYTES = 4096
+MODEL_PROTO_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
+"""Field numbers of ONNX's ModelProto; 7 is the graph."""
+GRAPH_FIELD = 7
+MOST_PROTO_RECORDS = 100_000
+
+
+class Format(Enum):
+    """What a file's content is."""
+
+    ONNX = "ONNX"
+    SAFETENSORS = "safetensors weights"
+    STATE_DICT = "PyTorch state dict"
+    SKOPS = "skops"
+    TORCHSCRIPT = "TorchScript program"
+    EXPORTED_PROGRAM = "torch.export program"
+    PICKLE = "pickle"
+    LEGACY_TORCH = "PyTorch file of before version 1.6"
+    COMPRESSED = "compressed file"
+    KERAS = "Keras model"
+    HDF5 = "HDF5 file"
+    ORT = "ONNX Runtime's own format"
+    NUMPY = "NumPy arrays"
+    ARCHIVE = "archive"
+    UNKNOWN = "unknown"
+
+
+DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.STATE_DICT, Format.SKOPS}
+PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
+
+COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"\x78\x9c", b"ZF")
+LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
+TEXT_PICKLE_STARTS = (
+    b"(dp",
+    b"(lp",
+    b"(ip",
+    b"ccopy_reg",
+    b"cos\n",
+    b"cposix",
+    b"c__builtin__",
+    b"cbuiltins",
+    b"}",
+    b"]",
+)
+
+
+def recognise(path: Path, limits: Limits) -> Format:
+    """Tell the format of a file from its content.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or it cannot be read.
+    ModelFileError
+        If it is no regular file, is empty, too large, or a damaged archive.
+    """
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"There is no file {one_line(str(path))}.") from error
+    if stat.S_ISDIR(about.st_mode):
+        raise UsageError(f"{path} is a folder; name one model file.")
+    if not stat.S_ISREG(about.st_mode):
+        raise ModelFileError(f"{path} is no regular file.")
+    if about.st_size > limits.file_bytes:
+        raise ModelFileError(f"{path} has {about.st_size} bytes, more than the {limits.file_bytes} that are allowed.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    if not head:
+        raise ModelFileError(f"{path} is empty.")
+    if head.startswith(b"PK"):
+        return recognise_archive(path, limits)
+    if is_safetensors(head, about.st_size):
+        return Format.SAFETENSORS
+    return recognise_stream(path, head, about.st_size)
+
+
+def recognise_stream(path: Path, head: bytes, size: int) -> Format:
+    """Tell the format of a file that is no archive from its first bytes and, for ONNX, its outermost structure."""
+    if head.startswith(LEGACY_TORCH_START):
+        return Format.LEGACY_TORCH
+    if (head[0] == 0x80 and len(head) > 1 and head[1] <= 5) or head.startswith(TEXT_PICKLE_STARTS):
+        return Format.PICKLE
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return Format.HDF5
+    if head.startswith(b"\x93NUMPY"):
+        return Format.NUMPY
+    if head.startswith(COMPRESSED_STARTS):
+        return Format.COMPRESSED
+    if head[4:8] == b"ORTM":
+        return Format.ORT
+    if len(head) > 262 and head[257:262] == b"ustar":
+        return Format.ARCHIVE
+    return Format.ONNX if is_model_proto(path, size) else Format.UNKNOWN
+
+
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Whether a file starts with a header length that fits into it, followed by a JSON object."""
+    return len(head) > 8 and 2 <= int.from_bytes(head[:8], "little") <= size - 8 and head[8:9] == b"{"
+
+
+def recognise_archive(path: Path, limits: Limits) -> Format:
+    """Tell the format of a zip archive from the names in it.
+
+    Raises
+    ------
+    ModelFileError
+        If the archive is damaged, or would unpack to more than its limits.
+    """
+    try:
+        with address_space_capped(limits.memory_bytes), zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:
+        raise ModelFileError(f"{path} is a damaged archive: {one_line(error)}.") from error
+    check_archive(path, entries, limits)
+    names = [entry.filename for entry in entries]
+    inner = {name.partition("/")[2] for name in names}
+    if "archive_format" in inner or any(name.startswith("models/") for name in inner):
+        return Format.EXPORTED_PROGRAM
+    if {"serialized_exported_program.json", "serialized_state_dict.pt"} & (inner | set(names)):
+        return Format.EXPORTED_PROGRAM
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return Format.TORCHSCRIPT
+    if "data.pkl" in inner:
+        return Format.STATE_DICT
+    if "schema.json" in names:
+        pickled = any(name.lower().endswith((".pkl", ".pickle", ".joblib")) for name in names)
+        return Format.ARCHIVE if pickled else Format.SKOPS
+    if "config.json" in names and any(name.endswith((".h5", ".weights.json")) for name in names):
+        return Format.KERAS
+    if names and all(name.endswith(".npy") for name in names):
+        return Format.NUMPY
+    return Format.ARCHIVE
+
+
+def is_model_proto(path: Path, size: int) -> bool:
+    """Whether a file is, at its outermost level, a complete protocol buffer with ONNX's fields and a graph."""
+    seen: set[int] = set()
+    with path.open("rb") as file:
+        for _ in range(MOST_PROTO_RECORDS):
+            if file.tell() == size:
+                return GRAPH_FIELD in seen
+            tag, length = read_varint(file), read_varint(file)
+            if tag is None or length is None or tag >> 3 not in MODEL_PROTO_FIELDS or tag & 7 not in (0, 2):
+                return False
+            seen.add(tag >> 3)
+            if tag & 7 == 2:
+                if length > size - file.tell():
+                    return False
+                file.seek(length, 1)
+    return False
+
+
+def read_varint(file: BinaryIO) -> int | None:
+    """Read one variable-length integer of a protocol buffer; None where there is none."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    return None

@@ -1,0 +1,48 @@
+"""Formats that are never opened, each with the reason and with what to ask the vendor for instead."""
+
+from onepixel.errors import ModelFileError
+from onepixel.opening.recognise import Format
+
+ASK = "Ask the vendor for ONNX, or for safetensors weights and the name of the architecture."
+
+REASONS: dict[Format, str] = {
+    Format.PICKLE: "is a pickle (as .pkl and joblib files are), and unpickling runs whatever code its author chose.",
+    Format.LEGACY_TORCH: (
+        "is a PyTorch file of before version 1.6, a bare pickle whose sizes cannot be checked beforehand; "
+        "saving it again with today's torch.save makes it a state dict that can be opened."
+    ),
+    Format.COMPRESSED: "is a compressed file (as joblib writes), which may hold a pickle.",
+    Format.KERAS: "is a Keras model, whose Lambda layers are code that loading runs.",
+    Format.HDF5: "is an HDF5 file (as Keras writes), whose Lambda layers are code that loading runs.",
+    Format.ORT: "is in ONNX Runtime's own format, whose graph cannot be checked before it is loaded.",
+    Format.NUMPY: "holds NumPy arrays, not a model.",
+    Format.ARCHIVE: "is an archive that is no model by itself, or that holds pickles beside one.",
+    Format.UNKNOWN: "is in no model format that onepixel knows, or is damaged at its beginning.",
+}
+
+
+def refuse(name: str, form: Format) -> None:
+    """Raise the refusal of a format; formats that can be opened pass.
+
+    Raises
+    ------
+    ModelFileError
+        If files of this format are never opened.
+    """
+    if form in REASONS:
+        raise ModelFileError(f"{name} {REASONS[form]} {ASK}")
+
+
+def refuse_pickled_program(name: str, globals_named: list[str]) -> None:
+    """Raise if the pickle inside a PyTorch archive names anything but tensors and plain containers.
+
+    Raises
+    ------
+    ModelFileError
+        If there are such names.
+    """
+    if globals_named:
+        named = ", ".join(sorted(globals_named)[:4])
+        raise ModelFileError(
+            f"{name} is a whole pickled object, not only weights (it names {named}), and unpickling runs code. {ASK}"
+        )

@@ -1,0 +1,142 @@
+"""What somebody asks for when a model file is opened: the file, its format, and what they know about the network."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from onepixel.errors import UsageError
+from onepixel.opening.recognise import Format
+
+Numbers = tuple[float, ...]
+Normalization = tuple[Numbers, Numbers] | Literal["none"]
+"""Mean and standard deviation per channel, or "none": the network sees images in [0, 1] as they are."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One model file to open, and everything the user said about it; JSON types only, so that it fits through a pipe.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    format : Format
+        What the file's content is.
+    name : str
+        The file's name, for people.
+    architecture : str or None
+        A name of the zoo, or "module:function".
+    input_shape : tuple of int or None
+        (C, H, W).
+    outputs : {"logits", "probabilities"} or None
+    normalize : (mean, std), "none" or None
+        None where the user said nothing.
+    """
+
+    path: str
+    format: Format
+    name: str
+    architecture: str | None = None
+    input_shape: tuple[int, int, int] | None = None
+    outputs: Literal["logits", "probabilities"] | None = None
+    normalize: Normalization | None = None
+
+    @classmethod
+    def make(
+        cls,
+        path: Path,
+        form: Format,
+        *,
+        architecture: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        outputs: str | None = None,
+        normalize: Any = None,
+    ) -> "Request":
+        """Check what the user said, before the file is opened.
+
+        Raises
+        ------
+        UsageError
+            If one of the answers makes no sense.
+        """
+        return cls(
+            path=str(path.absolute()),
+            format=form,
+            name=path.name,
+            architecture=architecture,
+            input_shape=checked_shape(input_shape),
+            outputs=checked_outputs(outputs),
+            normalize=checked_normalization(normalize),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, in JSON types."""
+        return {**asdict(self), "format": self.format.value}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Request":
+        """Undo `to_json`."""
+        said = {field.name: found[field.name] for field in fields(cls)}
+        return cls(
+            **{
+                **said,
+                "format": Format(said["format"]),
+                "input_shape": checked_shape(said["input_shape"]),
+                "normalize": checked_normalization(said["normalize"]),
+            }
+        )
+
+
+def checked_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
+    """Return (C, H, W) of at most 2^24 numbers, or None.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    if shape is None:
+        return None
+    sizes = tuple(shape)
+    if len(sizes) != 3 or not all(isinstance(size, int) and 1 <= size <= 16384 for size in sizes):
+        raise UsageError(f"Expected an input shape (C, H, W) of positive sizes but got {sizes}.")
+    channels, height, width = sizes
+    if channels * height * width > 2**24:
+        raise UsageError(f"An image of shape {sizes} is larger than onepixel takes (2^24 numbers).")
+    return channels, height, width
+
+
+def checked_outputs(outputs: str | None) -> Literal["logits", "probabilities"] | None:
+    """One of "logits", "probabilities" and None.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    match outputs:
+        case None | "logits" | "probabilities":
+            return outputs
+    raise UsageError(f'Expected outputs "logits" or "probabilities" but got {outputs!r}.')
+
+
+def checked_normalization(normalize: Any) -> Normalization | None:
+    """(mean, std) with standard deviations above 0, "none", or None.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    if normalize is None:
+        return None
+    if isinstance(normalize, str) and normalize == "none":
+        return "none"
+    try:
+        mean, std = (tuple(float(number) for number in numbers) for numbers in normalize)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f'Expected normalize=(means, standard deviations) or "none" but got {normalize!r}.') from error
+    if not mean or not std or not all(0 < number < float("inf") for number in std):
+        raise UsageError("normalize needs at least one mean, and standard deviations above 0.")
+    return mean, std

@@ -1,0 +1,131 @@
+"""The sandboxed process: locks itself down, opens the one file, and answers until the pipe closes.
+
+It is started as a script with an empty environment. What it gets and gives goes through two pipes; its standard
+output and error lead nowhere, because the stranger's program may write to them.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+
+def main() -> None:
+    """Serve one file."""
+    requests, answers = int(sys.argv[1]), int(sys.argv[2])
+    setup = json.loads(sys.argv[3])
+    reason = None
+    try:
+        lock_down(setup)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        traceback.print_exc()
+    from onepixel.sandbox.protocol import send
+
+    send(answers, {"not_enforced": reason} if reason else {"enforced": True})
+    if reason is None:
+        serve(setup, requests, answers)
+
+
+def lock_down(setup: dict[str, Any]) -> None:
+    """Import what is trusted, restrict this process, and try whether it holds; the file is opened afterwards.
+
+    Imports come first because some packages write when they are imported (torch makes a folder for its caches).
+    Landlock binds the thread that asks for it, so NumPy's libraries are kept from starting threads until then.
+    """
+    from onepixel.sandbox import confine
+
+    confine.die_with_parent(setup["parent"])
+    sys.path.extend(path for path in setup["packages"] if path not in sys.path)
+    os.chdir("/")
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    import_engines(setup["format"])
+    os.environ.clear()
+    # Chosen while it can be tried; packages that are imported later ask for its name, and nothing is written there.
+    tempfile.gettempdir()
+    restrict_calls = confine.prepare_calls() if setup["seccomp"] else None
+    if setup["landlock"]:
+        confine.restrict_files(setup["folders"], setup["files"])
+    confine.limit_resources(setup["memory_bytes"], setup["processor_seconds"])
+    if restrict_calls is not None:
+        restrict_calls()
+    confine.try_to_escape(setup["canary"], calls_restricted=setup["seccomp"])
+
+
+def import_engines(form: str) -> None:
+    """Import what will be needed, all of it trusted code."""
+    import onepixel.signatures
+    from onepixel.opening import Format
+
+    if form == Format.ONNX.value:
+        from onepixel.opening.onnx_file import onnx_packages
+
+        onnx_packages()
+    elif form == Format.SKOPS.value:
+        import onepixel.opening.skops_file
+    elif form in (Format.SAFETENSORS.value, Format.STATE_DICT.value):
+        import onepixel.opening.state_dict
+    else:
+        import onepixel.opening.program  # noqa: F401
+
+
+def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
+    """Open the file and answer questions about it; what goes wrong becomes the name of an error and a sentence."""
+    import torch
+
+    from onepixel.errors import OnepixelError
+    from onepixel.opening import Limits, open_file
+    from onepixel.opening.request import Request
+    from onepixel.sandbox.protocol import ProtocolError, receive, send
+
+    torch.set_num_threads(setup["threads"])
+    limits = Limits(**setup["limits"])
+    try:
+        classifier = open_file(Request.from_json(setup["request"]), limits, sandboxed=True)
+    except OnepixelError as error:
+        send(answers, {"error": type(error).__name__, "sentence": str(error)})
+        return
+    about = {key: getattr(classifier, key) for key in ("input_shape", "outputs", "classes", "assumptions")}
+    send(answers, about)
+    while True:
+        try:
+            frame = receive(requests, 2**40)
+        except ProtocolError:
+            return
+        try:
+            if "signature" in frame.about:
+                send(answers, *computed_signature(classifier, frame, answers))
+            else:
+                told = classifier(torch.from_numpy(frame.arrays["images"]).to(classifier.dtype))
+                send(answers, {}, {"answers": told.numpy()})
+        except OnepixelError as error:
+            send(answers, {"error": type(error).__name__, "sentence": str(error)})
+
+
+def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run an engine in here; progress goes out as small frames on the way."""
+    import onepixel
+    from onepixel import progress
+    from onepixel.sandbox.protocol import send
+
+    token = progress.listener.set(lambda count: send(answers, {"progress": count}))
+    try:
+        found = onepixel.signature(
+            classifier,
+            default_image=frame.arrays["default_image"],
+            pixels=frame.arrays["pixels"],
+            **frame.about["signature"],
+        )
+    finally:
+        progress.listener.reset(token)
+    about = {key: getattr(found, key) for key in ("engine", "queries", "note", "details")}
+    return about, {"low": found.low, "high": found.high, "base": found.base}
+
+
+if __name__ == "__main__":
+    main()
