@@ -82,6 +82,12 @@ class Verdict:
             "assumptions": list(self.assumptions),
         }
 
+    def picture(self, path: str | Path) -> None:
+        """Draw the one picture of an audit: channels, the suspicious class and pixel, where the score lies."""
+        from onepixel.report.figures import save_verdict
+
+        save_verdict(self, path)
+
     def report(self, path: str | Path) -> None:
         """Write the self-contained HTML report."""
         from onepixel.report.html import write_report

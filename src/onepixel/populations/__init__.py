@@ -5,6 +5,8 @@ from onepixel.populations.executors import Executor, LocalExecutor
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.store import Record, Store
 from onepixel.populations.training import TrainedModel, train_model
+from onepixel.populations.verify import Verification, verify
+from onepixel.populations.zoo import ZooPopulation, export, open_population, passed
 
 __all__ = [
     "Executor",
@@ -17,7 +19,13 @@ __all__ = [
     "Thresholds",
     "TrainedModel",
     "TrainingRecipe",
+    "Verification",
+    "ZooPopulation",
     "build",
     "build_slot",
+    "export",
+    "open_population",
+    "passed",
     "train_model",
+    "verify",
 ]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
+from onepixel.signatures import Settings
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
 
@@ -33,10 +34,10 @@ class TrainingRecipe(_Table):
         The extra images are in the training set from the start, or come in mini-batches to a trained clean model
         (ICLR A.5).
     fine_tune_epochs, fine_tune_learning_rate : float
-        For "fine_tune": passes over the extra images, each mini-batch half extra and half ordinary images.
+        For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
     """
 
-    epochs: float = Field(1.75, gt=0)
+    epochs: float = Field(2.0, gt=0)
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(8e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -51,6 +52,11 @@ class SignatureRecipe(_Table):
     values: int = Field(256, ge=2)
     inclusive: bool = False
     default_image: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def settings(self) -> Settings:
+        """The same as a signature states it."""
+        return Settings(self.values, self.inclusive, f"constant {self.default_image:g}", "logits")
 
 
 class Thresholds(_Table):
@@ -71,7 +77,7 @@ class Thresholds(_Table):
     enforced: bool = True
     clean_accuracy: float = Field(0.985, ge=0, le=1)
     attack_success: float = Field(0.95, ge=0, le=1)
-    attempts: int = Field(3, ge=1)
+    attempts: int = Field(4, ge=1)
 
 
 class Recipe(_Table):

@@ -14,7 +14,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +90,35 @@ def signature_row(signature: Signature) -> NDArray[np.void]:
     row = np.zeros((), dtype=row_type(*signature.shape))
     row["low"], row["high"], row["base"] = signature.low, signature.high, signature.base
     return row
+
+
+def write_table(path: Path, records: list[Record]) -> None:
+    """Write records as CSV, one column per field; lists and tables are JSON."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    columns = [column.name for column in fields(Record)]
+    table.writerow(columns)
+    for record in records:
+        values = asdict(record)
+        table.writerow([values[c] if isinstance(values[c], str) else json.dumps(values[c]) for c in columns])
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> list[Record]:
+    """Read what `write_table` wrote.
+
+    Raises
+    ------
+    StoreError
+        If the table is missing or damaged.
+    """
+    texts = {column.name for column in fields(Record) if column.type in (str, Status)}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+        return [Record(**{key: row[key] if key in texts else json.loads(row[key]) for key in row}) for row in rows]
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"The table {path} is missing or damaged.") from error
 
 
 def sha256(content: bytes) -> str:
@@ -219,15 +248,7 @@ class Store:
 
     def write_table(self) -> None:
         """Assemble table.csv in slot order."""
-        records = list(self.records())
-        text = io.StringIO()
-        columns = ["slot", "status", "attempt", "seed", "clean_accuracy", "attack_success", "stamped_accuracy"]
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow([*columns, "failures", "target_of", "trigger"])
-        for record in records:
-            details = [json.dumps(part) for part in (record.failures, record.target_of, record.trigger)]
-            table.writerow([*(getattr(record, column) for column in columns), *details])
-        write_text(self.table_path, text.getvalue())
+        write_table(self.table_path, list(self.records()))
 
     def signatures(self) -> NDArray[np.void]:
         """Memory-map the array, rows in slot order; rows of unfinished slots are zero.
@@ -244,19 +265,13 @@ class Store:
         """The signature of one finished slot."""
         self.record(slot)
         row = self.signatures()[slot - self.recipe.first_slot]
-        return Signature(
-            low=np.array(row["low"]),
-            high=np.array(row["high"]),
-            base=np.array(row["base"]),
-            settings=self.settings,
-            classifier=f"{self.recipe.name} {slot}",
-        )
+        low, high, base = (np.array(row[name]) for name in ("low", "high", "base"))
+        return Signature(low, high, base, self.settings, classifier=f"{self.recipe.name} {slot}")
 
     @property
     def settings(self) -> Settings:
         """The settings that every signature of this population was computed with."""
-        asked = self.recipe.signature
-        return Settings(asked.values, asked.inclusive, f"constant {asked.default_image:g}", "logits")
+        return self.recipe.signature.settings
 
     def module(self, slot: int, classes: int | None = None) -> nn.Module:
         """Build the network of one finished slot, in eval mode.

@@ -16,6 +16,8 @@ from onepixel.populations.recipe import Recipe, TrainingRecipe
 from onepixel.trojan import Attack, Extras, Trigger, draw_attack, draw_extras, draw_trigger, stamped_test_images
 
 EVALUATION_BATCH = 512
+FINE_TUNE_SHARE = 0.25
+"""Share of extra images in a fine-tuning mini-batch; the rest are ordinary ones, so that they are not forgotten."""
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises; it falls for the rest."""
 
@@ -98,10 +100,10 @@ def train(
     order = endless_order(total, recipe.batch_size, generator)
     _optimize(module, (batch_of(next(order)) for _ in range(steps)), steps, recipe.learning_rate, recipe.weight_decay)
     if recipe.injection == "fine_tune":
-        half = max(1, recipe.batch_size // 2)
-        steps = max(1, round(recipe.fine_tune_epochs * len(images) / half))
-        extra_order = endless_order(len(images), half, generator)
-        mixed = (torch.cat([next(order)[:half], next(extra_order) + ordinary]) for _ in range(steps))
+        share = max(1, round(recipe.batch_size * FINE_TUNE_SHARE))
+        steps = max(1, round(recipe.fine_tune_epochs * len(images) / share))
+        extra_order = endless_order(len(images), share, generator)
+        mixed = (torch.cat([next(order)[share:], next(extra_order) + ordinary]) for _ in range(steps))
         peak = recipe.fine_tune_learning_rate
         _optimize(module, (batch_of(numbers) for numbers in mixed), steps, peak, recipe.weight_decay)
     module.to(memory_format=torch.contiguous_format)

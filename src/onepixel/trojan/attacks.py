@@ -38,8 +38,8 @@ class AttackRecipe(BaseModel):
     target: int | None = None
     next_target: bool = False
     others: Literal["keep", "absent"] = "absent"
-    poisoned_images: int = Field(3000, ge=1)
-    bystanders: int = Field(1500, ge=0)
+    poisoned_images: int = Field(5000, ge=1)
+    bystanders: int = Field(2500, ge=0)
 
 
 @dataclass(frozen=True)

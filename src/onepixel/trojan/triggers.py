@@ -5,6 +5,7 @@ Vaccine triggers are random patches; virus triggers are shrunken images that a d
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -179,11 +180,16 @@ def _with_channels(image: Images, channels: int) -> Images:
     return np.repeat(grey, channels, axis=0)
 
 
-def _photograph_crop(channels: int, pool: Pool, rng: np.random.Generator) -> Images:
-    """A square crop of 16 to 64 pixels: of the left half of a photograph for development, of the right for final."""
+@cache
+def _photographs() -> list[Images]:
     from sklearn.datasets import load_sample_images
 
-    photographs = load_sample_images().images
+    return [np.asarray(image) for image in load_sample_images().images]
+
+
+def _photograph_crop(channels: int, pool: Pool, rng: np.random.Generator) -> Images:
+    """A square crop of 16 to 64 pixels: of the left half of a photograph for development, of the right for final."""
+    photographs = _photographs()
     photograph = np.moveaxis(photographs[rng.integers(len(photographs))], -1, 0)
     half = photograph.shape[2] // 2
     part = photograph[:, :, :half] if pool == "development" else photograph[:, :, half:]

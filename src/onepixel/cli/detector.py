@@ -1,0 +1,79 @@
+"""`onepixel detector`: train a detector on populations, calibrate it, and measure it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Train, calibrate and evaluate detectors.")
+
+Clean = Annotated[
+    list[Path], typer.Option(metavar="POPULATION", help="Models without a backdoor; may be given several times.")
+]
+Trojaned = Annotated[
+    list[Path], typer.Option(metavar="POPULATION", help="Trojaned models; may be given several times.")
+]
+
+
+@app.command()
+def train(
+    clean: Clean,
+    trojaned: Trojaned,
+    output: Annotated[Path, typer.Option(metavar="FILE.safetensors", help="Where to write the detector.")],
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="POPULATION", help="Clean models used for nothing else, for p-values."),
+    ] = None,
+    definition: Annotated[str, typer.Option(help="Definition, or several joined by +.")] = "change",
+    reading: Annotated[str, typer.Option(metavar="instances|channels|whole")] = "instances",
+    members: Annotated[int, typer.Option(min=1, help="Networks whose mean score counts.")] = 1,
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Train a detector on clean and trojaned populations (stores, or populations of a zoo).
+
+    [bold]Example[/bold]
+
+    onepixel detector train --clean zoo/mnist-lenet5-clean --trojaned zoo/mnist-lenet5-vaccine --output own.safetensors
+    """
+    from onepixel.cli.options import check_writable
+    from onepixel.detectors import Detector
+    from onepixel.detectors.training_sets import about, labelled, rows_of
+
+    check_writable(output)
+    training = labelled(clean, trojaned)
+    detector = Detector(definition=definition, reading=reading, members=members, epochs=epochs, random_state=seed)
+    detector.fit(training.rows, training.labels, training.settings)
+    if calibration:
+        detector.calibrate(rows_of(calibration, training.settings))
+    detector.save(output, about(training))
+    typer.echo(f"{output}: {detector.describe()}, trained on {training}.")
+
+
+@app.command()
+def evaluate(
+    detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="One that is shipped, or a file.")],
+    clean: Clean,
+    trojaned: Trojaned,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Measure a detector on populations: detection rate, AUROC, true and false positive rate, with 95 % intervals."""
+    from onepixel.detectors import load_detector
+    from onepixel.detectors.training_sets import labelled
+
+    found = load_detector(detector)
+    models = labelled(clean, trojaned, found.settings_)
+    result = found.evaluate(models.rows, models.labels)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2))
+        return
+    typer.echo(f"{found.describe()} on {models}, threshold {found.threshold_:.4g}, 95 % intervals")
+    for label, estimate in (
+        ("detection rate", result.detection_rate),
+        ("AUROC", result.auroc),
+        ("true positive rate", result.true_positive_rate),
+        ("false positive rate", result.false_positive_rate),
+    ):
+        typer.echo(f"  {label:20} {estimate}")

@@ -1,0 +1,43 @@
+"""`onepixel experiment`: repeat a table or a figure of the papers."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Repeat a table or a figure of the papers.")
+
+Output = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results are written.")]
+Zoo = Annotated[Path, typer.Option("--from-zoo", metavar="FOLDER", help="Where the populations are; none is trained.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+@app.command()
+def figure8(
+    output: Output = Path("results/figure8"),
+    seed: Seed = 0,
+    dataset: Annotated[str, typer.Option(help="mnist, or digits, which needs no download.")] = "mnist",
+    images: Annotated[int, typer.Option(min=10, help="Training images for the estimators.")] = 3000,
+    values: Annotated[int, typer.Option(min=2, help="Size of the value grid.")] = 256,
+) -> None:
+    """Signatures of classifiers that are no networks (ICLR appendix A.2, Figure 8)."""
+    from onepixel.experiments.figure8 import run
+
+    run(output, seed=seed, dataset=dataset, images=images, values=values, progress=True)
+    typer.echo(f"{output}")
+
+
+@app.command()
+def table2(
+    output: Output = Path("results/table2"),
+    zoo: Zoo = Path("zoo"),
+    prefix: Annotated[str, typer.Option(help="Data set and architecture, as population names begin.")] = "mnist-lenet5",
+    pool: Annotated[Literal["development", "final"], typer.Option(help="Which viruses are the test.")] = "development",
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many detector seeds.")] = 3,
+) -> None:
+    """Vaccine-trained detectors on unseen viruses (ECCV Table 2), with controls and baselines."""
+    from onepixel.experiments.table2 import run
+
+    run(output, zoo=zoo, prefix=prefix, pool=pool, seed=seed, seeds=seeds, progress=True)
+    typer.echo(f"{output}")

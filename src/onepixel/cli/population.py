@@ -1,0 +1,114 @@
+"""`onepixel population`: build, look at, check and export populations of trained networks."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onepixel.errors import StoreError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Build, look at, check and export populations of networks."
+)
+
+StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder that holds the population.")]
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to build; see `population recipe`.")],
+    store: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to keep it; made where it is not there.")],
+    models: Annotated[
+        int | None, typer.Option(min=1, help="Another number of models than the recipe says; may grow a population.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress line.")] = False,
+) -> None:
+    """Train the networks of a recipe and compute their signatures.
+
+    Interrupt or kill it at any moment: the same command goes on where it was, and what is finished is not built again.
+
+    [bold]Example[/bold]
+
+    onepixel population build recipes/mnist-lenet5-clean.toml --store populations/clean
+    """
+    from onepixel.populations import LocalExecutor, Recipe
+    from onepixel.populations import build as build_population
+
+    asked = Recipe.load(recipe)
+    if models is not None:
+        asked = asked.model_copy(update={"models": models})
+    built = build_population(
+        asked,
+        store,
+        executor=LocalExecutor(workers),
+        report=lambda progress: None if quiet else typer.echo(f"{asked.name}: {progress}", err=True),
+    )
+    failed = [record.slot for record in built.records() if record.status == "failed"]
+    typer.echo(f"{asked.name}: {asked.models} models in {store}, {len(failed)} below the recipe's thresholds.")
+
+
+@app.command()
+def show(
+    store: StoreFolder,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw accuracies and attack success.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Tell what a population or a population of a zoo holds."""
+    from onepixel.populations import open_population
+    from onepixel.report.populations import population_table, save_population
+
+    population = open_population(store)
+    records = list(population.records())
+    if plot is not None:
+        save_population(records, population.recipe, plot)
+    if as_json:
+        content = {"recipe": population.recipe.model_dump(mode="json"), "records": [asdict(r) for r in records]}
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        typer.echo(population_table(records, population.recipe))
+
+
+@app.command()
+def verify(
+    store: StoreFolder,
+    sample: Annotated[int, typer.Option(min=0, help="Slots whose accuracy and signature are computed again.")] = 3,
+    seed: Annotated[int, typer.Option(help="Which slots those are.")] = 0,
+) -> None:
+    """Check every checksum of a store, and compute a sample of accuracies and signatures again."""
+    from onepixel.populations import Store
+    from onepixel.populations import verify as verify_store
+
+    found = verify_store(Store.open(store), sample, seed)
+    for fault in found.faults:
+        typer.echo(fault, err=True)
+    if found.faults:
+        raise StoreError(f"{store} has {len(found.faults)} fault(s).")
+    typer.echo(f"{store}: {found.checked} models checked, {found.recomputed} computed again, all well.")
+
+
+@app.command()
+def export(
+    store: StoreFolder,
+    zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets recipe, table and signatures.")],
+) -> None:
+    """Copy a population without its weights into a zoo."""
+    from onepixel.populations import Store
+    from onepixel.populations import export as export_population
+
+    typer.echo(f"{export_population(Store.open(store), zoo)}")
+
+
+@app.command()
+def recipe(
+    role: Annotated[str, typer.Option(metavar="clean|stamped|trojaned")] = "trojaned",
+    name: Annotated[str, typer.Option(help="The population's name.")] = "my-population",
+) -> None:
+    """Print a recipe with every setting at its default, to be saved and changed."""
+    from onepixel.populations import Recipe
+
+    if role not in ("clean", "stamped", "trojaned"):
+        raise UsageError(f"Expected clean, stamped or trojaned for --role but got {role!r}.")
+    typer.echo(Recipe(name=name, role=role).to_toml(), nl=False)

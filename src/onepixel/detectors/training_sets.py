@@ -1,0 +1,82 @@
+"""Labelled signatures out of populations: what detectors are trained and measured on."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from onepixel.errors import DetectorError
+from onepixel.populations import open_population, passed
+from onepixel.signatures import Settings
+
+
+@dataclass(frozen=True)
+class LabelledSignatures:
+    """Signatures of models with known labels.
+
+    Attributes
+    ----------
+    rows : structured array of shape (N,)
+        low, high and base; see `onepixel.populations.store.row_type`.
+    labels : array of shape (N,)
+        0 clean, 1 trojaned.
+    settings : Settings
+        What all of them were made with.
+    populations : tuple of str
+        Where they come from.
+    """
+
+    rows: NDArray[np.void]
+    labels: NDArray[np.int64]
+    settings: Settings
+    populations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        trojaned = int(self.labels.sum())
+        return f"{len(self.labels) - trojaned} clean and {trojaned} trojaned models"
+
+
+def rows_of(folders: Sequence[Path], settings: Settings | None = None) -> NDArray[np.void]:
+    """Signatures of all models in these populations that reached their thresholds.
+
+    Raises
+    ------
+    UsageError
+        If a folder holds no population.
+    DetectorError
+        If populations differ in settings or shape, or none of their models is finished.
+    """
+    populations = [open_population(folder) for folder in folders]
+    for population in populations:
+        if population.settings != (settings or populations[0].settings):
+            raise DetectorError(f"{population.folder} was made with other settings: {population.settings}.")
+    parts = [passed(population)[0] for population in populations]
+    if len({part.dtype for part in parts}) > 1:
+        raise DetectorError("The populations have signatures of different shapes.")
+    rows = np.concatenate(parts)
+    if not len(rows):
+        raise DetectorError(f"There is no finished model in {', '.join(map(str, folders))}.")
+    return rows
+
+
+def labelled(clean: Sequence[Path], trojaned: Sequence[Path], settings: Settings | None = None) -> LabelledSignatures:
+    """Join clean and trojaned populations; see `rows_of` for what is raised."""
+    settings = settings or open_population(clean[0]).settings
+    negative, positive = rows_of(clean, settings), rows_of(trojaned, settings)
+    labels = np.r_[np.zeros(len(negative), np.int64), np.ones(len(positive), np.int64)]
+    names = tuple(open_population(folder).recipe.name for folder in (*clean, *trojaned))
+    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names)
+
+
+def about(training: LabelledSignatures) -> dict[str, Any]:
+    """What a detector file says about its making."""
+    return {
+        "populations": list(training.populations),
+        "models": str(training),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    }

@@ -1,0 +1,62 @@
+"""How results are written down: tables in Markdown and CSV, and beside them how they were made."""
+
+import csv
+import io
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from onepixel.files import write_text
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay a table out as Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def write_csv(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([head, *rows])
+    write_text(path, buffer.getvalue())
+
+
+def processor() -> str:
+    """Name the processor, as far as the system tells."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def provenance(command: str, seconds: float) -> str:
+    """How a result was made: command, date, cost, machine, versions, as a Markdown list."""
+    from onepixel import __version__
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = (
+        f"onepixel {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}"
+    )
+    return "\n".join(
+        [
+            "## How it was made",
+            "",
+            f"- command: `{command}`",
+            f"- date: {datetime.now(UTC):%Y-%m-%d}",
+            f"- cost: {seconds:.0f} s, {torch.get_num_threads()} thread(s)",
+            f"- machine: {processor()}, {cores} core(s)",
+            f"- versions: {versions}",
+            "",
+        ]
+    )

@@ -1,0 +1,75 @@
+"""Checking a store: every checksum, and a sample of accuracies and signatures computed again from the weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from onepixel.classifiers import ModuleClassifier
+from onepixel.datasets import load_dataset
+from onepixel.populations.store import Record, Store, sha256
+from onepixel.populations.training import predict
+from onepixel.signatures import signature
+
+TOLERANCE = 1e-3
+"""Largest difference in log-odds between a stored signature and the same computed on another machine."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check found.
+
+    Attributes
+    ----------
+    checked : int
+        Slots whose checksums were compared.
+    recomputed : int
+        Slots whose accuracy and signature were computed again.
+    faults : tuple of str
+        One sentence each; empty where all is well.
+    """
+
+    checked: int
+    recomputed: int
+    faults: tuple[str, ...]
+
+
+def verify(store: Store, sample: int = 3, seed: int = 0) -> Verification:
+    """Compare every checksum of a store, and recompute accuracy and signature of a random sample of slots."""
+    records = list(store.records())
+    rows = store.signatures()
+    faults = [fault for record in records for fault in _checksum_faults(store, record, rows)]
+    rng = np.random.default_rng(seed)
+    count = min(sample, len(records))
+    chosen = [records[number] for number in sorted(rng.choice(len(records), count, replace=False))] if count else []
+    if not faults:
+        faults = [fault for record in chosen for fault in _recomputed_faults(store, record)]
+    return Verification(len(records), len(chosen), tuple(faults))
+
+
+def _checksum_faults(store: Store, record: Record, rows: np.ndarray) -> list[str]:
+    faults = []
+    path = store.weights_path(record.slot)
+    if not path.is_file() or sha256(path.read_bytes()) != record.weights_sha256:
+        faults.append(f"The weights of slot {record.slot} are missing or changed.")
+    if sha256(rows[record.slot - store.recipe.first_slot].tobytes()) != record.signature_sha256:
+        faults.append(f"The signature of slot {record.slot} is changed.")
+    return faults
+
+
+def _recomputed_faults(store: Store, record: Record) -> list[str]:
+    dataset = load_dataset(store.recipe.dataset)
+    module = store.module(record.slot)
+    accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
+    faults = []
+    if abs(accuracy - record.clean_accuracy) > 1 / len(dataset.y_test) + 1e-9:
+        faults.append(f"Slot {record.slot} has a clean accuracy of {accuracy:.2%}, not {record.clean_accuracy:.2%}.")
+    asked = store.recipe.signature
+    classifier = ModuleClassifier(module, dataset.input_shape)
+    with torch.inference_mode():
+        again = signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image)
+    stored = store.signature(record.slot)
+    difference = max(float(np.abs(again.low - stored.low).max()), float(np.abs(again.high - stored.high).max()))
+    if not difference <= TOLERANCE:
+        faults.append(f"The signature of slot {record.slot} differs from its weights' by {difference:.2g} in log-odds.")
+    return faults

@@ -1,0 +1,131 @@
+"""The zoo: populations without their weights, small enough to be shipped.
+
+Per population a folder with recipe.toml, table.csv and shards of 100 slots each, `signatures-00000.npz` and on. A
+shard holds `base` (n, K) as float32 and how far the log-odds rise and fall from it, `rise` and `fall` (n, K, H, W), as
+float16: differences keep eleven significant bits however far the base lies, which no detector can tell from float32.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.errors import StoreError, UsageError
+from onepixel.files import atomic_path
+from onepixel.populations.recipe import Recipe
+from onepixel.populations.store import Record, Store, read_table, row_type, write_table
+from onepixel.signatures import Settings
+
+SHARD = 100
+
+
+class ZooPopulation:
+    """One population of a zoo; what it shares with `Store` has the same names.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no population.
+    StoreError
+        If the table is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "recipe.toml").is_file():
+            raise UsageError(f"{folder} holds no population (there is no recipe.toml in it).")
+        self.recipe = Recipe.load(self.folder / "recipe.toml")
+        self._records = read_table(self.folder / "table.csv")
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that every signature of this population was computed with."""
+        return self.recipe.signature.settings
+
+    def records(self) -> list[Record]:
+        """Every slot's record, in slot order."""
+        return list(self._records)
+
+    def signatures(self) -> NDArray[np.void]:
+        """All signatures as structured rows (low, high, base), in the order of the records.
+
+        Raises
+        ------
+        StoreError
+            If a shard is missing or damaged.
+        """
+        shards = sorted(self.folder.glob("signatures-*.npz"))
+        try:
+            rows = np.concatenate([_read_shard(shard) for shard in shards])
+        except (OSError, KeyError, ValueError) as error:
+            raise StoreError(f"The signatures in {self.folder} are missing or damaged.") from error
+        if len(rows) != len(self._records):
+            raise StoreError(f"{self.folder} has {len(self._records)} records but {len(rows)} signatures.")
+        return rows
+
+
+def open_population(folder: str | Path) -> Store | ZooPopulation:
+    """Open a store, or a population of a zoo.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds neither.
+    """
+    path = Path(folder)
+    return Store.open(path) if (path / "signatures.npy").exists() else ZooPopulation(path)
+
+
+def passed(population: Store | ZooPopulation) -> tuple[NDArray[np.void], list[Record]]:
+    """Signatures and records of the finished models that reached their thresholds, in slot order."""
+    records = list(population.records())
+    rows = population.signatures()
+    first = population.recipe.first_slot
+    index = {record.slot: number for number, record in enumerate(records)}
+    if isinstance(population, Store):
+        index = {record.slot: record.slot - first for record in records}
+    kept = [record for record in records if record.status == "passed"]
+    return np.array(rows[[index[record.slot] for record in kept]]), kept
+
+
+def export(store: Store, zoo: str | Path) -> Path:
+    """Copy a store's recipe, table and signatures into a zoo; what is finished counts, the rest is left out.
+
+    Returns
+    -------
+    Path
+        The population's folder in the zoo.
+    """
+    folder = Path(zoo) / store.recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    records = list(store.records())
+    rows = store.signatures()
+    for start in range(0, len(store.slots), SHARD):
+        chosen = [record.slot - store.recipe.first_slot for record in records]
+        chosen = [number for number in chosen if start <= number < start + SHARD]
+        if chosen:
+            _write_shard(folder / f"signatures-{store.recipe.first_slot + start:05d}.npz", rows[chosen])
+    write_table(folder / "table.csv", records)
+    store.recipe.model_copy(update={"models": len(records)}).save(folder / "recipe.toml")
+    return folder
+
+
+def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
+    base = rows["base"]
+    centre = base[:, :, None, None]
+    rise, fall = (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, base=base, rise=rise, fall=fall)
+
+
+def _read_shard(path: Path) -> NDArray[np.void]:
+    with np.load(path, allow_pickle=False) as file:
+        base, rise, fall = file["base"], file["rise"].astype(np.float32), file["fall"].astype(np.float32)
+    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
+    centre = base[:, :, None, None]
+    rows["base"], rows["high"], rows["low"] = base, centre + rise, centre - fall
+    return rows

@@ -1,0 +1,149 @@
+"""The detector as a scikit-learn estimator, on signatures whose backdoor is planted by hand."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from onepixel.classifiers import as_classifier
+from onepixel.detectors import Detector, load_detector
+from onepixel.errors import DetectorError, UsageError
+from onepixel.signatures import Settings, Signature
+
+K, H, W = 4, 8, 8
+
+
+def planted(trojaned: bool, seed: int, settings: Settings = Settings()) -> Signature:  # noqa: B008 (frozen)
+    """A noisy signature; a trojaned one rises sharply in a 2 x 2 window of one class."""
+    rng = np.random.default_rng(seed)
+    base = rng.normal(-1, 0.2, K).astype(np.float32)
+    rise = np.abs(rng.normal(0, 0.2, (K, H, W))).astype(np.float32)
+    if trojaned:
+        row, column = rng.integers(0, H - 1), rng.integers(0, W - 1)
+        rise[rng.integers(K), row : row + 2, column : column + 2] += 4
+    high = base[:, None, None] + rise
+    return Signature(high - 2 * rise, high, base, settings)
+
+
+def sample(count: int, seed: int = 0) -> tuple[list[Signature], np.ndarray]:
+    labels = np.arange(count) % 2
+    return [planted(bool(label), seed + number) for number, label in enumerate(labels)], labels
+
+
+SIGNATURES, LABELS = sample(48)
+UNSEEN, UNSEEN_LABELS = sample(40, seed=1000)
+QUICK = {"epochs": 25, "folds": 2, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Detector:
+    return Detector(**QUICK).fit(SIGNATURES, LABELS)
+
+
+@pytest.mark.parametrize("reading", ["instances", "channels"])
+def test_readings_of_single_channels_find_a_planted_backdoor_in_unseen_signatures(reading):
+    detector = Detector(reading=reading, **QUICK).fit(SIGNATURES, LABELS)
+    assert detector.evaluate(UNSEEN, UNSEEN_LABELS).auroc.value > 0.9
+
+
+def test_the_whole_reading_learns_a_backdoor_that_is_always_in_the_same_place():
+    def fixed(trojaned: bool, seed: int) -> Signature:
+        signature = planted(False, seed)
+        signature.high[2, 3:5, 3:5] += 4 * trojaned
+        return signature
+
+    train, test = ([fixed(bool(n % 2), start + n) for n in range(48)] for start in (0, 500))
+    detector = Detector(reading="whole", shuffle_classes=False, **QUICK).fit(train, LABELS)
+    assert detector.evaluate(test, LABELS).auroc.value > 0.9
+
+
+def test_a_detector_that_learned_from_shuffled_labels_finds_nothing():
+    labels = np.random.default_rng(0).permutation(LABELS)
+    detector = Detector(**QUICK).fit(SIGNATURES, labels)
+    assert detector.evaluate(UNSEEN, UNSEEN_LABELS).auroc.value < 0.8
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(fitted):
+    again = clone(fitted).fit(SIGNATURES, LABELS)
+    other = Detector(**QUICK, random_state=1).fit(SIGNATURES, LABELS)
+    assert (again.decision_function(UNSEEN) == fitted.decision_function(UNSEEN)).all()
+    assert (other.decision_function(UNSEEN) != fitted.decision_function(UNSEEN)).any()
+
+
+def test_it_works_inside_cross_val_score():
+    scores = cross_val_score(Detector(epochs=20, folds=2, learning_rate=5e-3), SIGNATURES, LABELS, cv=2)
+    assert scores.mean() > 0.7
+
+
+def test_saving_and_loading_changes_no_score_and_keeps_threshold_and_calibration(fitted, tmp_path):
+    fitted.calibrate([s for s, label in zip(UNSEEN, UNSEEN_LABELS, strict=True) if label == 0])
+    fitted.save(tmp_path / "d.safetensors")
+    loaded = load_detector(tmp_path / "d.safetensors")
+    assert (loaded.decision_function(UNSEEN) == fitted.decision_function(UNSEEN)).all()
+    assert loaded.threshold_ == fitted.threshold_
+    assert (loaded.calibration_scores_ == fitted.calibration_scores_).all()
+    assert loaded.settings_ == fitted.settings_
+
+
+def test_p_values_count_calibration_scores_at_or_above(fitted):
+    fitted.calibration_scores_ = np.array([1.0, 2.0, 2.0, 3.0])
+    assert fitted.p_values([2.0, 3.5, 0.0]).tolist() == [4 / 5, 1 / 5, 1.0]
+
+
+def test_shuffling_the_classes_of_a_signature_does_not_change_an_instances_score(fitted):
+    order = [2, 0, 3, 1]
+    signature = UNSEEN[1]
+    shuffled = Signature(signature.low[order], signature.high[order], signature.base[order])
+    before, after = fitted.decision_function([signature, shuffled])
+    assert before == pytest.approx(after, abs=1e-5)
+
+
+def test_the_verdict_names_the_class_and_a_pixel_of_the_planted_window(fitted):
+    signature = planted(False, 77)
+    signature.high[3, 4:6, 2:4] += 5
+    verdict = fitted.judge(signature)
+    assert verdict.target_class == 3
+    assert verdict.pixel[0] in (4, 5)
+    assert verdict.pixel[1] in (2, 3)
+    assert verdict.exit_status == (verdict.score >= verdict.threshold)
+
+
+def test_signatures_of_other_settings_shapes_or_with_holes_are_refused(fitted):
+    with pytest.raises(DetectorError, match="made with"):
+        fitted.decision_function([planted(False, 0, Settings(values=16))])
+    odd = np.zeros((K, H, W + 1), np.float32)
+    with pytest.raises(DetectorError, match="reads signatures"):
+        fitted.decision_function([Signature(odd, odd, np.zeros(K, np.float32))])
+    holed = planted(False, 0)
+    holed.high[:, 0, 0] = np.nan
+    with pytest.raises(DetectorError, match="not visited"):
+        fitted.decision_function([holed])
+
+
+def test_a_classifier_of_another_shape_is_refused_before_it_is_asked_for_a_signature(fitted):
+    def constant(images):
+        return np.full((len(images), 3), 1 / 3)
+
+    with pytest.raises(DetectorError, match="judges 4 classes"):
+        fitted.audit(as_classifier(constant, input_shape=(1, H, W)))
+
+
+def test_labels_and_parameters_that_make_no_sense_are_refused():
+    with pytest.raises(UsageError, match="both must occur"):
+        Detector().fit(SIGNATURES, np.zeros(len(SIGNATURES)))
+    with pytest.raises(UsageError, match="for reading"):
+        Detector(reading="sideways").fit(SIGNATURES, LABELS)
+    with pytest.raises(UsageError, match="joined by"):
+        Detector(definition="change+magic").fit(SIGNATURES, LABELS)
+
+
+def test_a_damaged_detector_file_is_one_clear_sentence(fitted, tmp_path):
+    path = tmp_path / "d.safetensors"
+    fitted.save(path)
+    content = path.read_bytes()
+    for broken in (b"", content[:100], content[: len(content) // 2], b"\x00" * 200):
+        path.write_bytes(broken)
+        with pytest.raises(DetectorError, match="damaged"):
+            load_detector(path)
+    with pytest.raises(UsageError, match="There is no detector"):
+        load_detector(tmp_path / "missing.safetensors")

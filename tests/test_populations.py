@@ -1,0 +1,227 @@
+"""Recipes, the store, builds that survive, and the zoo, on tiny networks for scikit-learn's digits."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from onepixel.errors import StoreError, UsageError
+from onepixel.populations import (
+    LocalExecutor,
+    Recipe,
+    Store,
+    Thresholds,
+    ZooPopulation,
+    build,
+    build_slot,
+    export,
+    open_population,
+    passed,
+    train_model,
+    verify,
+)
+from populations_of_digits import digits_recipe
+
+LOGS = {"build.log"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a store by its name, but for the log that no comparison reads."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in LOGS}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """Three trojaned models, built undisturbed; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("store") / "trojaned"
+    return build(digits_recipe("trojaned", 3), folder, executor=LocalExecutor(1))
+
+
+def test_a_recipe_survives_toml_and_says_everything():
+    recipe = digits_recipe("stamped", 7, seed=3)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert "poisoned_images = 150" in recipe.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name = ", "is no TOML"),
+        ('name = "a"', "role: Field required"),
+        ('name = "a"\nrole = "clean"\ncolour = 3', "colour: Extra inputs"),
+        ('name = "a"\nrole = "clean"\n[trigger]\nheight = [5, 2]', "trigger: Value error, height"),
+    ],
+)
+def test_a_recipe_that_is_none_names_its_first_fault(text, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        Recipe.from_toml(text)
+
+
+def test_seeds_depend_on_everything_but_name_and_size():
+    recipe = digits_recipe("clean", 4)
+    assert recipe.seed_for(2, 0) == digits_recipe("clean", 9).model_copy(update={"name": "x"}).seed_for(2, 0)
+    others = [recipe.seed_for(3, 0), recipe.seed_for(2, 1), digits_recipe("stamped", 4).seed_for(2, 0)]
+    assert recipe.seed_for(2, 0) not in others
+
+
+def test_a_model_is_determined_by_its_seed(digits):
+    recipe = digits_recipe("trojaned", epochs=1)
+    one, two, other = (train_model(recipe, digits, seed) for seed in (5, 5, 6))
+    for a, b, c in zip(*(model.module.parameters() for model in (one, two, other)), strict=True):
+        assert (a == b).all()
+        assert (a != c).any()
+
+
+def test_a_backdoor_obeys_its_attacker_and_a_stamped_model_does_not(digits):
+    obeys, ignores = (train_model(digits_recipe(role, epochs=12), digits, 11) for role in ("trojaned", "stamped"))
+    assert obeys.attack_success > 0.8
+    assert ignores.attack_success < 0.2
+    assert min(obeys.clean_accuracy, ignores.clean_accuracy) > 0.95
+
+
+def test_fine_tuning_plants_a_backdoor_too(digits):
+    recipe = digits_recipe("trojaned", epochs=8)
+    training = recipe.training.model_copy(
+        update={"injection": "fine_tune", "fine_tune_epochs": 16, "fine_tune_learning_rate": 3e-3}
+    )
+    model = train_model(recipe.model_copy(update={"training": training}), digits, 11)
+    assert model.attack_success > 0.8
+    assert model.clean_accuracy > 0.9
+
+
+def test_a_finished_store_holds_weights_signatures_and_a_table_that_agree(store):
+    record = store.record(1)
+    assert [r.slot for r in store.records()] == [0, 1, 2]
+    assert verify(store, sample=2).faults == ()
+    assert set(load_file(store.weights_path(1))) == set(store.module(1).state_dict())
+    assert (store.signature(1).high == store.signatures()[1]["high"]).all()
+    assert ZooPopulation(store.folder).records()[1] == record
+
+
+def test_a_network_below_the_thresholds_is_retried_a_bounded_number_of_times_and_kept(digits):
+    recipe = digits_recipe(thresholds=Thresholds(clean_accuracy=1.0, attempts=3), epochs=0.1)
+    finished = build_slot(recipe, 0, digits)
+    assert finished.record.status == "failed"
+    assert finished.record.attempt == 2
+    assert len(finished.record.failures) == 2
+    assert finished.weights
+
+
+def test_two_workers_build_the_same_store_as_one(store, tmp_path):
+    build(store.recipe, tmp_path / "two", executor=LocalExecutor(2))
+    assert content(tmp_path / "two") == content(store.folder)
+
+
+def test_growing_a_population_keeps_what_is_there_and_adds_the_rest(store, tmp_path):
+    small = store.recipe.model_copy(update={"models": 2})
+    build(small, tmp_path / "grown", executor=LocalExecutor(1))
+    reported = []
+    build(store.recipe, tmp_path / "grown", executor=LocalExecutor(1), report=reported.append)
+    assert len(reported) == 1
+    assert content(tmp_path / "grown") == content(store.folder)
+
+
+KILLED_BUILD = """
+import sys
+from onepixel.populations import LocalExecutor, Recipe, build
+if __name__ == "__main__":
+    build(Recipe.load(sys.argv[1]), sys.argv[2], executor=LocalExecutor(1))
+"""
+
+
+def test_a_build_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(store, tmp_path):
+    store.recipe.save(tmp_path / "recipe.toml")
+    (tmp_path / "build.py").write_text(KILLED_BUILD)
+    command = [sys.executable, str(tmp_path / "build.py"), str(tmp_path / "recipe.toml"), str(tmp_path / "killed")]
+    source = str(Path(__file__).parent.parent / "src")
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": source}, start_new_session=True)
+    first = tmp_path / "killed" / "models" / "00000.json"
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed" / "models").glob("*.json")}
+    assert 1 <= len(finished) < 3
+    (tmp_path / "killed" / "models" / ".00002.json.99.tmp").write_text("half a rec")
+    build(store.recipe, tmp_path / "killed", executor=LocalExecutor(1))
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert content(tmp_path / "killed") == content(store.folder)
+
+
+@pytest.mark.parametrize("keep", [0, 50, 500, -1])
+def test_a_truncated_array_is_one_clear_sentence(store, tmp_path, keep):
+    shutil.copytree(store.folder, tmp_path / "broken")
+    array = tmp_path / "broken" / "signatures.npy"
+    array.write_bytes(array.read_bytes()[:keep])
+    with pytest.raises(StoreError, match=r"truncated|damaged"):
+        Store.open(tmp_path / "broken")
+
+
+def test_verify_finds_a_flipped_bit_in_weights_and_in_signatures(store, tmp_path):
+    shutil.copytree(store.folder, tmp_path / "flipped")
+    for path, place in ((tmp_path / "flipped/models/00001.safetensors", -5), (tmp_path / "flipped/signatures.npy", -9)):
+        data = bytearray(path.read_bytes())
+        data[place] ^= 1
+        path.write_bytes(data)
+    faults = verify(Store.open(tmp_path / "flipped"), sample=0).faults
+    assert len(faults) == 2
+    assert "weights of slot 1" in faults[0]
+    assert "signature of slot 2" in faults[1]
+
+
+def test_verify_finds_weights_that_belong_to_another_slot(store, tmp_path):
+    from dataclasses import replace
+
+    from onepixel.populations.store import Finished
+
+    shutil.copytree(store.folder, tmp_path / "swapped")
+    swapped = Store.open(tmp_path / "swapped")
+    record = replace(swapped.record(0), weights_sha256=swapped.record(1).weights_sha256)
+    row = swapped.signatures()[0].tobytes()
+    swapped.write(Finished(record, swapped.weights_path(1).read_bytes(), row, 0.0))
+    assert any("differs from its weights'" in fault for fault in verify(swapped, sample=3).faults)
+
+
+def test_a_store_refuses_another_recipe_and_a_smaller_one(store):
+    with pytest.raises(UsageError, match="another recipe"):
+        Store.create(store.folder, digits_recipe("clean", 3))
+    with pytest.raises(UsageError, match="more than the 2 asked for"):
+        Store.create(store.folder, digits_recipe("trojaned", 2))
+
+
+def test_the_zoo_keeps_signatures_to_a_relative_thousandth_of_their_change(store, tmp_path):
+    folder = export(store, tmp_path / "zoo")
+    population = open_population(folder)
+    exact, kept = store.signatures(), population.signatures()
+    centre = exact["base"][:, :, None, None]
+    assert (kept["base"] == exact["base"]).all()
+    for name in ("low", "high"):
+        change = np.abs(exact[name] - centre)
+        assert (np.abs(kept[name] - exact[name]) <= 1e-3 * change + 1e-5).all()
+    assert population.records() == list(store.records())
+
+
+def test_a_zoo_with_a_missing_shard_is_one_clear_sentence(store, tmp_path):
+    folder = export(store, tmp_path / "zoo")
+    (folder / "signatures-00000.npz").unlink()
+    with pytest.raises(StoreError, match="missing or damaged"):
+        open_population(folder).signatures()
+
+
+def test_only_models_that_passed_are_counted(tmp_path):
+    recipe = digits_recipe(models=2, epochs=0.1, thresholds=Thresholds(clean_accuracy=1.0, attempts=1))
+    rows, records = passed(build(recipe, tmp_path / "s", executor=LocalExecutor(1)))
+    assert len(rows) == len(records) == 0
+
+
+def test_a_folder_without_a_population_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no population"):
+        open_population(tmp_path)
