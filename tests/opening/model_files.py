@@ -1,4 +1,4 @@
-"""Model files for the tests of opening: the same small network in every format, and what a hostile sender could send."""
+"""Model files for the tests of opening: one small network in every format, and what a hostile sender could send."""
 
 import json
 import pickle
@@ -76,7 +76,9 @@ def lenet_graph(module: LeNet5, *, softmax: bool = False, channels_last: bool = 
     ]
     first = make("Transpose", ["images"], ["seen"], perm=[0, 3, 1, 2]) if channels_last else None
     nodes.insert(0, first or make("Identity", ["images"], ["seen"]))
-    nodes.append(make("Softmax", ["logits"], ["answers"], axis=1) if softmax else make("Identity", ["logits"], ["answers"]))
+    nodes.append(
+        make("Softmax", ["logits"], ["answers"], axis=1) if softmax else make("Identity", ["logits"], ["answers"])
+    )
     sizes = ["N", 28, 28, 1] if channels_last else ["N", 1, 28, 28]
     return onnx_model(nodes, weights, sizes)
 
@@ -146,9 +148,7 @@ def payload_by_opcodes(marker: Path) -> bytes:
 def payload_by_stack_global(marker: Path) -> bytes:
     """Protocol 4, with the name of the callable put together on the stack."""
     command = f"touch {marker}".encode()
-    return (
-        b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c" + bytes([len(command)]) + command + b"\x85R."
-    )
+    return b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c" + bytes([len(command)]) + command + b"\x85R."
 
 
 def payload_by_build(marker: Path) -> bytes:
@@ -276,7 +276,9 @@ def write_multiplying_onnx(path: Path) -> Path:
     """Functions of functions, each calling the next ten times: 10^12 operations from a few lines."""
     functions = []
     for level in range(12):
-        inner = helper.make_node(f"f{level + 1}" if level < 11 else "Relu", ["x"], ["y"], domain="d" if level < 11 else "")
+        inner = helper.make_node(
+            f"f{level + 1}" if level < 11 else "Relu", ["x"], ["y"], domain="d" if level < 11 else ""
+        )
         nodes, previous = [], "x0"
         for turn in range(10):
             node = onnx.NodeProto()
@@ -326,7 +328,9 @@ def exported_with_payload(source: Path, target: Path, marker: Path) -> Path:
     first = sorted(config["config"])[0]
     config["config"][first]["use_pickle"] = True
     stored = config["config"][first]["path_name"]
-    between = with_entry(source, target.with_suffix(".between"), "model_weights_config.json", json.dumps(config).encode())
+    between = with_entry(
+        source, target.with_suffix(".between"), "model_weights_config.json", json.dumps(config).encode()
+    )
     with_entry(between, target, stored, payload_by_reduce(marker))
     between.unlink()
     return target

@@ -77,10 +77,13 @@ def test_fixed_batch_size_is_respected(tmp_path: Path) -> None:
 
 
 def test_whole_number_input_gets_values_up_to_255(tmp_path: Path) -> None:
-    nodes = [helper.make_node("Cast", ["images"], ["f"], to=TensorProto.FLOAT), helper.make_node("Flatten", ["f"], ["answers"])]
+    nodes = [
+        helper.make_node("Cast", ["images"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["f"], ["answers"]),
+    ]
     onnx.save(model_files.onnx_model(nodes, element=TensorProto.UINT8), tmp_path / "m")
     classifier = onepixel.load_classifier(tmp_path / "m", outputs="logits")
-    assert classifier(torch.full((1, *SHAPE), 0.5)).unique().tolist() == [128.0]
+    assert classifier(torch.full((1, *SHAPE), 0.6)).unique().tolist() == [153.0]
     assert "0 to 255" in classifier.assumptions[1]
 
 
@@ -101,7 +104,9 @@ def test_normalization_is_applied(files: dict[str, Path]) -> None:
         ("safetensors", "normalize", "--normalize"),
     ],
 )
-def test_what_a_file_does_not_say_is_asked_for(form: str, left_out: str, asked_for: str, files: dict[str, Path]) -> None:
+def test_what_a_file_does_not_say_is_asked_for(
+    form: str, left_out: str, asked_for: str, files: dict[str, Path]
+) -> None:
     options = {key: value for key, value in options_for(form).items() if key != left_out}
     with pytest.raises(UsageError, match=asked_for):
         onepixel.load_classifier(files[form], **options)
