@@ -125,14 +125,26 @@ def options_for(form: str) -> dict[str, Any]:
     return {**common, "outputs": "logits"}
 
 
-class Payload:
+class Code:
+    """Unpickling this runs a piece of Python."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, (self.code,))
+
+
+class Payload(Code):
     """Unpickling this makes a file: the test's stand-in for whatever an attacker would do."""
 
     def __init__(self, marker: Path) -> None:
-        self.marker = marker
+        super().__init__(f"open({str(marker)!r}, 'w').close()")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (exec, (f"open({str(self.marker)!r}, 'w').close()",))
+
+def payload_by_code(code: str) -> bytes:
+    """A pickle that runs a piece of Python."""
+    return pickle.dumps(Code(code))
 
 
 def payload_by_reduce(marker: Path) -> bytes:
@@ -321,7 +333,12 @@ def write_zip_bomb(path: Path, names: tuple[str, ...]) -> Path:
 
 
 def exported_with_payload(source: Path, target: Path, marker: Path) -> Path:
-    """An exported program whose weights are a pickle with a payload, and which says that they are."""
+    """An exported program whose weights are a pickle that makes a file."""
+    return exported_with_pickle(source, target, payload_by_reduce(marker))
+
+
+def exported_with_pickle(source: Path, target: Path, payload: bytes) -> Path:
+    """An exported program one of whose weights is a pickle, and which says so."""
     with zipfile.ZipFile(source) as old:
         config_name = next(name for name in old.namelist() if name.endswith("model_weights_config.json"))
         config = json.loads(old.read(config_name))
@@ -331,7 +348,7 @@ def exported_with_payload(source: Path, target: Path, marker: Path) -> Path:
     between = with_entry(
         source, target.with_suffix(".between"), "model_weights_config.json", json.dumps(config).encode()
     )
-    with_entry(between, target, stored, payload_by_reduce(marker))
+    with_entry(between, target, f"/{stored}", payload)
     between.unlink()
     return target
 
