@@ -188,10 +188,10 @@ def with_entry(source: Path, target: Path, ending: str, contents: bytes) -> Path
     return target
 
 
-def poisoned_state_dict(path: Path, marker: Path) -> Path:
+def poisoned_state_dict(path: Path, payload: bytes) -> Path:
     """An archive as torch.save makes it, whose pickle is a payload."""
     good = write_state_dict(nn.Linear(2, 2), path.with_suffix(".good"))
-    with_entry(good, path, "data.pkl", payload_by_reduce(marker))
+    with_entry(good, path, "data.pkl", payload)
     good.unlink()
     return path
 
