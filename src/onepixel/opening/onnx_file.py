@@ -68,7 +68,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
     onnx, onnxruntime = onnx_packages()
     path = Path(request.path)
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as ONNX"):
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
         check_graph(model, request.name, loops_allowed=sandboxed)
         inline_external_data(model, path.parent, request.name, limits)
         contents = model.SerializeToString()
