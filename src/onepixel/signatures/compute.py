@@ -101,6 +101,7 @@ def signature(
             pixels=pixels,
             engine=engine,
             batch_size=batch_size,
+            budget=budget,
             progress=progress,
         )
     run = choose_engine(classifier, engine)
