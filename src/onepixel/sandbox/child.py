@@ -4,6 +4,7 @@ It is started as a script with an empty environment. What it gets and gives goes
 output and error lead nowhere, because the stranger's program may write to them.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -58,6 +59,11 @@ def lock_down(setup: dict[str, Any]) -> None:
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
         importlib.import_module(name)
+    if ":" in (setup["request"]["architecture"] or ""):
+        # Code that the user named and trusts; if it fails, the same attempt later says so.
+        sys.path.append(setup["folder"])
+        with contextlib.suppress(Exception):
+            importlib.import_module(setup["request"]["architecture"].partition(":")[0])
     os.environ.clear()
     # Chosen while it can be tried; packages that are imported later ask for its name, and nothing is written there.
     tempfile.gettempdir()
