@@ -23,7 +23,7 @@ demo: setup  ## Train a detector on digit networks, audit unseen ones, write a r
 
 test: setup  ## Run every test
 	-$(MAKE) --silent endpoint-server
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 endpoint-server: $(SERVER)/.ready  ## Install MLServer in an environment of its own; without it one test is skipped
 
