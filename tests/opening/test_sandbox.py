@@ -92,7 +92,7 @@ class LyingChild:
 OPENED = Frame({"input_shape": [1, 4, 4], "outputs": "logits", "classes": 3, "assumptions": ["a\x1b[2Jb"]})
 SHAPE = (3, 4, 4)
 SOUND = Frame(
-    {"engine": "exhaustive", "queries": 5, "note": "", "details": {"error": 0.5, "x": {"nested": 1}}},
+    {"engine": "exhaustive", "queries": 5, "note": "", "details": {"error": 0.5, "x": {"y": 1, "z": {"too": "deep"}}, "w": [1]}},
     {"low": np.zeros(SHAPE, np.float32), "high": np.ones(SHAPE, np.float32), "base": np.zeros(3, np.float32)},
 )
 
@@ -107,7 +107,7 @@ def test_sound_answers_of_a_child_are_taken_and_its_words_made_printable() -> No
     assert "\x1b" not in "".join(classifier.assumptions)
     found = onepixel.signature(classifier, values=8)
     assert found.shape == SHAPE
-    assert found.details == {"error": 0.5}
+    assert found.details == {"error": 0.5, "x": {"y": 1}}
 
 
 @pytest.mark.parametrize(
