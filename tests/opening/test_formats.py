@@ -136,6 +136,7 @@ def test_architecture_of_the_users_own_is_imported_when_named(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     options = {"architecture": "their_net:build", "input_shape": (1, 4, 4), "normalize": "none"}
     assert onepixel.load_classifier(tmp_path / "m", **options).outputs == "probabilities"
+    assert onepixel.load_classifier(tmp_path / "m", sandbox="require", **options).outputs == "probabilities"
     with pytest.raises(UsageError, match="Cannot build their_net:other"):
         onepixel.load_classifier(tmp_path / "m", **{**options, "architecture": "their_net:other"})
 

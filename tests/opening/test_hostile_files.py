@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from onepixel.cli import main
-from onepixel.errors import ModelFileError
+from onepixel.errors import ModelFileError, UndecidedError
 from onepixel.opening import Limits, load_classifier
 from opening import model_files
 from opening.conftest import Refused
@@ -230,9 +230,10 @@ def test_program_that_never_returns_is_ended(tmp_path: Path) -> None:
     assert time.monotonic() - start < 40
 
 
-def test_program_that_allocates_without_end_is_stopped(tmp_path: Path, refused: Refused) -> None:
+def test_program_that_allocates_without_end_is_stopped(tmp_path: Path) -> None:
     path = model_files.write_torchscript(model_files.Greedy(), tmp_path / "m.pt")
-    refused(path, *PROGRAM)
+    with pytest.raises(UndecidedError, match=r"memory|alloc"):
+        load_classifier(path, limits=Limits(memory_bytes=2**30), **options_for("torchscript"))
 
 
 def test_program_that_answers_nan_is_refused(tmp_path: Path, refused: Refused) -> None:

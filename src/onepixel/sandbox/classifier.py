@@ -176,8 +176,8 @@ def is_count(found: object, least: int, most: int) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and least <= found <= most
 
 
-def plain_details(found: object) -> dict[str, Any]:
-    """What an engine says about itself: finite numbers, flags and short texts, and nothing else."""
+def plain_details(found: object, levels: int = 2) -> dict[str, Any]:
+    """What an engine says about itself: finite numbers, flags and short texts, and such tables of them."""
     if not isinstance(found, dict):
         return {}
     plain: dict[str, Any] = {}
@@ -186,4 +186,6 @@ def plain_details(found: object) -> dict[str, Any]:
             plain[one_line(key, 60)] = one_line(value)
         elif isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             plain[one_line(key, 60)] = value
+        elif isinstance(value, dict) and levels > 1:
+            plain[one_line(key, 60)] = plain_details(value, levels - 1)
     return plain

@@ -74,6 +74,7 @@ class Child:
             "folders": folders,
             "files": files,
             "packages": package_folders(),
+            "folder": str(Path.cwd()),
             "canary": self._canary.name,
             "parent": 0 if level.bubblewrap else os.getpid(),
             "threads": threads(),
