@@ -29,6 +29,7 @@ from onepixel.populations import (
 )
 from populations_of_digits import InProcess, content, digits_recipe
 
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
     """Three trojaned models, built undisturbed; tests that change it take a copy."""

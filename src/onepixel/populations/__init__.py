@@ -1,7 +1,7 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
 from onepixel.populations.build import Progress, build, build_slot
-from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor
+from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.store import Record, Store
 from onepixel.populations.training import TrainedModel, train_model
@@ -16,6 +16,7 @@ __all__ = [
     "Recipe",
     "Record",
     "SignatureRecipe",
+    "StackedExecutor",
     "Store",
     "Thresholds",
     "TrainedModel",

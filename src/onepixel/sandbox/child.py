@@ -84,11 +84,17 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
     from onepixel.sandbox.protocol import ProtocolError, receive, send
 
     torch.set_num_threads(setup["threads"])
-    limits = Limits(**setup["limits"])
+    limits, request = Limits(**setup["limits"]), Request.from_json(setup["request"])
+
+    def complain(error: Exception) -> None:
+        known = isinstance(error, OnepixelError)
+        sentence = str(error) if known else f"{request.name} failed: {type(error).__name__}: {error}"
+        send(answers, {"error": type(error).__name__ if known else "AnswerError", "sentence": sentence[:2000]})
+
     try:
-        classifier = open_file(Request.from_json(setup["request"]), limits, sandboxed=True)
-    except OnepixelError as error:
-        send(answers, {"error": type(error).__name__, "sentence": str(error)})
+        classifier = open_file(request, limits, sandboxed=True)
+    except Exception as error:
+        complain(error)
         return
     about = {key: getattr(classifier, key) for key in ("input_shape", "outputs", "classes", "assumptions")}
     send(answers, about)
@@ -103,8 +109,10 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
             else:
                 told = classifier(torch.from_numpy(frame.arrays["images"]).to(classifier.dtype))
                 send(answers, {}, {"answers": told.numpy()})
-        except OnepixelError as error:
-            send(answers, {"error": type(error).__name__, "sentence": str(error)})
+        except ProtocolError:
+            return
+        except Exception as error:
+            complain(error)
 
 
 def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -94,8 +94,8 @@ class SandboxedClassifier:
         pixels: int | NDArray[np.bool_] | None,
         engine: str,
         batch_size: int | None,
+        budget: int | None,
         progress: bool,
-        **more: Any,
     ) -> Signature:
         """Compute the signature inside the sandbox; the arguments are those of `onepixel.signature`.
 
@@ -107,7 +107,8 @@ class SandboxedClassifier:
         _, height, width = self.input_shape
         image = default_image_array(default_image, self.input_shape)
         mask = pixel_mask(pixels, height, width)
-        asked = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size, **more}
+        asked: dict[str, Any] = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size}
+        asked["budget"] = budget
         self._ask({"signature": asked}, {"default_image": image, "pixels": mask})
         most = SMALL + 8 * (2 * self.classes * height * width + self.classes)
         with progress_bar(f"signature of {self.name}", int(mask.sum()), "pixels", enabled=progress) as advance:

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from onepixel.populations.executors.local import LocalExecutor
 from onepixel.populations.executors.ray import RayExecutor
+from onepixel.populations.executors.stacked import StackedExecutor
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Finished
 
-__all__ = ["Executor", "LocalExecutor", "RayExecutor"]
+__all__ = ["Executor", "LocalExecutor", "RayExecutor", "StackedExecutor"]
 
 
 class Executor(Protocol):
