@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SERVER := .venv-endpoint
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test endpoint-server lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 12
@@ -21,7 +22,15 @@ demo: setup  ## Train a detector on digit networks, audit unseen ones, write a r
 	$(BIN)/onepixel demo --output demo
 
 test: setup  ## Run every test
-	$(BIN)/pytest
+	-$(MAKE) --silent endpoint-server
+	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+endpoint-server: $(SERVER)/.ready  ## Install MLServer in an environment of its own; without it one test is skipped
+
+$(SERVER)/.ready:
+	$(PYTHON) -m venv $(SERVER)
+	$(SERVER)/bin/pip install --quiet "mlserver>=1.7" "onnxruntime>=1.21"
+	@touch $@
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .
@@ -37,4 +46,4 @@ bench: setup  ## Measure the engines and population builds; writes results/
 	$(BIN)/python benchmarks/population.py
 
 clean:  ## Remove the virtual environment and everything that was built
-	rm -rf $(VENV) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SERVER) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,22 +27,14 @@ from onepixel.populations import (
     train_model,
     verify,
 )
-from populations_of_digits import digits_recipe
-
-LOGS = {"build.log"}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a store by its name, but for the log that no comparison reads."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in LOGS}
+from populations_of_digits import InProcess, content, digits_recipe
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
     """Three trojaned models, built undisturbed; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("store") / "trojaned"
-    return build(digits_recipe("trojaned", 3), folder, executor=LocalExecutor(1))
+    return build(digits_recipe("trojaned", 3), folder, executor=InProcess())
 
 
 def test_a_recipe_survives_toml_and_says_everything():
@@ -115,16 +107,16 @@ def test_a_network_below_the_thresholds_is_retried_a_bounded_number_of_times_and
     assert finished.weights
 
 
-def test_two_workers_build_the_same_store_as_one(store, tmp_path):
+def test_two_worker_processes_build_the_same_store_as_this_process(store, tmp_path):
     build(store.recipe, tmp_path / "two", executor=LocalExecutor(2))
     assert content(tmp_path / "two") == content(store.folder)
 
 
 def test_growing_a_population_keeps_what_is_there_and_adds_the_rest(store, tmp_path):
     small = store.recipe.model_copy(update={"models": 2})
-    build(small, tmp_path / "grown", executor=LocalExecutor(1))
+    build(small, tmp_path / "grown", executor=InProcess())
     reported = []
-    build(store.recipe, tmp_path / "grown", executor=LocalExecutor(1), report=reported.append)
+    build(store.recipe, tmp_path / "grown", executor=InProcess(), report=reported.append)
     assert len(reported) == 1
     assert content(tmp_path / "grown") == content(store.folder)
 
@@ -151,7 +143,7 @@ def test_a_build_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(store
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed" / "models").glob("*.json")}
     assert 1 <= len(finished) < 3
     (tmp_path / "killed" / "models" / ".00002.json.99.tmp").write_text("half a rec")
-    build(store.recipe, tmp_path / "killed", executor=LocalExecutor(1))
+    build(store.recipe, tmp_path / "killed", executor=InProcess())
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert content(tmp_path / "killed") == content(store.folder)
 
@@ -218,7 +210,7 @@ def test_a_zoo_with_a_missing_shard_is_one_clear_sentence(store, tmp_path):
 
 def test_only_models_that_passed_are_counted(tmp_path):
     recipe = digits_recipe(models=2, epochs=0.1, thresholds=Thresholds(clean_accuracy=1.0, attempts=1))
-    rows, records = passed(build(recipe, tmp_path / "s", executor=LocalExecutor(1)))
+    rows, records = passed(build(recipe, tmp_path / "s", executor=InProcess()))
     assert len(rows) == len(records) == 0
 
 

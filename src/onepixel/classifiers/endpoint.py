@@ -196,8 +196,8 @@ class EndpointClassifier:
         else:
             # The same image is asked twice on purpose here, so the journal is not consulted.
             answers = self._asked(batch)
-            step = coarseness(answers)
             self._first_answers.append(answers)
+            step = coarseness(np.concatenate(self._first_answers))
             self._journal.keep(image_keys(batch), answers)
         if self.outputs == "probabilities":
             answers = distributions(answers, step, self.name)

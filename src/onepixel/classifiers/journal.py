@@ -44,23 +44,28 @@ class Journal:
             self._file.execute("PRAGMA journal_mode = WAL")
             self._file.execute("CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT)")
             self._file.execute("CREATE TABLE IF NOT EXISTS answers (image BLOB PRIMARY KEY, answer BLOB)")
-            self._check(about)
+            begun_for = self._begun_for(about)
         except sqlite3.OperationalError as error:
             raise UsageError(f"Cannot write the journal {path}: {error}.") from error
         except (sqlite3.DatabaseError, ValueError) as error:
             raise UndecidedError(f"{path} is damaged: it is no journal of an endpoint's answers.") from error
-
-    def _check(self, about: dict[str, str]) -> None:
-        wanted = {"format": FORMAT, **about}
-        found = json.loads(self.note("about") or "null")
-        if found is None:
-            self.keep_note("about", json.dumps(wanted))
-        elif found != wanted:
-            other = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
+        if begun_for != about:
+            other = sorted(key for key in about if begun_for.get(key) != about[key])
             raise UsageError(
-                f"The journal {self.path} was begun for another endpoint, model or preparation ({', '.join(other)} "
-                "differ); name another --journal, or remove it."
+                f"The journal {path} was begun for another endpoint, model or preparation ({', '.join(other)} differ); "
+                "name another --journal, or remove it."
             )
+
+    def _begun_for(self, about: dict[str, str]) -> dict[str, str]:
+        """What the file was begun for; a new file is begun for `about`."""
+        kept = self.note(FORMAT)
+        if kept is None:
+            self.keep_note(FORMAT, json.dumps(about))
+            return about
+        found = json.loads(kept)
+        if not isinstance(found, dict):
+            raise ValueError("the journal says nothing about itself")
+        return found
 
     def __len__(self) -> int:
         """How many images are answered."""

@@ -14,7 +14,9 @@ from typing import Annotated
 import typer
 
 from onepixel import __version__
+from onepixel.cli import detector, experiment, population
 from onepixel.cli.audit import audit
+from onepixel.cli.demo import demo
 from onepixel.cli.signature import signature
 from onepixel.errors import OnepixelError
 from onepixel.opening.limits import one_line
@@ -31,6 +33,10 @@ app = typer.Typer(
 )
 app.command()(audit)
 app.command()(signature)
+app.command()(demo)
+app.add_typer(population.app, name="population")
+app.add_typer(detector.app, name="detector")
+app.add_typer(experiment.app, name="experiment")
 
 
 def show_version(wanted: bool) -> None:

@@ -249,8 +249,12 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         below = np.searchsorted(self.calibration_scores_, np.asarray(scores), side="left")
         return (1 + len(self.calibration_scores_) - below) / (len(self.calibration_scores_) + 1)
 
-    def audit(self, classifier: Classifier, *, engine: str = "auto", progress: bool = False) -> Verdict:
+    def audit(
+        self, classifier: Classifier, *, engine: str = "auto", budget: int | None = None, progress: bool = False
+    ) -> Verdict:
         """Compute a classifier's signature as this detector needs it, and judge it.
+
+        Engine, budget and progress are those of `onepixel.signature`.
 
         Raises
         ------
@@ -270,6 +274,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             inclusive=self.settings_.inclusive,
             default_image=self._default_image(),
             engine=engine,
+            budget=budget,
             progress=progress,
         )
         return self.judge(made)

@@ -25,7 +25,7 @@ from onepixel.populations import (
 )
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
-MODELS = {"clean": 60, "vaccine": 60, "stamped": 30, "clean-unseen": 24, "virus": 24}
+MODELS = {"clean": 40, "vaccine": 40, "stamped": 20, "clean-unseen": 20, "virus": 20}
 ROLES: dict[str, Role] = {"vaccine": "trojaned", "virus": "trojaned", "stamped": "stamped"}
 
 
@@ -46,7 +46,7 @@ def recipe(name: str) -> Recipe:
             height=(2, 2),
             width=(2, 2),
             largest_area=0.0625,
-            jitter=1,
+            placement="fixed",
         ),
         signature=SignatureRecipe(values=64),
         thresholds=Thresholds(clean_accuracy=0.96, attack_success=0.95),

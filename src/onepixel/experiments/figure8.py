@@ -239,6 +239,23 @@ def matrix(names: list[str], rows: list[Likeness], definition: str, value: Calla
     return markdown_table(["", *names], lines)
 
 
+def answer(rows: list[Likeness]) -> str:
+    """The paper's claim in one sentence per pair, under `change`, where what is merely probable does not count."""
+    found = {(row.first, row.second): row.correlation for row in rows if row.definition == "change"}
+
+    def alike(first: str, second: str) -> str:
+        value = found[first, second]
+        degree = "much alike" if value >= 0.7 else "somewhat alike" if value >= 0.4 else "hardly alike"
+        return f"{degree} ({number(value)})"
+
+    return (
+        f"Under `change` the tree and AdaBoost over trees of depth 8 are {alike(TREE, BOOSTED)}; "
+        f"the tree and AdaBoost over full-grown trees, which stops after one of them, are {alike(TREE, BOOSTED_FULL)}. "
+        f"Two decision trees trained on different images are {alike(TREE, f'{TREE}, other images')}, "
+        f"two AdaBoosts of depth 8 {alike(BOOSTED, f'{BOOSTED}, other images')}."
+    )
+
+
 def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], settings: dict[str, Any], seconds: float) -> str:
     """The page for people: what was done, the figure, the answer in numbers."""
     names = list(fitted)
@@ -276,6 +293,8 @@ The estimators saw {settings["images"]:,} training images, the network all. V = 
 image. Every engine used is exact.
 
 ## Is the tree's signature like AdaBoost's?
+
+{answer(rows)}
 
 Pearson's correlation over all classes and pixels / the same after each class's mean is taken off. A dash: one of the
 two signatures is constant. "Other images" is the yardstick: the same kind of model, trained on other images with

@@ -68,7 +68,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
     onnx, onnxruntime = onnx_packages()
     path = Path(request.path)
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as ONNX"):
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
         check_graph(model, request.name, loops_allowed=sandboxed)
         inline_external_data(model, path.parent, request.name, limits)
         contents = model.SerializeToString()
@@ -170,7 +170,8 @@ def check_graph(model: Any, name: str, *, loops_allowed: bool) -> None:
             sizes[key] = sum(count * expanded(inner, (*above, key)) for inner, count in bodies[key].items())
         return sizes[key]
 
-    total = sum(expanded((node.domain, node.op_type), ()) for node in nodes)
+    used = (message for message in messages(model.graph) if message.DESCRIPTOR.full_name == "onnx.NodeProto")
+    total = sum(expanded((node.domain, node.op_type), ()) for node in used)
     if total > MOST_NODES:
         raise ModelFileError(f"{name} expands to {total} operations, more than the {MOST_NODES} that are allowed.")
 

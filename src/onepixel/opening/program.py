@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from onepixel.classifiers import ModuleClassifier
-from onepixel.errors import UsageError
+from onepixel.errors import AnswerError, UsageError
 from onepixel.opening.answers import require_single_answer, settle_outputs
 from onepixel.opening.limits import refusing
 from onepixel.opening.preparation import Dimension, Layout, image_layout, value_range
@@ -93,7 +93,7 @@ def load_exported(request: Request) -> Loaded:
     taken, given = exported.graph_signature.user_inputs, exported.graph_signature.user_outputs
     require_single_answer(given, request.name)
     if len(taken) != 1:
-        raise UsageError(f"{request.name} takes {len(taken)} tensors; onepixel needs exactly one batch of images.")
+        raise AnswerError(f"{request.name} takes {len(taken)} tensors; onepixel needs exactly one batch of images.")
     nodes = {node.name: node for node in exported.graph.nodes}
     shape = nodes[str(taken[0])].meta["val"].shape
     declared = tuple(size if isinstance(size, int) else None for size in shape)

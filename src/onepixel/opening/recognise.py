@@ -39,7 +39,7 @@ class Format(Enum):
 DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.STATE_DICT, Format.SKOPS}
 PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
 
-COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"\x78\x9c", b"ZF")
+COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")
 LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 TEXT_PICKLE_STARTS = (
     b"(dp",
@@ -99,13 +99,18 @@ def recognise_stream(path: Path, head: bytes, size: int) -> Format:
         return Format.HDF5
     if head.startswith(b"\x93NUMPY"):
         return Format.NUMPY
-    if head.startswith(COMPRESSED_STARTS):
+    if head.startswith(COMPRESSED_STARTS) or is_zlib(head):
         return Format.COMPRESSED
     if head[4:8] == b"ORTM":
         return Format.ORT
     if len(head) > 262 and head[257:262] == b"ustar":
         return Format.ARCHIVE
     return Format.ONNX if is_model_proto(path, size) else Format.UNKNOWN
+
+
+def is_zlib(head: bytes) -> bool:
+    """Whether a file starts with a zlib header (RFC 1950, section 2.2)."""
+    return len(head) > 1 and head[0] == 0x78 and int.from_bytes(head[:2]) % 31 == 0
 
 
 def is_safetensors(head: bytes, size: int) -> bool:

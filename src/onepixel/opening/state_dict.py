@@ -16,7 +16,7 @@ from onepixel.opening.answers import settle_outputs
 from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
 from onepixel.opening.preparation import value_range
 from onepixel.opening.recognise import Format
-from onepixel.opening.refusals import refuse_pickled_program
+from onepixel.opening.refusals import ASK, refuse_pickled_program
 from onepixel.opening.request import Request
 
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model")
@@ -67,10 +67,27 @@ def read_weights(request: Request, limits: Limits) -> tuple[dict[str, Tensor], t
             from safetensors.torch import load_file
 
             return load_file(request.path), ()
-        named = torch.serialization.get_unsafe_globals_in_checkpoint(request.path)
-        refuse_pickled_program(request.name, [one_line(name, 60) for name in named])
+        refuse_pickled_program(request.name, unsafe_names(request))
         found = torch.load(request.path, map_location="cpu", weights_only=True)
     return unwrapped(found, request.name)
+
+
+def unsafe_names(request: Request) -> list[str]:
+    """What the pickle inside the archive names besides tensors and plain containers; nothing is unpickled.
+
+    Raises
+    ------
+    ModelFileError
+        If the pickle is none that torch.save writes for weights.
+    """
+    try:
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(request.path)
+    except Exception as error:
+        raise ModelFileError(
+            f"{request.name} holds a pickle that is not of the kind torch.save writes for weights "
+            f"({one_line(error) or type(error).__name__}). {ASK}"
+        ) from error
+    return [one_line(name, 60) for name in named]
 
 
 def unwrapped(found: object, name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

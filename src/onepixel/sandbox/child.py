@@ -4,6 +4,8 @@ It is started as a script with an empty environment. What it gets and gives goes
 output and error lead nowhere, because the stranger's program may write to them.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import sys
@@ -13,6 +15,17 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+ALWAYS_IMPORTED = ("onepixel.opening", "onepixel.signatures")
+IMPORTED_FOR = {
+    "ONNX": ("onnx", "onnxruntime", "onepixel.opening.onnx_file"),
+    "skops": ("skops.io", "onepixel.opening.skops_file"),
+    "safetensors weights": ("onepixel.opening.state_dict",),
+    "PyTorch state dict": ("onepixel.opening.state_dict",),
+    "TorchScript program": ("onepixel.opening.program",),
+    "torch.export program": ("torch.export.pt2_archive", "onepixel.opening.program"),
+}
+"""What each format's loader and engine need, by the value of `Format`; all of it trusted code."""
 
 
 def main() -> None:
@@ -44,7 +57,13 @@ def lock_down(setup: dict[str, Any]) -> None:
     sys.path.extend(path for path in setup["packages"] if path not in sys.path)
     os.chdir("/")
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
-    import_engines(setup["format"])
+    for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
+        importlib.import_module(name)
+    if ":" in (setup["request"]["architecture"] or ""):
+        # Code that the user named and trusts; if it fails, the same attempt later says so.
+        sys.path.append(setup["folder"])
+        with contextlib.suppress(Exception):
+            importlib.import_module(setup["request"]["architecture"].partition(":")[0])
     os.environ.clear()
     # Chosen while it can be tried; packages that are imported later ask for its name, and nothing is written there.
     tempfile.gettempdir()
@@ -57,23 +76,6 @@ def lock_down(setup: dict[str, Any]) -> None:
     confine.try_to_escape(setup["canary"], calls_restricted=setup["seccomp"])
 
 
-def import_engines(form: str) -> None:
-    """Import what will be needed, all of it trusted code."""
-    import onepixel.signatures
-    from onepixel.opening import Format
-
-    if form == Format.ONNX.value:
-        from onepixel.opening.onnx_file import onnx_packages
-
-        onnx_packages()
-    elif form == Format.SKOPS.value:
-        import onepixel.opening.skops_file
-    elif form in (Format.SAFETENSORS.value, Format.STATE_DICT.value):
-        import onepixel.opening.state_dict
-    else:
-        import onepixel.opening.program  # noqa: F401
-
-
 def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
     """Open the file and answer questions about it; what goes wrong becomes the name of an error and a sentence."""
     import torch
@@ -84,11 +86,17 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
     from onepixel.sandbox.protocol import ProtocolError, receive, send
 
     torch.set_num_threads(setup["threads"])
-    limits = Limits(**setup["limits"])
+    limits, request = Limits(**setup["limits"]), Request.from_json(setup["request"])
+
+    def complain(error: Exception) -> None:
+        known = isinstance(error, OnepixelError)
+        sentence = str(error) if known else f"{request.name} failed: {type(error).__name__}: {error}"
+        send(answers, {"error": type(error).__name__ if known else "AnswerError", "sentence": sentence[:2000]})
+
     try:
-        classifier = open_file(Request.from_json(setup["request"]), limits, sandboxed=True)
-    except OnepixelError as error:
-        send(answers, {"error": type(error).__name__, "sentence": str(error)})
+        classifier = open_file(request, limits, sandboxed=True)
+    except Exception as error:
+        complain(error)
         return
     about = {key: getattr(classifier, key) for key in ("input_shape", "outputs", "classes", "assumptions")}
     send(answers, about)
@@ -103,8 +111,10 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
             else:
                 told = classifier(torch.from_numpy(frame.arrays["images"]).to(classifier.dtype))
                 send(answers, {}, {"answers": told.numpy()})
-        except OnepixelError as error:
-            send(answers, {"error": type(error).__name__, "sentence": str(error)})
+        except ProtocolError:
+            return
+        except Exception as error:
+            complain(error)
 
 
 def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:

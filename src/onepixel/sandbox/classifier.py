@@ -94,8 +94,8 @@ class SandboxedClassifier:
         pixels: int | NDArray[np.bool_] | None,
         engine: str,
         batch_size: int | None,
+        budget: int | None,
         progress: bool,
-        **more: Any,
     ) -> Signature:
         """Compute the signature inside the sandbox; the arguments are those of `onepixel.signature`.
 
@@ -107,7 +107,8 @@ class SandboxedClassifier:
         _, height, width = self.input_shape
         image = default_image_array(default_image, self.input_shape)
         mask = pixel_mask(pixels, height, width)
-        asked = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size, **more}
+        asked: dict[str, Any] = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size}
+        asked["budget"] = budget
         self._ask({"signature": asked}, {"default_image": image, "pixels": mask})
         most = SMALL + 8 * (2 * self.classes * height * width + self.classes)
         with progress_bar(f"signature of {self.name}", int(mask.sum()), "pixels", enabled=progress) as advance:
@@ -175,8 +176,8 @@ def is_count(found: object, least: int, most: int) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and least <= found <= most
 
 
-def plain_details(found: object) -> dict[str, Any]:
-    """What an engine says about itself: finite numbers, flags and short texts, and nothing else."""
+def plain_details(found: object, levels: int = 2) -> dict[str, Any]:
+    """What an engine says about itself: finite numbers, flags and short texts, and such tables of them."""
     if not isinstance(found, dict):
         return {}
     plain: dict[str, Any] = {}
@@ -185,4 +186,6 @@ def plain_details(found: object) -> dict[str, Any]:
             plain[one_line(key, 60)] = one_line(value)
         elif isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
             plain[one_line(key, 60)] = value
+        elif isinstance(value, dict) and levels > 1:
+            plain[one_line(key, 60)] = plain_details(value, levels - 1)
     return plain

@@ -74,6 +74,7 @@ class Child:
             "folders": folders,
             "files": files,
             "packages": package_folders(),
+            "folder": str(Path.cwd()),
             "canary": self._canary.name,
             "parent": 0 if level.bubblewrap else os.getpid(),
             "threads": threads(),
@@ -195,6 +196,9 @@ def opened(running: Child, request: Request) -> "Classifier":
     UndecidedError, UsageError
         What the child says about the file.
     """
+    # Importing torch here takes as long as in the child; both do it at the same time.
+    from onepixel.sandbox.classifier import SandboxedClassifier
+
     try:
         first = running.answer().about
     except ProtocolError as error:
@@ -202,8 +206,6 @@ def opened(running: Child, request: Request) -> "Classifier":
     if "enforced" not in first:
         running.close()
         raise NotEnforcedError(one_line(first.get("not_enforced", "")))
-    from onepixel.sandbox.classifier import SandboxedClassifier
-
     try:
         return SandboxedClassifier(running, request)
     except BaseException:

@@ -4,5 +4,17 @@ from onepixel.signatures.compute import ENGINES, signature
 from onepixel.signatures.definitions import DEFINITIONS, define
 from onepixel.signatures.plan import Extremes, Plan, value_grid
 from onepixel.signatures.signature import Settings, Signature
+from onepixel.signatures.stacked import signatures_of
 
-__all__ = ["DEFINITIONS", "ENGINES", "Extremes", "Plan", "Settings", "Signature", "define", "signature", "value_grid"]
+__all__ = [
+    "DEFINITIONS",
+    "ENGINES",
+    "Extremes",
+    "Plan",
+    "Settings",
+    "Signature",
+    "define",
+    "signature",
+    "signatures_of",
+    "value_grid",
+]

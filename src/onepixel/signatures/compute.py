@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.progress import progress_bar, tell
+from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.incremental import incremental
 from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
 from onepixel.signatures.signature import Settings, Signature
 
-ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental}
+ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
 """Every engine by its name."""
 
 
@@ -45,6 +46,7 @@ def signature(
     pixels: int | NDArray[np.bool_] | None = None,
     engine: str = "auto",
     batch_size: int | None = None,
+    budget: int | None = None,
     progress: bool = False,
 ) -> Signature:
     """Compute the one-pixel signature of a classifier (ECCV 2020, section 4.1 and Algorithm 1).
@@ -65,6 +67,9 @@ def signature(
         "auto" picks the fastest exact engine that applies.
     batch_size : int, optional
         Images per forward pass; chosen by the engine unless given.
+    budget : int, optional
+        Images that may be asked at most, for a classifier whose answers cost something; the nine that were asked
+        once when the classifier was wrapped are not counted. The exact engines need P x V + 1, known beforehand.
     progress : bool
         Show a progress bar on standard error.
 
@@ -76,6 +81,8 @@ def signature(
     ------
     UsageError
         If an argument is out of range.
+    BudgetError
+        If the budget does not suffice; it is never exceeded.
     AnswerError
         If an answer on the way is NaN, infinite or no distribution.
 
@@ -95,13 +102,16 @@ def signature(
             pixels=pixels,
             engine=engine,
             batch_size=batch_size,
+            budget=budget,
             progress=progress,
         )
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
     image = default_image_array(default_image, classifier.input_shape)
     mask = pixel_mask(pixels, height, width)
-    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size)
+    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size, budget)
+    if run is not adaptive:
+        plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     if progress:
         plan = replace(plan, say=tell)
     with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:

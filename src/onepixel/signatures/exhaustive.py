@@ -8,7 +8,7 @@ import time
 import torch
 
 from onepixel.classifiers import Classifier, to_log_odds
-from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent
+from onepixel.signatures.plan import Advance, Extremes, Plan
 
 BATCH_BYTES = 32 * 2**20
 BATCH_IMAGES = 512
@@ -22,18 +22,11 @@ def batch_size_for(plan: Plan) -> int:
     return max(1, min(BATCH_IMAGES, BATCH_BYTES // image_bytes))
 
 
-def announce(classifier: Classifier, plan: Plan, forward_passes: int, engine: str) -> None:
-    """Say what a run will cost, if anybody listens; the time is estimated from one batch."""
-    if plan.say is keep_silent:
-        return
-    images = plan.images(torch.arange(min(batch_size_for(plan), 64, plan.cells), device=plan.pixels.device))
-    classifier(images)
-    start = time.perf_counter()
-    classifier(images)
-    seconds = (time.perf_counter() - start) / len(images) * forward_passes
-    plan.say(
+def announcement(plan: Plan, engine: str, forward_passes: int, seconds_each: float) -> str:
+    """What a run will cost."""
+    return (
         f"{engine}: {len(plan.pixels):,} pixels x {len(plan.grid)} values cost {forward_passes:,} forward passes' "
-        f"worth of work, about {seconds:,.1f} s."
+        f"worth of work, about {forward_passes * seconds_each:,.1f} s."
     )
 
 
@@ -44,7 +37,7 @@ def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes
     pixels, values = len(plan.pixels), len(plan.grid)
     low = torch.full((pixels, len(base)), float("inf"), dtype=base.dtype, device=base.device)
     high = torch.full_like(low, float("-inf"))
-    announce(classifier, plan, plan.cells + 1, "exhaustive")
+    begin = time.perf_counter()
     finished = 0
     for start in range(0, plan.cells, size):
         cells = torch.arange(start, min(start + size, plan.cells), device=plan.pixels.device)
@@ -52,6 +45,9 @@ def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes
         owner = (cells // values).to(odds.device)[:, None].expand_as(odds)
         low.scatter_reduce_(0, owner, odds, "amin")
         high.scatter_reduce_(0, owner, odds, "amax")
+        if start == 0:
+            seconds = (time.perf_counter() - begin) / len(cells)
+            plan.say(announcement(plan, "exhaustive", plan.cells + 1, seconds))
         done = (start + len(cells)) // values
         advance(done - finished)
         finished = done

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from onepixel.classifiers import Classifier
-from onepixel.errors import UsageError
+from onepixel.errors import BudgetError, UsageError
 
 Advance = Callable[[int], None]
 """Called by an engine with the number of pixels just finished."""
@@ -100,6 +100,8 @@ class Plan:
         Row and column of every pixel to visit, in row-major order.
     batch_size : int or None
         Images per forward pass; None lets the engine choose.
+    budget : int or None
+        Images that may be asked at most; None for no limit.
     say : callable
         Takes sentences for people while a run is going on.
     """
@@ -108,6 +110,7 @@ class Plan:
     grid: Tensor
     pixels: Tensor
     batch_size: int | None = None
+    budget: int | None = None
     say: Say = keep_silent
 
     @classmethod
@@ -118,22 +121,39 @@ class Plan:
         default_image: NDArray[np.float32],
         mask: NDArray[np.bool_],
         batch_size: int | None = None,
+        budget: int | None = None,
     ) -> "Plan":
         """Put grid, default image and pixels where the classifier wants its images."""
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"The batch size is at least 1 but got {batch_size}.")
+        if budget is not None and budget < 1:
+            raise UsageError(f"A budget of queries is at least 1 but got {budget}.")
         like: dict[str, Any] = {"device": classifier.device, "dtype": classifier.dtype}
         return cls(
             default_image=torch.as_tensor(default_image).to(**like),
             grid=torch.as_tensor(values).to(**like),
             pixels=torch.as_tensor(np.argwhere(mask), device=classifier.device),
             batch_size=batch_size,
+            budget=budget,
         )
 
     @property
     def cells(self) -> int:
         """P x V: how many (pixel, value) images the definition asks for."""
         return len(self.pixels) * len(self.grid)
+
+    def require(self, queries: int, remedy: str) -> None:
+        """Raise unless that many queries fit into the budget; `remedy` says what to do about it.
+
+        Raises
+        ------
+        BudgetError
+            If they do not fit.
+        """
+        if self.budget is not None and queries > self.budget:
+            raise BudgetError(
+                f"The signature needs {queries:,} queries or more but the budget is {self.budget:,}; {remedy}."
+            )
 
     def images(self, cells: Tensor) -> Tensor:
         """The images (N, C, H, W) of the given cells; cell n is pixel n // V at value n % V."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import atomic_path
@@ -104,7 +104,7 @@ class Signature:
         header = {"format": FORMAT, "settings": json.dumps(asdict(self.settings)), "about": json.dumps(about)}
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("low", "high", "base")}
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, metadata=header)
+            temporary.write_bytes(to_bytes(arrays, metadata=header))
 
     @classmethod
     def load(cls, path: str | Path) -> "Signature":

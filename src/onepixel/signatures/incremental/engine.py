@@ -1,5 +1,6 @@
 """The incremental engine: recompute only what one pixel can reach, for any module that torch can trace."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor, fx
 
 from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.errors import UsageError
-from onepixel.signatures.exhaustive import announce
+from onepixel.signatures.exhaustive import announcement
 from onepixel.signatures.incremental.check import SpotCheck
 from onepixel.signatures.incremental.classes import Level, Numbers, classify, windows_of
 from onepixel.signatures.incremental.cost import Cost, count
@@ -18,10 +19,12 @@ from onepixel.signatures.incremental.execution import Execution
 from onepixel.signatures.incremental.lowering import Program, lower
 from onepixel.signatures.incremental.spots import Axes
 from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
-from onepixel.signatures.plan import Advance, Extremes, Plan
+from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent
 
 STEP_BYTES = 64 * 2**20
 """The most that one pixel's values may take at one step; more values than that are taken in turns."""
+
+TIMED_IMAGES = 32
 
 
 def incremental(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
@@ -98,12 +101,23 @@ class Prepared:
             If one that was recomputed by full forward passes disagrees.
         """
         base = to_log_odds(self.classifier(self.plan.default_image[None]), self.classifier.outputs)[0]
-        announce(self.classifier, self.plan, self.cost.forward_passes(len(self.plan.grid)), "incremental")
+        self.announce()
         found = Found(base, self.classifier, self.program, SpotCheck(self.plan), advance, len(self.plan.pixels))
         in_threads(lambda group: self.run_group(group, found), self.groups, self.threads)
         checked = found.check.compare(self.classifier, self.program, self.recorded)
         queries = 1 + checked + self.cost.forward_passes(len(self.plan.grid))
         return Extremes(found.low.T, found.high.T, base, queries=queries, engine="incremental")
+
+    def announce(self) -> None:
+        """Say what the run will cost, if anybody listens; the time is estimated from one batch of full passes."""
+        if self.plan.say is keep_silent:
+            return
+        images = self.plan.images(torch.arange(min(TIMED_IMAGES, self.plan.cells), device=self.plan.pixels.device))
+        begin = time.perf_counter()
+        self.classifier(images)
+        seconds = (time.perf_counter() - begin) / len(images)
+        passes = self.cost.forward_passes(len(self.plan.grid))
+        self.plan.say(announcement(self.plan, "incremental", passes, seconds))
 
     def run_group(self, group: Group, found: "Found") -> None:
         """One thread's work."""

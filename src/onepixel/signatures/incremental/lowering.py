@@ -210,8 +210,8 @@ def view(lowering: Lowering, node: fx.Node) -> None:
 
 
 def convolution(lowering: Lowering, node: fx.Node) -> None:
-    """aten.convolution of an image-dependent map with fixed weights."""
-    source, weight, _, stride, padding, dilation, transposed, _, groups = node.args
+    """aten.convolution of an image-dependent map with fixed weights; TorchScript's tracer adds flags for cuDNN."""
+    source, weight, _, stride, padding, dilation, transposed, _, groups = node.args[:9]
     assert isinstance(source, fx.Node)
     if lowering.varies(weight) or lowering.varies(node.args[2]) or transposed or lowering.value(source).ndim != 4:
         raise lowering.refuse(node, "is no convolution with fixed weights")
@@ -538,6 +538,7 @@ Rule = Callable[[Lowering, fx.Node], None]
 RULES: dict[Any, Rule] = {
     operator.getitem: selection,
     aten.convolution.default: convolution,
+    aten._convolution.default: convolution,
     aten.addmm.default: dense,
     aten.mm.default: dense,
     aten.linear.default: dense,
