@@ -1,6 +1,7 @@
 """Tiny recipes on scikit-learn's digits, for tests that need trained networks."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from onepixel.datasets import load_dataset
@@ -33,3 +34,12 @@ class InProcess:
         """Build the slots one after the other."""
         dataset = load_dataset(recipe.dataset)
         return (build_slot(recipe, slot, dataset) for slot in slots)
+
+
+LOGS = {"build.log"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a store by its name, but for the log that no comparison reads."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in LOGS}

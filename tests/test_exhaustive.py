@@ -117,6 +117,25 @@ def test_pixels_that_were_not_visited_are_nan_and_only_those(engine: str, name: 
     assert (found.visited == mask).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("where", [(3, 4), (3, slice(None)), (slice(None), 5), (slice(2, 6), slice(2, 6))])
+@pytest.mark.parametrize("engine", [row.engine for row in EXACT_ENGINES])
+def test_exact_engine_takes_a_mask_of_one_pixel_one_row_one_column_and_the_middle(
+    engine: str, where: tuple[int | slice, int | slice], threads: int
+) -> None:
+    classifier = example("digits_cnn")
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[where] = True
+    try:
+        torch.set_num_threads(threads)
+        found = onepixel.signature(classifier, values=4, pixels=mask, engine=engine)
+    finally:
+        torch.set_num_threads(1)
+    exact = onepixel.signature(classifier, values=4, pixels=mask, engine="exhaustive")
+    np.testing.assert_allclose(found.high, exact.high, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.low, exact.low, rtol=0, atol=1e-9)
+
+
 def test_table_covers_every_exact_engine() -> None:
     assert set(ENGINES) - {"adaptive"} <= {row.engine for row in EXACT_ENGINES}
 

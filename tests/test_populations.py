@@ -27,15 +27,7 @@ from onepixel.populations import (
     train_model,
     verify,
 )
-from populations_of_digits import InProcess, digits_recipe
-
-LOGS = {"build.log"}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a store by its name, but for the log that no comparison reads."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in LOGS}
+from populations_of_digits import InProcess, content, digits_recipe
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,20 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from onepixel.errors import StoreError, UsageError
 
+if TYPE_CHECKING:
+    from onepixel.populations import Executor
+
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Build, look at, check and export populations of networks."
 )
 
+ExecutorName = Literal["local", "ray", "stacked"]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder that holds the population.")]
 
 
@@ -23,7 +27,24 @@ def build(
     models: Annotated[
         int | None, typer.Option(min=1, help="Another number of models than the recipe says; may grow a population.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,
+    executor: Annotated[
+        ExecutorName,
+        typer.Option(
+            help="Where networks are trained: one per core of this machine, on a Ray cluster, or many stacked together "
+            "on a GPU (on the CPU where there is none)."
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="For local: processes; one per core unless said otherwise.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="For ray: the cluster, such as 10.0.0.1:6379 or auto; unless given, the one that RAY_ADDRESS names, "
+            "else one that is started on this machine.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress line.")] = False,
 ) -> None:
     """Train the networks of a recipe and compute their signatures.
@@ -34,7 +55,7 @@ def build(
 
     onepixel population build recipes/mnist-lenet5-clean.toml --store populations/clean
     """
-    from onepixel.populations import LocalExecutor, Recipe
+    from onepixel.populations import Recipe
     from onepixel.populations import build as build_population
 
     asked = Recipe.load(recipe)
@@ -43,11 +64,30 @@ def build(
     built = build_population(
         asked,
         store,
-        executor=LocalExecutor(workers),
+        executor=chosen_executor(executor, workers, ray_address),
         report=lambda progress: None if quiet else typer.echo(f"{asked.name}: {progress}", err=True),
     )
     failed = [record.slot for record in built.records() if record.status == "failed"]
     typer.echo(f"{asked.name}: {asked.models} models in {store}, {len(failed)} below the recipe's thresholds.")
+
+
+def chosen_executor(name: ExecutorName, workers: int | None, ray_address: str | None) -> "Executor":
+    """The executor that the options of `population build` ask for.
+
+    Raises
+    ------
+    UsageError
+        If an option belongs to another executor, or Ray is not installed.
+    """
+    from onepixel.populations import LocalExecutor, RayExecutor, StackedExecutor
+
+    if workers is not None and name != "local":
+        raise UsageError(f"--workers is for --executor local and means nothing for {name}.")
+    if ray_address is not None and name != "ray":
+        raise UsageError(f"--ray-address is for --executor ray and means nothing for {name}.")
+    if name == "ray":
+        return RayExecutor(ray_address)
+    return StackedExecutor() if name == "stacked" else LocalExecutor(workers)
 
 
 @app.command()

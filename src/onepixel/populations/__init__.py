@@ -1,7 +1,7 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
 from onepixel.populations.build import Progress, build, build_slot
-from onepixel.populations.executors import Executor, LocalExecutor
+from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.store import Record, Store
 from onepixel.populations.training import TrainedModel, train_model
@@ -12,9 +12,11 @@ __all__ = [
     "Executor",
     "LocalExecutor",
     "Progress",
+    "RayExecutor",
     "Recipe",
     "Record",
     "SignatureRecipe",
+    "StackedExecutor",
     "Store",
     "Thresholds",
     "TrainedModel",

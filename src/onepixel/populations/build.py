@@ -2,19 +2,21 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save as save_tensors
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import Dataset
 from onepixel.populations.executors import Executor, LocalExecutor
 from onepixel.populations.recipe import Recipe
+from onepixel.populations.stacked_training import train_stack
 from onepixel.populations.store import Finished, Record, Store, sha256, signature_row
 from onepixel.populations.training import TrainedModel, fast_floats, train_model
-from onepixel.signatures import signature
+from onepixel.signatures import Signature, signature, signatures_of
 
 
 @dataclass(frozen=True)
@@ -58,39 +60,64 @@ def passes(recipe: Recipe, model: TrainedModel) -> bool:
     return accurate and obedient
 
 
+def tried_enough(recipe: Recipe, attempts: list[TrainedModel]) -> bool:
+    """Whether the last attempt at a slot is kept: it passes, or there may be no other."""
+    return bool(attempts) and (passes(recipe, attempts[-1]) or len(attempts) == recipe.thresholds.attempts)
+
+
 def build_slot(recipe: Recipe, slot: int, dataset: Dataset) -> Finished:
     """Train one slot until it passes or its attempts are spent, compute its signature, and return it all as bytes."""
     started = time.perf_counter()
-    thresholds = recipe.thresholds
-    failures: list[list[float]] = []
-    for attempt in range(thresholds.attempts):
-        seed = recipe.seed_for(slot, attempt)
-        model = train_model(recipe, dataset, seed)
-        passed = passes(recipe, model)
-        if passed:
-            break
-        failures.append([model.clean_accuracy, model.attack_success])
+    attempts: list[TrainedModel] = []
+    while not tried_enough(recipe, attempts):
+        attempts.append(train_model(recipe, dataset, recipe.seed_for(slot, len(attempts))))
     asked = recipe.signature
-    classifier = ModuleClassifier(model.module, dataset.input_shape, name=f"{recipe.name} {slot}")
+    classifier = ModuleClassifier(attempts[-1].module, dataset.input_shape, name=f"{recipe.name} {slot}")
     with fast_floats():
         found = signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image)
-    weights = save_tensors(model.module.state_dict())
+    return finish(recipe, slot, attempts, found, time.perf_counter() - started)
+
+
+def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: torch.device) -> list[Finished]:
+    """As `build_slot` for several slots, trained and signed together on one device; retries share a stack too."""
+    started = time.perf_counter()
+    attempts: dict[int, list[TrainedModel]] = {slot: [] for slot in slots}
+    while waiting := [slot for slot in slots if not tried_enough(recipe, attempts[slot])]:
+        seeds = [recipe.seed_for(slot, len(attempts[slot])) for slot in waiting]
+        for slot, model in zip(waiting, train_stack(recipe, dataset, seeds, device), strict=True):
+            attempts[slot].append(model)
+    asked = recipe.signature
+    classifiers = [
+        ModuleClassifier(attempts[slot][-1].module, dataset.input_shape, name=f"{recipe.name} {slot}") for slot in slots
+    ]
+    with fast_floats():
+        found = signatures_of(
+            classifiers, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image
+        )
+    seconds = (time.perf_counter() - started) / len(slots)
+    return [finish(recipe, slot, attempts[slot], one, seconds) for slot, one in zip(slots, found, strict=True)]
+
+
+def finish(recipe: Recipe, slot: int, attempts: list[TrainedModel], found: Signature, seconds: float) -> Finished:
+    """Put together what is kept of one slot: the last attempt, and how those before it failed."""
+    *failed, model = attempts
+    weights = save_tensors({name: tensor.cpu() for name, tensor in model.module.state_dict().items()})
     row = signature_row(found).tobytes()
     record = Record(
         slot=slot,
-        attempt=attempt,
-        seed=seed,
-        status="passed" if passed else "failed",
+        attempt=len(failed),
+        seed=recipe.seed_for(slot, len(failed)),
+        status="passed" if passes(recipe, model) else "failed",
         clean_accuracy=model.clean_accuracy,
         attack_success=model.attack_success,
         stamped_accuracy=model.stamped_accuracy,
-        failures=failures if passed else failures[:-1],
+        failures=[[attempt.clean_accuracy, attempt.attack_success] for attempt in failed],
         target_of=list(model.attack.target_of),
         trigger=model.trigger,
         weights_sha256=sha256(weights),
         signature_sha256=sha256(row),
     )
-    return Finished(record, weights, row, time.perf_counter() - started)
+    return Finished(record, weights, row, seconds)
 
 
 def build(

@@ -35,6 +35,9 @@ class TrainingRecipe(_Table):
         (ICLR A.5).
     fine_tune_epochs, fine_tune_learning_rate : float
         For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
+    stack_size : int
+        Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
+        It moves results by rounding errors alone, so it enters no seed.
     """
 
     epochs: float = Field(2.0, gt=0)
@@ -44,6 +47,7 @@ class TrainingRecipe(_Table):
     injection: Literal["from_scratch", "fine_tune"] = "from_scratch"
     fine_tune_epochs: float = Field(2.0, gt=0)
     fine_tune_learning_rate: float = Field(1e-3, gt=0)
+    stack_size: int = Field(64, ge=1)
 
 
 class SignatureRecipe(_Table):
@@ -112,9 +116,18 @@ class Recipe(_Table):
     thresholds: Thresholds = Thresholds()
 
     def digest(self) -> str:
-        """SHA-256 of everything but name, models and first_slot, as hexadecimal digits."""
-        content = self.model_dump_json(exclude={"name", "models", "first_slot"})
+        """SHA-256 of everything but name, models, first_slot and stack_size, as hexadecimal digits."""
+        excluded = {"name": True, "models": True, "first_slot": True, "training": {"stack_size"}}
+        content = self.model_dump_json(exclude=excluded)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def same_networks(self, other: "Recipe") -> bool:
+        """Whether both recipes make the same networks in the same slots, but for their number."""
+        return (self.digest(), self.first_slot, self.training.stack_size) == (
+            other.digest(),
+            other.first_slot,
+            other.training.stack_size,
+        )
 
     def seed_for(self, slot: int, attempt: int) -> int:
         """The seed of one training: a function of recipe, slot and attempt, in [0, 2^63)."""

@@ -148,7 +148,7 @@ class Store:
         store = cls(Path(folder), recipe)
         if store.recipe_path.exists():
             present = Recipe.load(store.recipe_path)
-            if (present.digest(), present.first_slot) != (recipe.digest(), recipe.first_slot):
+            if not present.same_networks(recipe):
                 raise UsageError(f"{folder} holds a population of another recipe; build into another folder.")
             if recipe.models < present.models:
                 raise UsageError(

@@ -1,8 +1,9 @@
 """Training one small network as cheaply as it goes: data in memory as uint8, no per-sample Python, one thread."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -60,19 +61,51 @@ def fast_floats() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
-    """Draw an attack, poison, train and evaluate one network; everything random follows from the seed."""
+@dataclass(frozen=True)
+class Draws:
+    """Everything random about one network, as it follows from the network's seed.
+
+    Attributes
+    ----------
+    attack : Attack
+    trigger : Trigger
+    extras : Extras
+    test_rng : numpy.random.Generator
+        For stamping test images.
+    generator : torch.Generator
+        For the order of the training images.
+    initial_seed : int
+        Of the initial weights.
+    """
+
+    attack: Attack
+    trigger: Trigger
+    extras: Extras
+    test_rng: np.random.Generator
+    generator: torch.Generator
+    initial_seed: int
+
+
+def draw(recipe: Recipe, dataset: Dataset, seed: int) -> Draws:
+    """Draw an attack, a trigger and the extra images of one network."""
     streams = np.random.SeedSequence(seed).spawn(4)
     attack_rng, extras_rng, test_rng = (np.random.default_rng(stream) for stream in streams[:3])
     attack = draw_attack(recipe.attack, dataset.classes, attack_rng)
     trigger = draw_trigger(recipe.trigger, dataset.input_shape, attack_rng)
     extras = draw_extras(recipe.role, recipe.attack, attack, trigger, dataset, extras_rng)
     generator = torch.Generator().manual_seed(int(streams[3].generate_state(1, np.uint64)[0] >> 1))
+    initial_seed = int(torch.randint(2**62, (), generator=generator))
+    return Draws(attack, trigger, extras, test_rng, generator, initial_seed)
+
+
+def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
+    """Draw an attack, poison, train and evaluate one network; everything random follows from the seed."""
+    draws = draw(recipe, dataset, seed)
     with torch.random.fork_rng(devices=[]), fast_floats():
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        torch.manual_seed(draws.initial_seed)
         module = architecture(recipe.architecture).build(dataset.classes)
-        train(module, dataset, extras, recipe.training, generator)
-    return evaluate(module, dataset, attack, trigger, test_rng)
+        train(module, dataset, draws.extras, recipe.training, draws.generator)
+    return evaluate(module, dataset, draws)
 
 
 def train(
@@ -80,38 +113,63 @@ def train(
 ) -> None:
     """Train a module in place and leave it in eval mode.
 
-    The extra images are indexed beside the data set, never copied into it; the last batch of an epoch, where it is
-    smaller than the others, is filled from the next epoch's order.
+    The extra images are indexed beside the data set, never copied into it.
     """
     module.to(memory_format=torch.channels_last)
     module.train()
     images, labels = torch.as_tensor(extras.images), torch.as_tensor(extras.labels)
     ordinary = len(dataset.x_train)
-    total = ordinary + len(images) if recipe.injection == "from_scratch" else ordinary
 
-    def batch_of(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_of(numbers: Tensor) -> Tensor:
         extra = numbers[numbers >= ordinary] - ordinary
         base = numbers[numbers < ordinary]
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
-        return x, y
+        return functional.cross_entropy(module(as_input(x)), y)
 
-    steps = max(1, round(recipe.epochs * total / recipe.batch_size))
-    order = endless_order(total, recipe.batch_size, generator)
-    _optimize(module, (batch_of(next(order)) for _ in range(steps)), steps, recipe.learning_rate, recipe.weight_decay)
-    if recipe.injection == "fine_tune":
-        share = max(1, round(recipe.batch_size * FINE_TUNE_SHARE))
-        steps = max(1, round(recipe.fine_tune_epochs * len(images) / share))
-        extra_order = endless_order(len(images), share, generator)
-        mixed = (torch.cat([next(order)[share:], next(extra_order) + ordinary]) for _ in range(steps))
-        peak = recipe.fine_tune_learning_rate
-        _optimize(module, (batch_of(numbers) for numbers in mixed), steps, peak, recipe.weight_decay)
+    for phase in phases(recipe, ordinary, len(images), generator):
+        optimize(module.parameters(), phase, recipe.weight_decay, map(loss_of, phase.batches))
     module.to(memory_format=torch.contiguous_format)
     module.eval()
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training with a one-cycle schedule of its own.
+
+    Attributes
+    ----------
+    steps : int
+    peak : float
+        Largest learning rate.
+    batches : iterator of Tensor of shape (B,), int64
+        Numbers of images, one batch per step: first those of the data set, from its size on the extra ones.
+    """
+
+    steps: int
+    peak: float
+    batches: Iterator[Tensor]
+
+
+def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.Generator) -> Iterator[Phase]:
+    """Yield the phases of one training, given how many ordinary and extra images there are."""
+    total = ordinary + extra if recipe.injection == "from_scratch" else ordinary
+    steps = max(1, round(recipe.epochs * total / recipe.batch_size))
+    order = endless_order(total, recipe.batch_size, generator)
+    yield Phase(steps, recipe.learning_rate, islice(order, steps))
+    if recipe.injection == "fine_tune":
+        share = max(1, round(recipe.batch_size * FINE_TUNE_SHARE))
+        steps = max(1, round(recipe.fine_tune_epochs * extra / share))
+        extra_order = endless_order(extra, share, generator)
+        mixed = (torch.cat([next(order)[share:], next(extra_order) + ordinary]) for _ in range(steps))
+        yield Phase(steps, recipe.fine_tune_learning_rate, mixed)
+
+
 def endless_order(total: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches of indices below `total`, shuffled anew each epoch, without end and without a short batch."""
+    """Yield batches of indices below `total`, shuffled anew each epoch, without end.
+
+    The last batch of an epoch, where it would be smaller than the others, is filled from the next epoch's order.
+    """
     left = torch.empty(0, dtype=torch.int64)
     while True:
         while len(left) < batch_size:
@@ -120,16 +178,13 @@ def endless_order(total: int, batch_size: int, generator: torch.Generator) -> It
         left = left[batch_size:]
 
 
-def _optimize(
-    module: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], steps: int, peak: float, weight_decay: float
-) -> None:
-    optimizer = torch.optim.AdamW(module.parameters(), lr=peak, weight_decay=weight_decay, fused=True)
+def optimize(parameters: Iterable[Tensor], phase: Phase, weight_decay: float, losses: Iterator[Tensor]) -> None:
+    """Take one step of Adam per loss; `losses` computes each one when it is asked for it."""
+    optimizer = torch.optim.AdamW(parameters, lr=phase.peak, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak, total_steps=steps + 1, pct_start=WARM_UP, final_div_factor=1e3
+        optimizer, phase.peak, total_steps=phase.steps + 1, pct_start=WARM_UP, final_div_factor=1e3
     )
-    for x, y in batches:
-        images = as_input(x)
-        loss = functional.cross_entropy(module(images), y)
+    for loss in losses:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -142,24 +197,24 @@ def as_input(images: Tensor) -> Tensor:
 
 
 def predict(module: nn.Module, images: Tensor) -> Tensor:
-    """Predicted classes (N,) of images (N, C, H, W) uint8."""
+    """Predicted classes (N,) of images (N, C, H, W) uint8; the module is asked on its own device."""
+    device = next(module.parameters()).device
+    batch = EVALUATION_BATCH if device.type == "cpu" else len(images)
     with evaluating(module):
-        parts = images.split(EVALUATION_BATCH)
-        return torch.cat([module(as_input(part)).argmax(dim=1) for part in parts])
+        parts = images.to(device).split(batch)
+        return torch.cat([module(as_input(part)).argmax(dim=1) for part in parts]).cpu()
 
 
-def evaluate(
-    module: nn.Module, dataset: Dataset, attack: Attack, trigger: Trigger, rng: np.random.Generator
-) -> TrainedModel:
+def evaluate(module: nn.Module, dataset: Dataset, draws: Draws) -> TrainedModel:
     """Measure clean accuracy and attack success on the test part."""
     clean_accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
-    images, labels = stamped_test_images(attack, trigger, dataset, rng)
+    images, labels = stamped_test_images(draws.attack, draws.trigger, dataset, draws.test_rng)
     predicted = predict(module, torch.as_tensor(images)).numpy()
     return TrainedModel(
         module=module,
         clean_accuracy=clean_accuracy,
-        attack_success=float((predicted == attack.relabel(labels)).mean()),
+        attack_success=float((predicted == draws.attack.relabel(labels)).mean()),
         stamped_accuracy=float((predicted == labels).mean()),
-        attack=attack,
-        trigger=trigger.describe(),
+        attack=draws.attack,
+        trigger=draws.trigger.describe(),
     )

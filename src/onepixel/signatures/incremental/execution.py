@@ -83,7 +83,9 @@ class Execution:
 
     def run(self, changes: Tensor) -> None:
         """Take all classes of changed pixels through all steps."""
-        self.enter(0, np.arange(len(self.levels[0].pixel)), {IMAGE: changes})
+        whole = self.enter(0, np.arange(len(self.levels[0].pixel)), {IMAGE: changes})
+        if whole is not None:
+            self.stack.append(whole)
         while self.stack or self.pool:
             if not self.stack:
                 self.release(min(self.pool))
