@@ -6,7 +6,7 @@ import pytest
 
 from onepixel.cli.population import chosen_executor
 from onepixel.errors import UsageError
-from onepixel.populations import LocalExecutor, RayExecutor, build
+from onepixel.populations import RayExecutor, build
 from populations_of_digits import InProcess, content, digits_recipe
 
 
