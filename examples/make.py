@@ -7,8 +7,10 @@ it. `examples.json` beside the files says which network each is.
 """
 
 import argparse
+import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,18 +51,37 @@ def write_torchscript(module: nn.Module, images: Tensor, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(module, images).save(str(path))  # type: ignore[no-untyped-call]
+    leave_out(path, ".debug_pkl")
+
+
+def leave_out(path: Path, ending: str) -> None:
+    """Write an archive anew without the members of that ending: where in its maker's source each line came from."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if not name.endswith(ending)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def exported(module: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+    """A program that takes any batch size and does not tell where in its maker's source each node came from."""
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def write_exported(module: nn.Module, images: Tensor, path: Path) -> None:
-    """An exported program that takes any batch size."""
-    batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    torch.export.save(torch.export.export(module, (images,), dynamic_shapes=({0: batch},)), path)
+    """An exported program."""
+    content = io.BytesIO()
+    torch.export.save(exported(module, images), content)
+    path.write_bytes(content.getvalue())
 
 
 def write_onnx(module: nn.Module, images: Tensor, path: Path) -> None:
-    """An ONNX file that takes any batch size and holds its weights itself."""
-    batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    torch.onnx.export(module, (images,), path, dynamic_shapes=({0: batch},), external_data=False, verbose=False)
+    """An ONNX file that holds its weights itself."""
+    torch.onnx.export(exported(module, images), (), path, external_data=False, verbose=False)
 
 
 FORMATS: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {

@@ -212,7 +212,7 @@ class Greedy(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         kept = [images]
         while len(kept) > 0:
-            kept.append(torch.ones(1 << 26))
+            kept.append(torch.full((1 << 25,), float(len(kept))))
         return kept[0].flatten(1)
 
 

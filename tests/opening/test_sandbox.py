@@ -91,8 +91,9 @@ class LyingChild:
 
 OPENED = Frame({"input_shape": [1, 4, 4], "outputs": "logits", "classes": 3, "assumptions": ["a\x1b[2Jb"]})
 SHAPE = (3, 4, 4)
+DETAILS = {"error": 0.5, "x": {"y": 1, "z": {"too": "deep"}}, "w": [1]}
 SOUND = Frame(
-    {"engine": "exhaustive", "queries": 5, "note": "", "details": {"error": 0.5, "x": {"y": 1, "z": {"too": "deep"}}, "w": [1]}},
+    {"engine": "exhaustive", "queries": 5, "note": "", "details": DETAILS},
     {"low": np.zeros(SHAPE, np.float32), "high": np.ones(SHAPE, np.float32), "base": np.zeros(3, np.float32)},
 )
 

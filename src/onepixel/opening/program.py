@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from onepixel.classifiers import ModuleClassifier
-from onepixel.errors import AnswerError, UsageError
+from onepixel.errors import AnswerError, OnepixelError, UsageError
 from onepixel.opening.answers import require_single_answer, settle_outputs
-from onepixel.opening.limits import refusing
+from onepixel.opening.limits import one_line, refusing
 from onepixel.opening.preparation import Dimension, Layout, image_layout, value_range
 from onepixel.opening.recognise import Format
 from onepixel.opening.request import Request
@@ -39,6 +39,27 @@ class Adapted(nn.Module):
             filled = torch.cat([chunk, chunk[:1].expand(batch - len(chunk), *chunk.shape[1:])])
             rows.append(self.program(filled.contiguous())[: len(chunk)])
         return torch.cat(rows)
+
+
+class ProgramClassifier(ModuleClassifier):
+    """A program as a classifier; what it fails with is told by the last line, after TorchScript's own traceback."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Answer images (N, C, H, W) with (N, K).
+
+        Raises
+        ------
+        AnswerError
+            If the program fails, or takes more memory than it may.
+        """
+        try:
+            return super().__call__(images)
+        except OnepixelError:
+            raise
+        except Exception as error:
+            said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            shape = tuple(images.shape)
+            raise AnswerError(f"{self.name} failed on images of shape {shape}: {one_line(said[-1])}") from error
 
 
 def open_program(request: Request) -> ModuleClassifier:
@@ -68,7 +89,7 @@ def open_program(request: Request) -> ModuleClassifier:
     plain = layout.batch is None and not layout.channels_last
     module = program if plain else Adapted(program, layout)
     normalize = None if values.identity else (values.mean, values.std)
-    classifier = ModuleClassifier(module, layout.input_shape, outputs, normalize, request.name)
+    classifier = ProgramClassifier(module, layout.input_shape, outputs, normalize, request.name)
     classifier.assumptions = (layout.sentence, values.sentence, kind)
     return classifier
 

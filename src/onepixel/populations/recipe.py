@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.main import IncEx
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
@@ -117,7 +118,7 @@ class Recipe(_Table):
 
     def digest(self) -> str:
         """SHA-256 of everything but name, models, first_slot and stack_size, as hexadecimal digits."""
-        excluded = {"name": True, "models": True, "first_slot": True, "training": {"stack_size"}}
+        excluded: IncEx = {"name": True, "models": True, "first_slot": True, "training": {"stack_size"}}
         content = self.model_dump_json(exclude=excluded)
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -19,7 +19,7 @@ from onepixel.sandbox.launch import Child
 from onepixel.sandbox.protocol import SMALL, Frame, ProtocolError
 from onepixel.signatures.compute import ENGINES, describe_default_image
 from onepixel.signatures.plan import default_image_array, pixel_mask
-from onepixel.signatures.signature import Settings, Signature
+from onepixel.signatures.value import Settings, Signature
 
 MOST_CLASSES = 100_000
 MOST_QUERIES = 2**40

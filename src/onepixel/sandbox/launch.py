@@ -40,6 +40,7 @@ PACKAGES = (
     "onnxruntime",
 )
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc/self", "/sys/devices/system/cpu")
+PRIVATE_BYTES = 2**20
 DEVICES = ("/dev/null", "/dev/urandom")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo", *DEVICES)
 
@@ -273,4 +274,6 @@ def bubblewrapped(folders: list[str], files: list[str]) -> list[str]:
     paths = [path for path in (*folders, *files) if not path.startswith("/proc")]
     mounts = [word for path in paths for word in ("--dev-bind" if path in DEVICES else "--ro-bind", path, path)]
     isolation = ["--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--clearenv", "--proc", "/proc"]
-    return ["bwrap", *isolation, *mounts, "--chdir", "/", "--remount-ro", "/"]
+    # torch insists on a folder for its caches when it is imported; this one is the child's own, and small.
+    temporary = ["--size", str(PRIVATE_BYTES), "--tmpfs", "/tmp"]
+    return ["bwrap", *isolation, *temporary, *mounts, "--chdir", "/", "--remount-ro", "/"]

@@ -3,8 +3,8 @@
 from onepixel.signatures.compute import ENGINES, signature
 from onepixel.signatures.definitions import DEFINITIONS, define
 from onepixel.signatures.plan import Extremes, Plan, value_grid
-from onepixel.signatures.signature import Settings, Signature
 from onepixel.signatures.stacked import signatures_of
+from onepixel.signatures.value import Settings, Signature
 
 __all__ = [
     "DEFINITIONS",

@@ -16,7 +16,7 @@ from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.incremental import incremental
 from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
-from onepixel.signatures.signature import Settings, Signature
+from onepixel.signatures.value import Settings, Signature
 
 ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
 """Every engine by its name."""

@@ -22,7 +22,7 @@ from onepixel.progress import progress_bar
 from onepixel.signatures.compute import assemble, describe_default_image
 from onepixel.signatures.exhaustive import BATCH_BYTES, BATCH_IMAGES
 from onepixel.signatures.plan import Advance, Extremes, Plan, default_image_array, pixel_mask, value_grid
-from onepixel.signatures.signature import Settings, Signature
+from onepixel.signatures.value import Settings, Signature
 
 MODELS_AT_ONCE = 64
 """Networks whose weights are stacked together."""
