@@ -1,5 +1,6 @@
 """The incremental engine against the definition: the same extremes at every pixel, borders included."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -247,6 +248,4 @@ def test_resnet50_at_224_stays_under_four_gibibytes() -> None:
 
 def source_path() -> dict[str, str]:
     """The environment in which a fresh interpreter finds what this one does."""
-    import os
-
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

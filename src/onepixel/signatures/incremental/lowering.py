@@ -366,13 +366,12 @@ def concatenation(lowering: Lowering, node: fx.Node) -> None:
 
 def padding(lowering: Lowering, node: fx.Node) -> None:
     """Constant padding or cropping of rows and columns; the constant belongs to the base."""
-    source, amounts = node.args[0], node.args[1]
+    source, amounts = node.args[0], list(lowering.value(node.args[1]))
     assert isinstance(source, fx.Node)
-    assert isinstance(amounts, (list, tuple))
     if lowering.value(source).ndim != 4 or any(amounts[4:]):
         raise lowering.refuse(node, "pads something else than rows and columns")
-    left, _, top, *_ = (*amounts, 0, 0)
-    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(int(top), int(left))))
+    left, top = amounts[0], amounts[2] if len(amounts) > 2 else 0
+    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(top, left)))
 
 
 def average_pool(lowering: Lowering, node: fx.Node) -> None:

@@ -4,7 +4,6 @@
 in the same small vocabulary, in-place operators become ordinary ones, and a branch on the data is an error.
 """
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,8 +135,3 @@ def label_nodes(recorded: fx.GraphModule, module: nn.Module) -> dict[fx.Node, st
         labels[node] = f"{layer} ({kind})" if layer else f"{kind} after {latest}"
         latest = layer or latest
     return labels
-
-
-def is_selection(node: fx.Node) -> bool:
-    """Whether a node only takes one result out of several."""
-    return node.target is operator.getitem

@@ -24,10 +24,6 @@ class Window:
         """How many positions of the map each window holds."""
         return self.high - self.low
 
-    def covers(self, length: int) -> bool:
-        """Whether every window is the whole axis."""
-        return bool((self.low == 0).all() and (self.high == length).all())
-
 
 def inside(low: Positions, high: Positions, length: int) -> Window:
     """Clip to [0, length); what would be empty becomes the nearest single position."""
