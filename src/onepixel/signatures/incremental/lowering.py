@@ -371,8 +371,10 @@ def padding(lowering: Lowering, node: fx.Node) -> None:
     assert isinstance(amounts, (list, tuple))
     if lowering.value(source).ndim != 4 or any(amounts[4:]):
         raise lowering.refuse(node, "pads something else than rows and columns")
-    left, _, top, *_ = (*amounts, 0, 0)
-    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(int(top), int(left))))
+    left, top = amounts[0], amounts[2] if len(amounts) > 2 else 0
+    assert isinstance(left, int)
+    assert isinstance(top, int)
+    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(top, left)))
 
 
 def average_pool(lowering: Lowering, node: fx.Node) -> None:
