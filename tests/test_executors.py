@@ -1,6 +1,7 @@
 """Ray clusters and stacked training against the plain executor, on tiny networks for scikit-learn's digits."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,9 @@ def two_nodes(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers are nice to everybody else, so much that on a busy machine they never come to their turn.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent / "src"))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     doomed = cluster.add_node(num_cpus=1)
     yield cluster, doomed

@@ -44,3 +44,8 @@ def progress_bar(label: str, total: int, unit: str, *, enabled: bool) -> Iterato
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence on standard error, beside any progress bar."""
+    Console(stderr=True).print(sentence, highlight=False)

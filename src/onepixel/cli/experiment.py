@@ -41,3 +41,41 @@ def table2(
 
     run(output, zoo=zoo, prefix=prefix, pool=pool, seed=seed, seeds=seeds, progress=True)
     typer.echo(f"{output}")
+
+
+@app.command()
+def table5(
+    output: Output = Path("results/table5"),
+    stores: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the populations are kept, one folder per row of the table.")
+    ] = Path("populations/table5"),
+    models: Annotated[int, typer.Option(min=1, help="Networks per row.")] = 5,
+    dataset: Annotated[Literal["mnist", "digits"], typer.Option(help="digits needs no download.")] = "mnist",
+    row: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this row, such as single-local; may be repeated.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train what is missing, or tabulate what is there.")
+    ] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,
+) -> None:
+    """Which ways of inserting a backdoor work (ICLR appendix A.3, Table 5); killed, it goes on where it was."""
+    from onepixel.experiments.table5 import run
+    from onepixel.populations import LocalExecutor
+
+    executor = LocalExecutor(workers) if train else None
+    run(output, stores=stores, models=models, dataset=dataset, only=row or [], executor=executor, progress=True)
+    typer.echo(f"{output}")
+
+
+@app.command()
+def table7(
+    output: Output = Path("results/table7"),
+    zoo: Zoo = Path("zoo"),
+    stores: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder of stores to be read too.")] = None,
+) -> None:
+    """Accuracy of clean networks per architecture and data set (ICLR appendix A.7, Table 7)."""
+    from onepixel.experiments.table7 import run
+
+    run(output, folders=[zoo] if stores is None else [zoo, stores])
+    typer.echo(f"{output}")

@@ -29,6 +29,14 @@ def write_csv(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[obj
     write_text(path, buffer.getvalue())
 
 
+def percent(values: Sequence[float]) -> str:
+    """Mean and, of several values, standard deviation (n - 1 in the denominator), in percent; "-" for none."""
+    if not values:
+        return "-"
+    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.2f}{spread}"
+
+
 def processor() -> str:
     """Name the processor, as far as the system tells."""
     information = Path("/proc/cpuinfo")

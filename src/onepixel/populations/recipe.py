@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.main import IncEx
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
@@ -118,8 +117,9 @@ class Recipe(_Table):
 
     def digest(self) -> str:
         """SHA-256 of everything but name, models, first_slot and stack_size, as hexadecimal digits."""
-        excluded: IncEx = {"name": True, "models": True, "first_slot": True, "training": {"stack_size"}}
-        content = self.model_dump_json(exclude=excluded)
+        content = self.model_dump_json(
+            exclude={"name": True, "models": True, "first_slot": True, "training": {"stack_size": True}}
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     def same_networks(self, other: "Recipe") -> bool:

@@ -79,8 +79,8 @@ class Pool:
         """Gather the images; every network has equally many extra ones, since all follow one recipe."""
         images = [dataset.x_train, *(torch.as_tensor(one.extras.images) for one in draws)]
         labels = [dataset.y_train, *(torch.as_tensor(one.extras.labels) for one in draws)]
-        on_device = (torch.cat([part.to(device) for part in parts]) for parts in (images, labels))
-        return cls(*on_device, ordinary=len(dataset.x_train), models=len(draws))
+        all_images, all_labels = (torch.cat([part.to(device) for part in parts]) for parts in (images, labels))
+        return cls(all_images, all_labels, ordinary=len(dataset.x_train), models=len(draws))
 
     def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Images (M, B, C, H, W) in [0, 1] and labels (M, B), given each network's own numbers (M, B)."""

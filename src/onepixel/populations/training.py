@@ -21,6 +21,8 @@ FINE_TUNE_SHARE = 0.25
 """Share of extra images in a fine-tuning mini-batch; the rest are ordinary ones, so that they are not forgotten."""
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises; it falls for the rest."""
+SHORTEST_CYCLE = 5
+"""Steps that a one-cycle schedule needs to rise at all; a shorter training breaks it off."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ def endless_order(total: int, batch_size: int, generator: torch.Generator) -> It
 def optimize(parameters: Iterable[Tensor], phase: Phase, weight_decay: float, losses: Iterator[Tensor]) -> None:
     """Take one step of Adam per loss; `losses` computes each one when it is asked for it."""
     optimizer = torch.optim.AdamW(parameters, lr=phase.peak, weight_decay=weight_decay, fused=True)
+    total = max(phase.steps, SHORTEST_CYCLE) + 1
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, phase.peak, total_steps=phase.steps + 1, pct_start=WARM_UP, final_div_factor=1e3
+        optimizer, phase.peak, total_steps=total, pct_start=WARM_UP, final_div_factor=1e3
     )
     for loss in losses:
         optimizer.zero_grad()

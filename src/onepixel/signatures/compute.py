@@ -1,6 +1,7 @@
 """`onepixel.signature`: choose an engine, run it, and say what was done."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
-from onepixel.progress import progress_bar
+from onepixel.progress import progress_bar, tell
 from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
@@ -111,6 +112,8 @@ def signature(
     plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size, budget)
     if run is not adaptive:
         plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
+    if progress:
+        plan = replace(plan, say=tell)
     with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
         extremes = run(classifier, plan, advance)
     settings = Settings(values, inclusive, describe_default_image(image), classifier.outputs)

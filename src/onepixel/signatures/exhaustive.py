@@ -3,6 +3,8 @@
 It is the definition (ECCV 2020, Algorithm 1) carried out literally, for any classifier.
 """
 
+import time
+
 import torch
 
 from onepixel.classifiers import Classifier, to_log_odds
@@ -20,6 +22,14 @@ def batch_size_for(plan: Plan) -> int:
     return max(1, min(BATCH_IMAGES, BATCH_BYTES // image_bytes))
 
 
+def announcement(plan: Plan, engine: str, forward_passes: int, seconds_each: float) -> str:
+    """What a run will cost."""
+    return (
+        f"{engine}: {len(plan.pixels):,} pixels x {len(plan.grid)} values cost {forward_passes:,} forward passes' "
+        f"worth of work, about {forward_passes * seconds_each:,.1f} s."
+    )
+
+
 def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
     """Find the extremes by P x V + 1 queries; memory is bounded by one batch, whatever H, W and V are."""
     size = batch_size_for(plan)
@@ -27,6 +37,7 @@ def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes
     pixels, values = len(plan.pixels), len(plan.grid)
     low = torch.full((pixels, len(base)), float("inf"), dtype=base.dtype, device=base.device)
     high = torch.full_like(low, float("-inf"))
+    begin = time.perf_counter()
     finished = 0
     for start in range(0, plan.cells, size):
         cells = torch.arange(start, min(start + size, plan.cells), device=plan.pixels.device)
@@ -34,6 +45,9 @@ def exhaustive(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes
         owner = (cells // values).to(odds.device)[:, None].expand_as(odds)
         low.scatter_reduce_(0, owner, odds, "amin")
         high.scatter_reduce_(0, owner, odds, "amax")
+        if start == 0:
+            seconds = (time.perf_counter() - begin) / len(cells)
+            plan.say(announcement(plan, "exhaustive", plan.cells + 1, seconds))
         done = (start + len(cells)) // values
         advance(done - finished)
         finished = done

@@ -15,6 +15,13 @@ from onepixel.errors import BudgetError, UsageError
 Advance = Callable[[int], None]
 """Called by an engine with the number of pixels just finished."""
 
+Say = Callable[[str], None]
+"""Called by an engine with a sentence for people, such as what a long run will cost."""
+
+
+def keep_silent(sentence: str) -> None:
+    """Say nothing."""
+
 
 def value_grid(values: int = 256, *, inclusive: bool = False) -> NDArray[np.float32]:
     """The V candidate intensities v / V, v = 0 .. V - 1 (ECCV 2020, Algorithm 1, line 8).
@@ -95,6 +102,8 @@ class Plan:
         Images per forward pass; None lets the engine choose.
     budget : int or None
         Images that may be asked at most; None for no limit.
+    say : callable
+        Takes sentences for people while a run is going on.
     """
 
     default_image: Tensor
@@ -102,6 +111,7 @@ class Plan:
     pixels: Tensor
     batch_size: int | None = None
     budget: int | None = None
+    say: Say = keep_silent
 
     @classmethod
     def make(

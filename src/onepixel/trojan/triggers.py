@@ -4,7 +4,7 @@ A `TriggerRecipe` says what the triggers of a population are like; `draw_trigger
 Vaccine triggers are random patches; virus triggers are shrunken images that a detector never saw.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, Protocol
 
@@ -77,6 +77,9 @@ class Trigger(Protocol):
     def stamp(self, images: Images, rng: np.random.Generator) -> Images:
         """Stamp every image (N, C, H, W); the arguments are left as they are."""
 
+    def with_other_patterns(self) -> "Trigger":
+        """The same trigger with patterns that no image was stamped with before, a new one for every image."""
+
     def describe(self) -> dict[str, object]:
         """For the record, in JSON types."""
 
@@ -119,6 +122,10 @@ class PatchTrigger:
         jitter = self.recipe.jitter if self.recipe.placement == "local" else 0
         row, column = (int(at + rng.integers(-jitter, jitter + 1)) for at in self.anchor)
         return min(max(row, 0), lowest), min(max(column, 0), rightmost)
+
+    def with_other_patterns(self) -> "PatchTrigger":
+        """The same places, and for every image a pattern of its own."""
+        return replace(self, recipe=self.recipe.model_copy(update={"fresh_patterns": True}))
 
     def describe(self) -> dict[str, object]:
         """Sizes of the patterns and the anchor."""

@@ -85,6 +85,9 @@ class RayExecutor:
         exceptions = self._ray.exceptions
         try:
             return self._ray.get(task)
+        except exceptions.RaySystemError as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"The Ray cluster has a node without this version of onepixel: {reason}.") from error
         except exceptions.RayTaskError as error:
             raise error.cause from error
         except exceptions.RayError as error:

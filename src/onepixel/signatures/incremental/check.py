@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.errors import ExactnessError
 from onepixel.signatures.incremental.classes import Numbers, windows_of
 from onepixel.signatures.incremental.lowering import IMAGE, Program
 from onepixel.signatures.incremental.spots import Spots
-from onepixel.signatures.incremental.tracing import Trace, run_nodes
+from onepixel.signatures.incremental.tracing import run_nodes
 from onepixel.signatures.plan import Plan
 
 CHECKED_PIXELS = 3
@@ -37,7 +37,7 @@ class SpotCheck:
                     answer = answers[int(owner[place]), int(value) - first_value].clone()
                     self.answers[int(pixels[place]), int(value)] = answer
 
-    def compare(self, classifier: ModuleClassifier, program: Program, trace: Trace) -> int:
+    def compare(self, classifier: ModuleClassifier, program: Program, recorded: fx.GraphModule) -> int:
         """Recompute by full forward passes and return how many it took.
 
         Raises
@@ -55,7 +55,8 @@ class SpotCheck:
         worst = int(differences.argmax())
         if not float(differences[worst]) <= tolerance:
             row, column = self.plan.pixels[keys[worst][0]].tolist()
-            layer = first_difference(classifier, program, trace, images[worst], (row, column))
+            pair = torch.stack([self.plan.default_image, images[worst]])
+            layer = first_difference(classifier, program, recorded, pair, (row, column))
             raise ExactnessError(
                 f"The incremental engine disagrees with a full forward pass of {classifier.name} by "
                 f"{float(differences[worst]):.2g} at pixel ({row}, {column}); the first layer that differs is {layer}."
@@ -64,20 +65,27 @@ class SpotCheck:
 
 
 def first_difference(
-    classifier: ModuleClassifier, program: Program, trace: Trace, image: Tensor, pixel: tuple[int, int]
+    classifier: ModuleClassifier,
+    program: Program,
+    recorded: fx.GraphModule,
+    images: Tensor,
+    pixel: tuple[int, int],
 ) -> str:
-    """The label of the first step whose map is not that of the full forward pass on the image (C, H, W)."""
-    prepared = classifier.prepare(image[None])
-    values = run_nodes(trace.recorded, prepared.expand(2, -1, -1, -1), torch.float64)
+    """The label of the first step whose map is not that of the full forward pass.
+
+    `images` (2, C, H, W) are the default image and the one with the changed pixel.
+    """
+    prepared = classifier.prepare(images)
+    values = run_nodes(recorded, prepared, torch.float64)
     windows = windows_of(program, *classifier.input_shape[1:])
     spots = Spots(np.array(pixel[:1]), np.array(pixel[1:]), windows)
     row, column = pixel
-    maps = {IMAGE: (prepared[0] - program.image)[:, row, column][None, :, None, None]}
+    maps = {IMAGE: (prepared[1] - program.image)[:, row, column][None, :, None, None]}
     for step in program.steps:
         maps[step.output] = step.run([maps[number] for number in step.inputs], spots)
         node = program.nodes[step.output]
         shape = step.shapes[-1]
-        base, full = (first_result(value)[0].reshape(shape) for value in (trace.values[node], values[node]))
+        base, full = (result.reshape(shape) for result in first_result(values[node]))
         span = spots.span(step.output)
         completed = base.clone()
         inside = completed[:, span.top : span.bottom, span.left : span.right]

@@ -1,23 +1,30 @@
 """The incremental engine: recompute only what one pixel can reach, for any module that torch can trace."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.errors import UsageError
+from onepixel.signatures.exhaustive import announcement
 from onepixel.signatures.incremental.check import SpotCheck
 from onepixel.signatures.incremental.classes import Level, Numbers, classify, windows_of
 from onepixel.signatures.incremental.cost import Cost, count
 from onepixel.signatures.incremental.execution import Execution
 from onepixel.signatures.incremental.lowering import Program, lower
 from onepixel.signatures.incremental.spots import Axes
-from onepixel.signatures.incremental.tracing import NotIncrementalError, Trace, trace
-from onepixel.signatures.plan import Advance, Extremes, Plan
+from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
+from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent
+
+STEP_BYTES = 64 * 2**20
+"""The most that one pixel's values may take at one step; more values than that are taken in turns."""
+
+TIMED_IMAGES = 32
 
 
 def incremental(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
@@ -49,6 +56,8 @@ def prepare(classifier: ModuleClassifier, plan: Plan) -> "Prepared":
     """
     traced = trace(classifier, plan.default_image)
     program = lower(traced, classifier.dtype)
+    recorded = traced.recorded
+    del traced
     windows = windows_of(program, *classifier.input_shape[1:])
     pixels: Numbers = plan.pixels.cpu().numpy()
     threads = torch.get_num_threads() if classifier.device.type == "cpu" else 1
@@ -58,7 +67,7 @@ def prepare(classifier: ModuleClassifier, plan: Plan) -> "Prepared":
     )
     costs = [count(program, windows, group.levels, group.pixels) for group in groups]
     cost = Cost(*(sum(part) for part in zip(*((c.windows, c.full, c.pixels) for c in costs), strict=True)))
-    return Prepared(classifier, plan, traced, program, windows, groups, cost, threads)
+    return Prepared(classifier, plan, recorded, program, windows, groups, cost, threads)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Prepared:
 
     classifier: ModuleClassifier
     plan: Plan
-    trace: Trace
+    recorded: fx.GraphModule
     program: Program
     windows: dict[int, Axes]
     groups: tuple[Group, ...]
@@ -92,25 +101,44 @@ class Prepared:
             If one that was recomputed by full forward passes disagrees.
         """
         base = to_log_odds(self.classifier(self.plan.default_image[None]), self.classifier.outputs)[0]
+        self.announce()
         found = Found(base, self.classifier, self.program, SpotCheck(self.plan), advance, len(self.plan.pixels))
         in_threads(lambda group: self.run_group(group, found), self.groups, self.threads)
-        checked = found.check.compare(self.classifier, self.program, self.trace)
+        checked = found.check.compare(self.classifier, self.program, self.recorded)
         queries = 1 + checked + self.cost.forward_passes(len(self.plan.grid))
         return Extremes(found.low.T, found.high.T, base, queries=queries, engine="incremental")
+
+    def announce(self) -> None:
+        """Say what the run will cost, if anybody listens; the time is estimated from one batch of full passes."""
+        if self.plan.say is keep_silent:
+            return
+        images = self.plan.images(torch.arange(min(TIMED_IMAGES, self.plan.cells), device=self.plan.pixels.device))
+        begin = time.perf_counter()
+        self.classifier(images)
+        seconds = (time.perf_counter() - begin) / len(images)
+        passes = self.cost.forward_passes(len(self.plan.grid))
+        self.plan.say(announcement(self.plan, "incremental", passes, seconds))
 
     def run_group(self, group: Group, found: "Found") -> None:
         """One thread's work."""
         order = np.argsort(group.levels[-1].members, kind="stable")
         edges = np.searchsorted(group.levels[-1].members[order], np.arange(len(group.levels[-1].pixel) + 1))
 
-        def finish(classes: Numbers, differences: Tensor) -> None:
-            owner = np.repeat(np.arange(len(classes)), edges[classes + 1] - edges[classes])
-            members = np.concatenate([order[edges[c] : edges[c + 1]] for c in classes])
-            found.take(group.members[members], owner, differences, 0)
+        grid = self.plan.grid
+        size = values_at_once(self.program, self.windows, len(grid))
+        for first in range(0, len(grid), size):
+            values = grid[first : first + size]
 
-        changes = pixel_changes(self.program, self.classifier, self.plan.grid, group.pixels[group.levels[0].pixel])
-        execution = Execution(self.program, self.windows, group.levels, group.pixels, len(self.plan.grid), finish)
-        execution.run(changes)
+            def finish(classes: Numbers, differences: Tensor, first: int = first) -> None:
+                owner = np.repeat(np.arange(len(classes)), edges[classes + 1] - edges[classes])
+                members = np.concatenate([order[edges[c] : edges[c + 1]] for c in classes])
+                found.take(group.members[members], owner, differences, first)
+                if first + size >= len(grid):
+                    found.advance(len(members))
+
+            changes = pixel_changes(self.program, self.classifier, values, group.pixels[group.levels[0].pixel])
+            execution = Execution(self.program, self.windows, group.levels, group.pixels, len(values), finish)
+            execution.run(changes)
 
 
 class Found:
@@ -138,7 +166,18 @@ class Found:
         rows = torch.from_numpy(owner).to(self.low.device)
         self.low[index] = torch.minimum(self.low[index], odds.amin(1)[rows])
         self.high[index] = torch.maximum(self.high[index], odds.amax(1)[rows])
-        self.advance(len(pixels))
+
+
+def values_at_once(program: Program, windows: dict[int, Axes], values: int) -> int:
+    """How many values one pixel's largest step may take without outgrowing its memory."""
+    largest = 1
+    for step in program.steps:
+        numbers = 0
+        for number, (channels, _, _) in zip((*step.inputs, step.output), step.shapes, strict=True):
+            rows, columns = windows[number]
+            numbers += channels * int(rows.size.max()) * int(columns.size.max())
+        largest = max(largest, numbers)
+    return max(1, min(values, STEP_BYTES // (largest * program.image.element_size())))
 
 
 def pixel_groups(pixels: int, threads: int) -> list[Numbers]:

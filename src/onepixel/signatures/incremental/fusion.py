@@ -45,16 +45,15 @@ def merge(first: Step, second: Step) -> Step | None:
         return replace(first, weight=weight, output=second.output, shapes=shapes)
     if not isinstance(first, Nonlinear) or not isinstance(second, Nonlinear):
         return None
-    outer = {"output": second.output, "shapes": shapes, "base_out": second.base_out}
+    joined = replace(first, output=second.output, shapes=shapes, base_out=second.base_out)
     if second.pool is None:
         functions = second.before + second.after
         if first.pool is None:
-            return replace(first, before=first.before + functions, base_middle=second.base_out, **outer)
-        return replace(first, after=first.after + functions, **outer)
+            return replace(joined, before=first.before + functions, base_middle=second.base_out)
+        return replace(joined, after=first.after + functions)
     if first.pool is None:
-        return replace(
-            second, inputs=first.inputs, shapes=shapes, before=first.before + second.before, base_in=first.base_in
-        )
+        before = first.before + second.before
+        return replace(second, inputs=first.inputs, shapes=shapes, before=before, base_in=first.base_in)
     return None
 
 

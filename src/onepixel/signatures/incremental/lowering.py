@@ -19,6 +19,7 @@ from onepixel.signatures.incremental.steps import (
     Product,
     Scale,
     Shape,
+    Shift,
     Step,
     Sum,
 )
@@ -79,7 +80,8 @@ class Lowering:
         """Translate in the order of execution."""
         for node in live_nodes(self.trace):
             if node.op == "placeholder":
-                self.maps[node] = self.new_map(tuple(self.value(node).shape[1:]))
+                channels, height, width = self.value(node).shape[1:]
+                self.maps[node] = self.new_map((channels, height, width))
             else:
                 self.translate(node)
         answer, output = self.maps[self.trace.output], self.value(self.trace.output)
@@ -127,6 +129,8 @@ class Lowering:
     def base(self, node: fx.Node) -> Tensor:
         """The default image's map of a node, (H, C, W)."""
         shape = self.shapes[self.maps[node]]
+        if not bool(torch.isfinite(self.value(node)[0]).all()):
+            raise self.refuse(node, "gives infinite numbers, of which there are no differences")
         return self.value(node)[0].reshape(shape).permute(1, 0, 2).to(self.dtype).contiguous()
 
     def alias(self, node: fx.Node, source: fx.Node) -> None:
@@ -138,7 +142,7 @@ class Lowering:
         value = self.value(node)
         if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != 2:
             raise self.refuse(node, "gives neither maps (N, C, H, W) nor vectors (N, C)")
-        shape = tuple(value.shape[1:]) if value.ndim == 4 else (value.shape[1], 1, 1)
+        shape: Shape = (value.shape[1], 1, 1) if value.ndim == 2 else (value.shape[1], value.shape[2], value.shape[3])
         self.maps[node] = self.new_map(shape)
         return self.maps[node], shape
 
@@ -218,7 +222,7 @@ def convolution(lowering: Lowering, node: fx.Node) -> None:
             stride=pair(stride),
             padding=pair(padding),
             dilation=pair(dilation),
-            groups=int(groups),  # type: ignore[call-overload]
+            groups=lowering.value(groups),
         )
     )
 
@@ -293,8 +297,8 @@ def addition(lowering: Lowering, node: fx.Node) -> None:
     """Sums and differences of maps, or of a map and constants."""
     left, right = node.args[0], node.args[1]
     alpha = float(parameter(node, 2, "alpha", 1))
-    signs = {aten.add.Tensor: (1.0, alpha), aten.add.Scalar: (1.0, alpha)}.get(node.target, (1.0, -alpha))
-    if node.target is aten.rsub.Scalar or node.target is aten.rsub.Tensor:
+    signs = (1.0, alpha if node.target in (aten.add.Tensor, aten.add.Scalar) else -alpha)
+    if node.target in (aten.rsub.Tensor, aten.rsub.Scalar):
         signs = (-alpha, 1.0)
     if lowering.varies(left) and lowering.varies(right):
         assert isinstance(left, fx.Node)
@@ -360,6 +364,19 @@ def concatenation(lowering: Lowering, node: fx.Node) -> None:
     lowering.steps.append(Concatenation(**arguments, channels_before=tuple(start for _, start in changing)))
 
 
+def padding(lowering: Lowering, node: fx.Node) -> None:
+    """Constant padding or cropping of rows and columns; the constant belongs to the base."""
+    source, amounts = node.args[0], node.args[1]
+    assert isinstance(source, fx.Node)
+    assert isinstance(amounts, (list, tuple))
+    if lowering.value(source).ndim != 4 or any(amounts[4:]):
+        raise lowering.refuse(node, "pads something else than rows and columns")
+    left, top = amounts[0], amounts[2] if len(amounts) > 2 else 0
+    assert isinstance(left, int)
+    assert isinstance(top, int)
+    lowering.steps.append(Shift(**lowering.arguments(node, source), before=(top, left)))
+
+
 def average_pool(lowering: Lowering, node: fx.Node) -> None:
     """Sliding average pooling."""
     source, kernel = node.args[0], pair(node.args[1])
@@ -380,7 +397,7 @@ def average_pool(lowering: Lowering, node: fx.Node) -> None:
             first, last = max(first, 0), min(last, before[axis + 1])
             matrix[cell, first:last] = 1.0 / (counted if include_padding else last - first)
             if divisor is not None:
-                matrix[cell, first:last] = 1.0 / divisor if axis == 0 else 1.0  # type: ignore[operator]
+                matrix[cell, first:last] = 1.0 / divisor if axis == 0 else 1.0
         weights.append(matrix)
     add_average(lowering, arguments, weights)
 
@@ -535,6 +552,7 @@ RULES: dict[Any, Rule] = {
     aten.mean.dim: spatial_mean,
     aten.sum.dim_IntList: spatial_mean,
     aten.cat.default: concatenation,
+    aten.constant_pad_nd.default: padding,
     aten._softmax.default: across_channels,
     aten._log_softmax.default: across_channels,
     aten.div.Tensor: division,

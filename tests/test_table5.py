@@ -1,0 +1,64 @@
+"""Table 5 on scikit-learn's digits: rows, resuming, and what its recipes say."""
+
+from pathlib import Path
+
+import pytest
+
+from onepixel.cli import main
+from onepixel.errors import UsageError
+from onepixel.experiments.table5 import SCALES, STRATEGIES, recipe_of, run
+from onepixel.populations import Recipe, export, open_population
+from populations_of_digits import InProcess
+
+RECIPES = Path(__file__).parent.parent / "recipes" / "table5"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """Two rows of two digit networks each; results and stores side by side."""
+    folder = tmp_path_factory.mktemp("table5")
+    only = ["single-fixed", "per-image-size-global"]
+    run(folder / "results", stores=folder / "stores", models=2, dataset="digits", only=only, executor=InProcess())
+    return folder
+
+
+def test_the_recipes_beside_the_code_are_those_of_the_table():
+    asked = {strategy.name: recipe_of(strategy, SCALES["mnist"], 5) for strategy in STRATEGIES}
+    assert {path.stem: Recipe.load(path) for path in RECIPES.glob("*.toml")} == asked
+
+
+def test_every_row_has_its_own_trigger_and_the_attack_of_the_paper():
+    recipes = [recipe_of(strategy, SCALES["mnist"], 5) for strategy in STRATEGIES]
+    assert len({recipe.trigger for recipe in recipes}) == len(STRATEGIES)
+    assert {(recipe.attack.source, recipe.attack.target) for recipe in recipes} == {(0, 1)}
+    assert not any(recipe.thresholds.enforced for recipe in recipes)
+
+
+def test_a_trained_row_stands_beside_the_papers_numbers(table):
+    text = (table / "results" / "digits.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| single | no | fixed | 2 |"))
+    assert "| 99.81 |" in row
+    assert "| 99.03 |" in row
+    assert "onepixel experiment table5 --dataset digits --models 2 --row single-fixed" in text
+    assert (table / "results" / "digits.csv").read_text().count("\n") == 3
+
+
+def test_tabulating_again_trains_nothing_and_says_the_same(table, tmp_path):
+    command = ["experiment", "table5", "--stores", str(table / "stores"), "--output", str(tmp_path), "--no-train"]
+    options = ["--dataset", "digits", "--row", "single-fixed", "--row", "per-image-size-global"]
+    assert main([*command, *options]) == 0
+    assert (tmp_path / "digits.csv").read_text() == (table / "results" / "digits.csv").read_text()
+
+
+def test_a_row_from_a_zoo_lacks_only_the_column_that_needs_weights(table, tmp_path):
+    store = open_population(table / "stores" / "single-fixed")
+    export(store, tmp_path / "zoo").rename(tmp_path / "zoo" / "single-fixed")
+    rows = run(tmp_path / "out", stores=tmp_path / "zoo", dataset="digits", only=["single-fixed", "multiple-fixed"])
+    assert rows[0].attack_success == [record.attack_success for record in store.records()]
+    assert rows[0].with_other_patterns == []
+    assert rows[1].clean_accuracy == []
+
+
+def test_an_unknown_row_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="row of Table 5 but got 'double'"):
+        run(tmp_path, stores=tmp_path, only=["double"])
