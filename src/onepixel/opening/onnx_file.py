@@ -266,6 +266,8 @@ def start_session(onnxruntime: Any, contents: bytes, limits: Limits, name: str) 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that spin while they wait take the processor from everything else, images being made included.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     late = threading.Event()
 
     def cancel() -> None:
