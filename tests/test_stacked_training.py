@@ -20,6 +20,11 @@ FROM_SCRATCH = TrainingRecipe(epochs=0.2, batch_size=64, learning_rate=1e-3)
 FINE_TUNE = FROM_SCRATCH.model_copy(update={"injection": "fine_tune", "fine_tune_epochs": 0.6})
 
 
+def weights(module: nn.Module) -> torch.Tensor:
+    """Every number of a network's state, running statistics included."""
+    return torch.cat([tensor.flatten().float() for tensor in module.state_dict().values()])
+
+
 @pytest.mark.parametrize(
     ("architecture", "training"),
     [("digits_cnn", FROM_SCRATCH), ("digits_cnn", FINE_TUNE), ("resnet8", FROM_SCRATCH)],
@@ -32,19 +37,17 @@ def test_networks_trained_together_equal_those_trained_alone_up_to_rounding(arch
     for seed, stacked in zip(seeds, together, strict=True):
         alone = train_model(recipe, digits, seed)
         assert (stacked.attack, stacked.trigger) == (alone.attack, alone.trigger)
-        for name, tensor in alone.module.state_dict().items():
-            torch.testing.assert_close(stacked.module.state_dict()[name], tensor, rtol=1e-3, atol=2e-4)
+        difference = (weights(stacked.module) - weights(alone.module)).abs()
+        assert difference.mean() < 1e-3 * weights(alone.module).abs().mean()
+        assert difference.max() < 5e-3
         assert stacked.clean_accuracy == pytest.approx(alone.clean_accuracy, abs=0.01)
 
 
 def test_each_network_of_a_stack_is_retried_by_its_own_accuracy(digits):
-    free = digits_recipe("clean", 3, epochs=1.5)
-    accuracies = sorted(build_slot(free, slot, digits).record.clean_accuracy for slot in range(3))
-    threshold = (accuracies[0] + accuracies[1]) / 2
-    recipe = free.model_copy(update={"thresholds": Thresholds(clean_accuracy=threshold, attempts=2)})
+    recipe = digits_recipe("clean", 3, epochs=1, thresholds=Thresholds(clean_accuracy=0.7, attempts=2))
     alone = [build_slot(recipe, slot, digits).record for slot in range(3)]
     together = [finished.record for finished in build_stack(recipe, range(3), digits, CPU)]
-    assert {record.attempt for record in alone} == {0, 1}
+    assert {record.status for record in alone} == {"passed", "failed"}
     for one, other in zip(together, alone, strict=True):
         assert (one.slot, one.attempt, one.seed, one.status) == (other.slot, other.attempt, other.seed, other.status)
         assert len(one.failures) == len(other.failures)
