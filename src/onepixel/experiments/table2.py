@@ -33,7 +33,7 @@ READINGS: dict[str, dict[str, Any]] = {
 }
 """The papers' two ways, the first also with shuffled classes, and ours."""
 
-CLEAN_TRAINING_SHARE = 0.6
+CLEAN_TRAINING_SHARE = 0.5
 """Share of the clean population, from its first slot on, that trains; the rest is test."""
 
 
