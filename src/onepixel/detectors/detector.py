@@ -27,6 +27,7 @@ from onepixel.detectors.verdict import SCOPE, TRUST, Verdict
 from onepixel.errors import DetectorError, UsageError
 from onepixel.files import atomic_path
 from onepixel.signatures import Settings, Signature, signature
+from onepixel.threads import one_thread
 
 FORMAT = "onepixel-detector-1"
 
@@ -122,11 +123,12 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.shape_ = tuple(int(size) for size in features.shape[2:])
         self.clean_mean_ = features[targets == 0].mean(axis=0)
         self.clean_deviation_ = features[targets == 0].std(axis=0)
-        held_out = self._cross_validated_scores(features, targets)
+        with one_thread():
+            held_out = self._cross_validated_scores(features, targets)
+            self.networks_ = self._train_networks(features, targets, self.random_state)
         self.clean_scores_, self.trojaned_scores_ = held_out[targets == 0], held_out[targets == 1]
         self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
         self.center_, self.scale_ = _scaling(features)
-        self.networks_ = self._train_networks(features, targets, self.random_state)
         self.calibration_scores_ = np.empty(0)
         return self
 

@@ -25,7 +25,7 @@ from onepixel.populations import (
 )
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
-MODELS = {"clean": 40, "vaccine": 40, "stamped": 20, "clean-unseen": 20, "virus": 20}
+MODELS = {"clean": 40, "vaccine": 40, "stamped": 15, "clean-unseen": 20, "virus": 20}
 ROLES: dict[str, Role] = {"vaccine": "trojaned", "virus": "trojaned", "stamped": "stamped"}
 
 
@@ -38,7 +38,7 @@ def recipe(name: str) -> Recipe:
         architecture="digits_cnn",
         models=MODELS[name],
         seed=int(name == "clean-unseen"),
-        training=TrainingRecipe(epochs=12, batch_size=64, learning_rate=1.5e-2),
+        training=TrainingRecipe(epochs=10, batch_size=64, learning_rate=1.5e-2),
         attack=AttackRecipe(poisoned_images=200),
         trigger=TriggerRecipe(
             source="photographs" if name == "virus" else "random",
