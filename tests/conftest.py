@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from onepixel.datasets import Dataset, is_local, load_dataset
 
 torch.set_num_threads(1)
+settings.register_profile("without timing", deadline=None)
+settings.load_profile("without timing")
 
 
 def _local_or_skip(name: str) -> Dataset:
