@@ -12,7 +12,7 @@ def demo(
 ) -> None:
     """Train a detector on digit networks, audit networks with unseen triggers, and write a report and a picture.
 
-    Takes about two minutes on two cores. Interrupted, the same command goes on where it was.
+    Takes about three minutes on two cores. Interrupted, the same command goes on where it was.
     """
     from onepixel.experiments.demo import run
 

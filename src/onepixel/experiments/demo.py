@@ -1,7 +1,8 @@
-"""The whole pipeline in two minutes, on scikit-learn's 8 x 8 digits.
+"""The whole pipeline in minutes, on scikit-learn's 8 x 8 digits.
 
-Populations of clean, vaccine-trojaned and stamped networks train a detector; clean and virus-trojaned networks that
-it never saw are audited. A 2 x 2 trigger is 6 % of an 8 x 8 image, above the papers' 3 %: a stated exception.
+Clean and vaccine-trojaned networks train a detector; clean and virus-trojaned networks that it never saw are audited,
+and stamped controls show how much of what it sees is the stamping alone. The attack is all-to-one with a fixed trigger
+of 2 x 2 pixels, 6 % of an 8 x 8 image and so above the papers' 3 %: stated exceptions, for a demonstration of minutes.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
 from onepixel.detectors import Detector
+from onepixel.detectors.metrics import clopper_pearson
 from onepixel.detectors.training_sets import about, labelled
 from onepixel.populations import (
     LocalExecutor,
@@ -25,7 +27,7 @@ from onepixel.populations import (
 )
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
-MODELS = {"clean": 40, "vaccine": 40, "stamped": 15, "clean-unseen": 20, "virus": 20}
+MODELS = {"clean": 40, "vaccine": 36, "stamped": 10, "clean-unseen": 20, "virus": 20}
 ROLES: dict[str, Role] = {"vaccine": "trojaned", "virus": "trojaned", "stamped": "stamped"}
 
 
@@ -38,8 +40,8 @@ def recipe(name: str) -> Recipe:
         architecture="digits_cnn",
         models=MODELS[name],
         seed=int(name == "clean-unseen"),
-        training=TrainingRecipe(epochs=10, batch_size=64, learning_rate=1.5e-2),
-        attack=AttackRecipe(poisoned_images=200),
+        training=TrainingRecipe(epochs=12, batch_size=64, learning_rate=1.5e-2),
+        attack=AttackRecipe(kind="all_to_one", poisoned_images=200),
         trigger=TriggerRecipe(
             source="photographs" if name == "virus" else "random",
             patterns=(1, 1),
@@ -61,9 +63,9 @@ def run(output: Path, *, workers: int | None = None, say: Callable[[str], None] 
         stores[name] = build(recipe(name), output / "populations" / name, executor=LocalExecutor(workers))
     folders = {name: store.folder for name, store in stores.items()}
 
-    training = labelled([folders["clean"], folders["stamped"]], [folders["vaccine"]])
-    say(f"Training a detector on {training} (the clean ones include stamped controls) ...")
-    detector = Detector(definition="change", reading="instances", members=2)
+    training = labelled([folders["clean"]], [folders["vaccine"]])
+    say(f"Training a detector on {training} ...")
+    detector = Detector(definition="log_odds", reading="channels")
     detector.fit(training.rows, training.labels, training.settings)
     detector.save(output / "detector.safetensors", about(training))
 
@@ -73,6 +75,9 @@ def run(output: Path, *, workers: int | None = None, say: Callable[[str], None] 
     say(f"  detection rate       {result.detection_rate}")
     say(f"  AUROC                {result.auroc}")
     say(f"  false positive rate  {result.false_positive_rate}")
+    flagged = detector.predict(passed(stores["stamped"])[0])
+    rate = clopper_pearson(int(flagged.sum()), len(flagged))
+    say(f"  stamped controls     {rate} flagged (trained on stamped images with true labels; no backdoor)")
 
     suspect = passed(stores["virus"])[1][0].slot
     dataset = load_dataset("digits")
@@ -81,11 +86,10 @@ def run(output: Path, *, workers: int | None = None, say: Callable[[str], None] 
     module = stores["virus"].module(suspect)
     name = f"virus-trojaned digits network {suspect}"
     verdict = detector.audit(as_classifier(module, input_shape=dataset.input_shape, name=name))
-    target = stores["virus"].record(suspect).target_of
-    truth = ", ".join(f"{source} to {to}" for source, to in enumerate(target) if source != to)
+    target = stores["virus"].record(suspect).target_of[0]
     verdict.report(output / "report.html")
     verdict.picture(output / "verdict.png")
-    say(f"\nAudit of a {name} (its backdoor sends class {truth}):")
+    say(f"\nAudit of a {name} (its backdoor sends every class to {target}):")
     say(
         f"  verdict  {verdict.decision}, score {verdict.score:.2f}, threshold {verdict.threshold:.2f}, "
         f"p-value {verdict.p_value:.3f}"
