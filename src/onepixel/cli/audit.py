@@ -37,7 +37,7 @@ def audit(
         Path | None, typer.Option(metavar="FILE.html", help="Write a report for people.", rich_help_panel=RESULTS)
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the signature.", rich_help_panel=RESULTS)
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the signature, the suspect and the score.", rich_help_panel=RESULTS)
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the verdict as JSON.", rich_help_panel=RESULTS)
@@ -88,7 +88,7 @@ def audit(
     if report is not None:
         verdict.report(report)
     if picture is not None:
-        verdict.signature.plot(picture)
+        verdict.picture(picture)
     typer.echo(json.dumps(verdict.to_dict(), indent=2) if as_json else in_words(verdict))
     raise typer.Exit(verdict.exit_status)
 
