@@ -18,7 +18,7 @@ def figure8(
     seed: Seed = 0,
     dataset: Annotated[str, typer.Option(help="mnist, or digits, which needs no download.")] = "mnist",
     images: Annotated[int, typer.Option(min=10, help="Training images for the estimators.")] = 3000,
-    values: Annotated[int, typer.Option(min=2, help="Size of the value grid.")] = 256,
+    values: Annotated[int, typer.Option(min=2, help="Size of the value grid.")] = 64,
 ) -> None:
     """Signatures of classifiers that are no networks (ICLR appendix A.2, Figure 8)."""
     from onepixel.experiments.figure8 import run
