@@ -12,7 +12,6 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.random_networks import networks
 from torch import Tensor, nn
 
 import onepixel
@@ -21,6 +20,7 @@ from onepixel.errors import ExactnessError, OnepixelError, OutputKindError, Usag
 from onepixel.signatures import Signature
 from onepixel.signatures.incremental import engine, execution
 from onepixel.signatures.incremental.steps import Nonlinear
+from random_networks import networks
 
 
 @pytest.fixture(autouse=True)

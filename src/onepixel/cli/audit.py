@@ -37,7 +37,10 @@ def audit(
         Path | None, typer.Option(metavar="FILE.html", help="Write a report for people.", rich_help_panel=RESULTS)
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the signature, the suspect and the score.", rich_help_panel=RESULTS)
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Draw the signature, the suspect and the score.", rich_help_panel=RESULTS
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the verdict as JSON.", rich_help_panel=RESULTS)

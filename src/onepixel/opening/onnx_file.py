@@ -276,7 +276,9 @@ def start_session(onnxruntime: Any, contents: bytes, limits: Limits, name: str) 
 
     with after(limits.call_seconds, cancel):
         try:
-            return onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(
+                contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:
             if late.is_set():
                 raise ModelFileError(f"{name} took more than {limits.call_seconds:g} s to open.") from error
