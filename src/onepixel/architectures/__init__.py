@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torchvision
 from torch import nn
 
 from onepixel.architectures.alexnet import AlexNet
@@ -37,6 +36,8 @@ class Architecture:
 
 def _torchvision(name: str) -> Architecture:
     def build(classes: int) -> nn.Module:
+        import torchvision
+
         module: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
         return module
 

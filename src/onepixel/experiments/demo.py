@@ -27,7 +27,7 @@ from onepixel.populations import (
 )
 from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
 
-MODELS = {"clean": 40, "vaccine": 36, "stamped": 10, "clean-unseen": 40, "virus": 20}
+MODELS = {"clean": 40, "vaccine": 36, "stamped": 10, "clean-unseen": 39, "virus": 20}
 ROLES: dict[str, Role] = {"vaccine": "trojaned", "virus": "trojaned", "stamped": "stamped"}
 
 
@@ -50,7 +50,7 @@ def recipe(name: str) -> Recipe:
             largest_area=0.0625,
             placement="fixed",
         ),
-        signature=SignatureRecipe(values=64),
+        signature=SignatureRecipe(values=32),
         thresholds=Thresholds(clean_accuracy=0.96, attack_success=0.95),
     )
 
