@@ -3,6 +3,8 @@
 Clean and vaccine-trojaned networks train a detector; clean and virus-trojaned networks that it never saw are audited,
 and stamped controls show how much of what it sees is the stamping alone. The attack is all-to-one with a fixed trigger
 of 2 x 2 pixels, 6 % of an 8 x 8 image and so above the papers' 3 %: stated exceptions, for a demonstration of minutes.
+Attack, definition and reading were chosen after looking at viruses of the same (development) pool, with one source
+class AUROC was 0.66 to 0.71: the demonstration shows the way through, it is no evidence.
 """
 
 from collections.abc import Callable
