@@ -89,6 +89,7 @@ def onnx_model(
     sizes: list[Any] | None = None,
     element: int = TensorProto.FLOAT,
     answers: list[Any] | None = None,
+    opset: int = 17,
 ) -> onnx.ModelProto:
     """A model from images to answers."""
     graph = helper.make_graph(
@@ -98,7 +99,7 @@ def onnx_model(
         [helper.make_tensor_value_info("answers", TensorProto.FLOAT, answers or ["N", "K"])],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
 def write_onnx(module: LeNet5, path: Path, **options: bool) -> Path:
