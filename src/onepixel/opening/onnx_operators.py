@@ -254,20 +254,18 @@ def arithmetic(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     def rule(node: Node) -> Value:
         values = [node.value(0), node.value(1)]
         varying = [value for value in values if isinstance(value, Maps)]
-        single = any(isinstance(value, Tensor) and value.numel() == 1 and value.ndim <= 1 for value in values)
-        if len(varying) == 1 and single:
+        constants = [value for value in values if isinstance(value, Tensor)]
+        for fixed in constants if varying else []:
+            spare = len(varying[0].shape) + 1 - fixed.ndim
+            if spare < 0 or (spare == 0 and fixed.shape[0] != 1):
+                raise node.refusal("combines images with constants of their own")
+        if len({len(value.shape) for value in varying}) > 1:
+            raise node.refusal("combines values of different numbers of axes")
+        if len(varying) == 1 and constants[0].numel() == 1:
             result = node.result(function, *(v.reshape(()) if isinstance(v, Tensor) else v for v in values))
             assert isinstance(result, Maps)
             return replace(result, shape=varying[0].shape, order=varying[0].order)
         plain = [node.builder.plain(node.name, value) for value in values]
-        dimensions = {len(value.shape) for value in varying}
-        for value in plain:
-            if isinstance(value, Tensor) and dimensions:
-                most = max(dimensions) + 1
-                if value.ndim > most or (value.ndim == most and value.shape[0] != 1):
-                    raise node.refusal("combines images with constants of their own")
-        if len(dimensions) > 1:
-            raise node.refusal("combines values of different numbers of axes")
         return node.result(function, *plain)
 
     return rule
