@@ -123,8 +123,8 @@ BODIES: dict[str, Nodes | tuple[int, Nodes]] = {
         *CONV,
         ("Div", "c number > d", {}),
         ("Erf", "d > e", {}),
-        ("Add", "e number > f", {}),
-        ("Mul", "c f > maps", {}),
+        ("Add", "e number > h", {}),
+        ("Mul", "c h > maps", {}),
     ],
     "identity and dropout": [
         ("Identity", "w > v", {}),
