@@ -1,8 +1,8 @@
-"""scikit-learn models in the skops format; only types that skops trusts by itself are ever built.
+"""scikit-learn models in the skops format; only types that skops trusts by itself are built, a few more in a sandbox.
 
-A trusted type is not a safe one: the native code of trees, neighbours and support vectors takes the numbers that it was
-given for places in memory, and a damaged or hostile file makes it read where it should not. Outside a sandbox, only
-what answers with NumPy alone is opened.
+A trusted type is not a safe one: the native code of support vectors, trees and sparse matrices takes the numbers that it
+was given for places in memory, and a hostile file makes it read where it should not. Outside a sandbox, only what
+answers with NumPy alone is opened.
 """
 
 import json
@@ -24,6 +24,12 @@ NUMPY_ALONE = {
 }
 """Parts of scikit-learn whose estimators answer without native code that believes what it is given."""
 
+TRUSTED_IN_A_SANDBOX = {
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+}
+"""Types that newer versions of skops distrust because their numbers can crash the process, and for nothing else."""
+
 PLAIN_PACKAGES = {"builtins", "collections", "functools", "numpy", "operator", "scipy.special"}
 
 
@@ -44,7 +50,7 @@ def open_skops(request: Request, limits: Limits, *, sandboxed: bool = False) -> 
     except ImportError as error:
         raise UsageError('skops files need skops: pip install "onepixel[skops]".') from error
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as skops"):
-        untrusted = skops.io.get_untrusted_types(file=request.path)
+        untrusted = set(skops.io.get_untrusted_types(file=request.path)) - TRUSTED_IN_A_SANDBOX
         if untrusted:
             named = ", ".join(one_line(name, 60) for name in sorted(untrusted)[:4])
             raise ModelFileError(
@@ -58,7 +64,7 @@ def open_skops(request: Request, limits: Limits, *, sandboxed: bool = False) -> 
                 f"{request.name} needs {named}, whose native code takes a file at its word; "
                 'open it with --sandbox (sandbox="use").'
             )
-        estimator = skops.io.load(request.path, trusted=None)
+        estimator = skops.io.load(request.path, trusted=sorted(TRUSTED_IN_A_SANDBOX) if sandboxed else None)
     return estimator_classifier(estimator, request)
 
 
