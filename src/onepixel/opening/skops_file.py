@@ -1,6 +1,6 @@
 """scikit-learn models in the skops format; only types that skops trusts by itself are built, a few more in a sandbox.
 
-A trusted type is not a safe one: the native code of support vectors, trees and sparse matrices takes the numbers that it
+A trusted type is not a safe one: the native code of support vectors, trees and sparse matrices takes numbers that it
 was given for places in memory, and a hostile file makes it read where it should not. Outside a sandbox, only what
 answers with NumPy alone is opened.
 """
