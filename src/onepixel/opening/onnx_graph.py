@@ -9,7 +9,8 @@ from typing import Any
 
 from onepixel.opening.limits import one_line
 from onepixel.opening.onnx_module import Builder, GraphModule, NotConvertibleError, Value
-from onepixel.opening.onnx_operators import RULES, Node, Rule, tensor
+from onepixel.opening.onnx_node import Node, tensor
+from onepixel.opening.onnx_operators import RULES, Rule
 from onepixel.opening.preparation import Layout
 
 MOST_OPERATIONS = 5_000
