@@ -264,6 +264,16 @@ def test_other_graphs_are_not_converted_and_the_reason_is_said(name: str) -> Non
         graph_module(graph(body, HEADS["flatten and gemm"]), Layout(SIZES), "images", "answers")
 
 
+def test_operators_that_a_file_redefines_are_not_converted() -> None:
+    model = graph(after_convolution("Relu"), HEADS["flatten and gemm"])
+    redefined = helper.make_function(
+        "", "Relu", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], model.opset_import
+    )
+    model.functions.append(redefined)
+    with pytest.raises(NotConvertibleError, match="operators of its own"):
+        graph_module(model, Layout(SIZES), "images", "answers")
+
+
 def test_graph_that_is_not_converted_is_answered_by_onnx_runtime(tmp_path: Path) -> None:
     reason, body = REFUSED["unknown operator"]
     classifier = opened(graph(body, HEADS["flatten and gemm"]), tmp_path / "m")

@@ -41,6 +41,8 @@ def graph_module(model: Any, layout: Layout, input_name: str, output_name: str) 
     opsets = [entry.version for entry in model.opset_import if entry.domain in ONNX_DOMAINS]
     if len(opsets) != 1 or opsets[0] not in OPSETS:
         raise NotConvertibleError(f"it uses the versions {opsets} of ONNX's operators")
+    if model.functions:
+        raise NotConvertibleError("it defines operators of its own")
     nodes = live_nodes(model.graph, output_name)
     if len(nodes) > MOST_OPERATIONS:
         raise NotConvertibleError(f"it has {len(nodes)} operations, more than {MOST_OPERATIONS}")
