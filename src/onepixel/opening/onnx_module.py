@@ -93,6 +93,7 @@ class GraphModule(nn.Module):
         """Answer images as they are after normalisation; results are dropped after their last use."""
         results = {0: images}
         for number, (name, operation) in enumerate(self.named_children(), 1):
+            assert isinstance(operation, Operation)
             results[number] = operation(results)
             for source in operation.sources:
                 if self.last_use.get(source) == name and source != self.answer:
