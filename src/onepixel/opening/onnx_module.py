@@ -95,9 +95,9 @@ class GraphModule(nn.Module):
         for number, (name, operation) in enumerate(self.named_children(), 1):
             assert isinstance(operation, Operation)
             results[number] = operation(results)
-            for source in operation.sources:
-                if self.last_use.get(source) == name and source != self.answer:
-                    results.pop(source, None)
+            for source in set(results) & set(operation.sources):
+                if self.last_use[source] == name and source != self.answer:
+                    del results[source]
         return results[self.answer]
 
 
