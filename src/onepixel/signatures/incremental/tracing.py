@@ -1,15 +1,18 @@
 """What a module computes, as a list of ATen operators (`torch.fx`), and the default image's value at every one of them.
 
-`make_fx` runs the module once and records the operators it dispatches, so functions, methods and submodules all end
-in the same small vocabulary, in-place operators become ordinary ones, and a branch on the data is an error.
+The module runs once, and torch's dispatcher hands every operator to a recorder, so functions, methods and submodules
+all end in the same small vocabulary, in-place operators become ordinary ones, and a branch on the data is an error.
+torch's own `make_fx` does the same but imports torch's compilers first, which takes longer than a small signature.
 """
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.module import evaluating
@@ -65,8 +68,6 @@ def trace(classifier: ModuleClassifier, default_image: Tensor) -> Trace:
     recorded = record(classifier.module, prepared)
     values = interpret(recorded, prepared)
     output = next(node for node in recorded.graph.nodes if node.op == "output").args[0]
-    if not isinstance(output, fx.Node):
-        raise NotIncrementalError("the module answers with more than one tensor")
     expected = classifier(images)
     difference = float((values[output] - expected).abs().max())
     if not difference <= REPEAT_TOLERANCE * (1 + float(expected.abs().max())):
@@ -79,11 +80,94 @@ def record(module: nn.Module, prepared: Tensor) -> fx.GraphModule:
     """The module in eval mode as a graph of ATen operators without in-place ones."""
     try:
         with evaluating(module), torch.inference_mode(False), torch.no_grad():
+            image = prepared.clone()
+            recorder = Recorder(image)
             functional = torch.func.functionalize(lambda images: module(images))
-            return make_fx(functional, _disable_torch_fn_metadata_mode=True)(prepared.clone())
+            with recorder:
+                answers = functional(image)
+            return recorder.finished(answers)
+    except NotIncrementalError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise NotIncrementalError(f"torch.fx cannot trace it ({reason})") from error
+        raise NotIncrementalError(f"torch cannot trace it ({reason})") from error
+
+
+class Recorder(TorchDispatchMode):
+    """Writes the operators that torch dispatches into a graph whose one placeholder is the image.
+
+    Parameters
+    ----------
+    image : Tensor
+        The batch that the module is about to be asked.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.constants = nn.Module()
+        self.nodes: dict[int, fx.Node] = {}
+        # A tensor is known by its address, so none may go before the recording ends.
+        self.kept: list[Tensor] = []
+        self.varying: set[fx.Node] = set()
+        self.know(image, self.graph.placeholder("image"))
+        self.varying.add(self.node(image))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to import its compiler for the sake of keeping it away from here."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and write it down."""
+        named = dict(kwargs or {})
+        result = func(*args, **named)
+        arguments, keywords = fx.node.map_aggregate((args, named), self.node)
+        node = self.graph.call_function(func, arguments, keywords)
+        if self.varying.intersection(node.all_input_nodes):
+            self.varying.add(node)
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        if not any(isinstance(part, Tensor) for part in results):
+            if node in self.varying:
+                raise NotIncrementalError("torch cannot trace it: it turns numbers of the image into a decision")
+            self.graph.erase_node(node)
+            return result
+        for place, part in enumerate(results):
+            if part is result:
+                self.know(part, node)
+            elif isinstance(part, Tensor):
+                self.know(part, self.graph.call_function(operator.getitem, (node, place)))
+        return result
+
+    def know(self, tensor: Tensor, node: fx.Node) -> None:
+        """Let a tensor be known as the result of a node."""
+        self.kept.append(tensor)
+        self.nodes[id(tensor)] = node
+
+    def node(self, value: Any) -> Any:
+        """The node of a tensor, new for a constant that was not seen before; anything else as it is."""
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self.nodes:
+            name = f"constant{len(self.kept)}"
+            self.constants.register_buffer(name, value)
+            self.know(value, self.graph.get_attr(name))
+        return self.nodes[id(value)]
+
+    def finished(self, answers: Any) -> fx.GraphModule:
+        """Everything that was recorded.
+
+        Raises
+        ------
+        NotIncrementalError
+            If the module does not answer with one tensor.
+        """
+        if not isinstance(answers, Tensor):
+            raise NotIncrementalError("the module answers with more than one tensor")
+        self.graph.output(self.node(answers))
+        return fx.GraphModule(self.constants, self.graph)
 
 
 def interpret(recorded: fx.GraphModule, prepared: Tensor) -> dict[fx.Node, Any]:
