@@ -216,7 +216,7 @@ def run(
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
     clean: int | None = None,
-    candidates: Mapping[str, Parameters] = CANDIDATES,
+    candidates: Mapping[str, Parameters] | None = None,
     seed: int = 0,
     repeats: int = 3,
     workers: int | None = None,
@@ -234,8 +234,8 @@ def run(
         What their names begin with: data set and architecture.
     clean : int, optional
         How many clean models are on the training side; half of them unless said.
-    candidates : mapping of str to dict
-        Parameters of `Detector` by name.
+    candidates : mapping of str to dict, optional
+        Parameters of `Detector` by name; `CANDIDATES` unless given.
     seed, repeats : int
         First seed of split and networks, and how many.
     workers : int, optional
@@ -250,7 +250,8 @@ def run(
     """
     started = time.perf_counter()
     training = load_training(zoo, prefix, clean)
-    lines = compare(training, candidates, range(seed, seed + repeats), workers=workers, progress=progress)
+    rivals = CANDIDATES if candidates is None else candidates
+    lines = compare(training, rivals, range(seed, seed + repeats), workers=workers, progress=progress)
     chosen = chosen_of(lines)
     output.mkdir(parents=True, exist_ok=True)
     head = ["candidate", "chosen", "auroc_clean", "auroc_stamped", "criterion", "seconds", "parameters"]
