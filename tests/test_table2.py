@@ -103,7 +103,7 @@ def test_the_strict_threshold_flags_at_most_a_tenth_of_the_held_out_stamped_mode
     rng = np.random.default_rng(0)
     for count in (1, 9, 10, 25, 40):
         stamped = rng.normal(size=count).round(1)
-        judged = Judged(-0.5, rng.normal(size=5), rng.normal(size=5), stamped, np.empty(0))
+        judged = Judged(-0.5, rng.normal(size=5), rng.normal(size=5), stamped)
         assert (stamped >= judged.strict_threshold).mean() <= 0.1
         assert judged.strict_threshold >= judged.threshold
         lower = np.nextafter(judged.strict_threshold, -np.inf)

@@ -63,6 +63,9 @@ def run(
     return rows
 
 
+STAMPED = ("stamped_vaccine", "stamped_virus", "stamped_all_classes")
+"""The kinds of stamped models, as `Judged` names their scores."""
+
 CSV_HEAD = [
     "method",
     "stamped_negatives",
@@ -72,7 +75,7 @@ CSV_HEAD = [
     *(
         f"{name}_{threshold}"
         for threshold in ("best", "strict")
-        for name in ("detection_rate", "false_positive_rate", "stamped_vaccine_flagged", "stamped_virus_flagged")
+        for name in ("detection_rate", "false_positive_rate", *(f"{kind}_flagged" for kind in STAMPED))
     ),
 ]
 
@@ -90,19 +93,19 @@ def csv_line(row: Row) -> list[object]:
     cells += [f"{fast_auroc(judged.clean, judged.virus):.4f}", f"{against_stamped(row):.4f}"]
     for threshold in (judged.threshold, judged.strict_threshold):
         found = judged.evaluation(threshold)
-        shares = [flagged(scores, threshold) for scores in (judged.stamped_vaccine, judged.stamped_virus)]
+        shares = [flagged(getattr(judged, kind), threshold) for kind in STAMPED]
         cells += [f"{found.detection_rate.value:.4f}", f"{found.false_positive_rate.value:.4f}"]
         cells += ["" if share is None else f"{share.value:.4f}" for share in shares]
     return cells
 
 
 def at_threshold(group: list[Row], *, strict: bool) -> list[str]:
-    """Detection rate, false alarms, and both kinds of stamped models flagged, over seeds."""
+    """Detection rate, false alarms, and each kind of stamped models flagged, over seeds."""
     shares: list[list[Estimate | None]] = []
     for row in group:
         threshold = row.judged.strict_threshold if strict else row.judged.threshold
         found = row.judged.evaluation(threshold)
-        stamped = [flagged(scores, threshold) for scores in (row.judged.stamped_vaccine, row.judged.stamped_virus)]
+        stamped = [flagged(getattr(row.judged, kind), threshold) for kind in STAMPED]
         shares.append([found.detection_rate, found.false_positive_rate, *stamped])
     return [mean_share(list(column)) for column in zip(*shares, strict=True)]
 
@@ -120,19 +123,21 @@ def as_markdown(training: Training, unseen: Unseen, rows: list[Row], prefix: str
             lines.append([method.name, negatives, f"{clean:.3f}", f"{stamped:.3f}", *shares])
         parts.append(markdown_table(HEAD, lines))
     controls = 0 if unseen.stamped is None else len(unseen.stamped)
+    innocent = 0 if unseen.stamped_all_classes is None else len(unseen.stamped_all_classes)
     opened = "The final pool was opened for this table." if pool == "final" else "The final pool was not opened."
     return f"""# Controls: the backdoor or only the stamping? {prefix}, {pool} viruses
 
 Trained on {training}, stamped ones only where the row says so; tested on {len(unseen.clean)} clean and
-{len(unseen.virus)} virus models, and on {controls} models stamped with virus patterns, which never train. {opened}
+{len(unseen.virus)} virus models, on {controls} models stamped with virus patterns and on {innocent} that saw stamped
+images of every class, neither of which ever train. {opened}
 
 Stamped models were trained on images stamped with patterns of the same kind as the trojaned ones, in the same number
 and of the same classes, but under their true labels: whoever flags them sees the stamping. They are not wholly
-innocent: where only one class was attacked, all their stamped images are of that one class, so that a pattern may come
-to stand for it. Shares are means over {len({row.seed for row in rows})} detector seeds; in brackets the first seed's
-95 % interval (Clopper-Pearson, for detection rates a stratified bootstrap). Stamped models with vaccine patterns are
-judged by held-out scores where they trained. AUROC against stamped models: those with virus patterns where there are
-any, else those with vaccine patterns.
+innocent: where only one class was attacked, all their stamped images are of that one class, and a pattern may come to
+stand for it. In those that saw stamped images of every class it cannot. Shares are means over
+{len({row.seed for row in rows})} detector seeds; in brackets the first seed's 95 % interval (Clopper-Pearson, for
+detection rates a stratified bootstrap). Stamped models with vaccine patterns are judged by held-out scores where they
+trained. AUROC against stamped models: those with virus patterns where there are any, else those with vaccine patterns.
 
 ## At the best threshold on the training side
 
@@ -155,4 +160,5 @@ HEAD = [
     "false alarms",
     "stamped flagged, vaccine patterns",
     "stamped flagged, virus patterns",
+    "stamped flagged, every class",
 ]

@@ -16,6 +16,8 @@ from onepixel.experiments.models import Models, Training, Unseen
 
 Scores = NDArray[np.float64]
 
+NONE: Scores = np.empty(0)
+
 TOLERATED = 0.1
 """Share of held-out stamped models that the stricter of the two thresholds lets be flagged."""
 
@@ -44,13 +46,16 @@ class Judged:
         detector; empty where there are none.
     stamped_virus : array
         Likewise, of models stamped with virus patterns, which never train.
+    stamped_all_classes : array
+        Likewise, of models that saw stamped images of every class, which never train.
     """
 
     threshold: float
     clean: Scores
     virus: Scores
-    stamped_vaccine: Scores
-    stamped_virus: Scores
+    stamped_vaccine: Scores = NONE
+    stamped_virus: Scores = NONE
+    stamped_all_classes: Scores = NONE
 
     @property
     def strict_threshold(self) -> float:
@@ -97,7 +102,7 @@ def judge_by_detector(job: Job) -> Judged:
     detector.fit(training.rows, training.labels, job.training.settings)
 
     def scores(models: Models | None) -> Scores:
-        return np.empty(0) if models is None else detector.decision_function(models.rows)
+        return NONE if models is None else detector.decision_function(models.rows)
 
     trained = job.training.stamped if job.with_stamped else None
     held_out = None if trained is None else detector.held_out_scores_[-len(trained) :]
@@ -107,6 +112,7 @@ def judge_by_detector(job: Job) -> Judged:
         virus=scores(job.unseen.virus),
         stamped_vaccine=scores(job.training.stamped) if held_out is None else held_out,
         stamped_virus=scores(job.unseen.stamped),
+        stamped_all_classes=scores(job.unseen.stamped_all_classes),
     )
 
 
@@ -121,7 +127,7 @@ def judge_by_baseline(job: Job) -> Judged:
     model = logistic_regression().fit(numbers, labels)
 
     def scores(models: Models | None) -> Scores:
-        return np.empty(0) if models is None else model.decision_function(features(models))
+        return NONE if models is None else model.decision_function(features(models))
 
     trained = job.training.stamped if job.with_stamped else None
     return Judged(
@@ -130,6 +136,7 @@ def judge_by_baseline(job: Job) -> Judged:
         virus=scores(job.unseen.virus),
         stamped_vaccine=scores(job.training.stamped) if trained is None else held_out[-len(trained) :],
         stamped_virus=scores(job.unseen.stamped),
+        stamped_all_classes=scores(job.unseen.stamped_all_classes),
     )
 
 

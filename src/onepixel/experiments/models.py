@@ -177,11 +177,14 @@ class Unseen:
     clean, virus : Models
     stamped : Models or None
         Trained on images stamped with virus patterns, with their true labels.
+    stamped_all_classes : Models or None
+        Trained on stamped images of every class, with their true labels, so that a pattern stands for no class.
     """
 
     clean: Models
     virus: Models
-    stamped: Models | None
+    stamped: Models | None = None
+    stamped_all_classes: Models | None = None
 
     def labelled(self) -> Labelled:
         """Clean (0) and virus models (1)."""
@@ -194,7 +197,7 @@ def names_of_test(prefix: str, pool: Pool) -> list[str]:
 
 
 def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training) -> Unseen:
-    """Read `prefix`-virus-`pool`, -stamped-virus-`pool` where there is one, and clean models that did not train.
+    """Read `prefix`-virus-`pool`, stamped models where there are any, and clean models that did not train.
 
     Those are, for the development pool, the clean models that were held back from training; for the final pool a
     population of their own, `prefix`-clean-final. Write the opening of the final pool down first: `record_opening`.
@@ -212,4 +215,5 @@ def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training) -> Unsee
         clean=clean,
         virus=load_models(zoo, f"{prefix}-virus-{pool}")[0],
         stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}"),
+        stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes"),
     )

@@ -59,7 +59,7 @@ class Sides:
         """The same with all clean models on both sides."""
         clean = Models.joined(self.training.clean, self.training.spare)
         training = Training(clean, self.training.vaccine, None, self.training.spare, self.training.settings)
-        return Sides(training, Unseen(clean, self.unseen.virus, None))
+        return Sides(training, Unseen(clean, self.unseen.virus))
 
 
 def populations(dataset: str, architecture: str) -> list[str]:
@@ -190,9 +190,7 @@ def job_of(
     """One detector to fit, and the test models of every architecture that it is tested on, one after the other."""
     sides = sides_for(found, trained_on, tested_on)
     tests = [sides[architecture].unseen for architecture in tested_on]
-    unseen = Unseen(
-        Models.joined(*(test.clean for test in tests)), Models.joined(*(test.virus for test in tests)), None
-    )
+    unseen = Unseen(Models.joined(*(test.clean for test in tests)), Models.joined(*(test.virus for test in tests)))
     training = joined([sides[architecture] for architecture in trained_on])
     return Job(name, parameters, training, unseen, with_stamped=False, seed=seed)
 
@@ -202,10 +200,8 @@ def by_architecture(judged: Judged, sides: dict[str, Sides], tested_on: tuple[st
     tests = [sides[architecture].unseen for architecture in tested_on]
     clean = np.split(judged.clean, np.cumsum([len(test.clean) for test in tests])[:-1])
     virus = np.split(judged.virus, np.cumsum([len(test.virus) for test in tests])[:-1])
-    none = np.empty(0)
     return {
-        name: Judged(judged.threshold, one, other, none, none)
-        for name, one, other in zip(tested_on, clean, virus, strict=True)
+        name: Judged(judged.threshold, one, other) for name, one, other in zip(tested_on, clean, virus, strict=True)
     }
 
 
