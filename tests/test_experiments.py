@@ -1,4 +1,4 @@
-"""Sample size, Table 3, rounding and all of them at once, on tiny digit populations."""
+"""Sample size, Table 3, rounding and all of them at once, on planted signatures."""
 
 import csv
 
@@ -12,7 +12,7 @@ from onepixel.experiments.models import load_training
 from onepixel.experiments.parallel import in_processes
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
-from zoo_of_digits import PREFIX, QUICK, choose, make_zoo
+from planted_zoo import PREFIX, QUICK, choose, make_zoo
 
 NAMES = {
     f"digits-{network}-{kind}": (role, models, seed)
@@ -28,7 +28,7 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    return make_zoo(tmp_path_factory.mktemp("populations"), names=NAMES)
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", NAMES)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Table 2, its controls and the choice of detector, on tiny digit populations: they must count right and look away."""
+"""Table 2, its controls and the choice of detector, on planted signatures: they must count right and look away."""
 
 import csv
 
@@ -10,14 +10,12 @@ from onepixel.errors import UsageError
 from onepixel.experiments import candidates, controls, judging, table2
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
-from onepixel.populations import build, export
-from populations_of_digits import InProcess, digits_recipe
-from zoo_of_digits import DEVELOPMENT, PREFIX, QUICK, choose, make_zoo
+from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    return make_zoo(tmp_path_factory.mktemp("populations"), names=DEVELOPMENT)
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", DEVELOPMENT)
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +157,9 @@ def test_the_final_pool_is_refused_unless_complete_and_each_opening_is_written_d
         table2.run(tmp_path / "out", **options)
     assert not ledger.exists()
 
-    complete = tmp_path / "complete"
-    complete.mkdir()
-    for population in zoo.iterdir():
-        (complete / population.name).symlink_to(population)
+    complete = make_zoo(tmp_path / "complete", DEVELOPMENT)
     for kind, role, seed in (("virus", "trojaned", 2), ("clean", "clean", 3)):
-        recipe = digits_recipe(role, 3, epochs=2, seed=seed).model_copy(update={"name": f"{PREFIX}-{kind}-final"})
-        export(build(recipe, tmp_path / "stores" / kind, executor=InProcess()), complete)
+        make_population(tmp_path / "complete", f"{PREFIX}-{kind}-final", (role, 3, seed))
     for times in (1, 2):
         table2.run(tmp_path / "out", **{**options, "zoo": complete}, seeds=1)
         assert len(rows_of(ledger)) == times

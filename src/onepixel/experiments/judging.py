@@ -1,7 +1,7 @@
 """Fit one detector or baseline on the training side and collect what it says of everything else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,9 @@ class Judged:
     threshold: float
     clean: Scores
     virus: Scores
-    stamped_vaccine: Scores = NONE
-    stamped_virus: Scores = NONE
-    stamped_all_classes: Scores = NONE
+    stamped_vaccine: Scores = field(default_factory=lambda: NONE)
+    stamped_virus: Scores = field(default_factory=lambda: NONE)
+    stamped_all_classes: Scores = field(default_factory=lambda: NONE)
 
     @property
     def strict_threshold(self) -> float:
