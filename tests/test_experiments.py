@@ -31,6 +31,15 @@ def zoo(tmp_path_factory):
     return make_zoo(tmp_path_factory.mktemp("populations") / "planted", NAMES)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_reference():
+    """Of scikit-learn's estimators, the one that does not take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        name = "logistic regression on statistics"
+        patch.setattr(candidates, "REFERENCES", {name: candidates.REFERENCES[name]})
+        yield
+
+
 @pytest.fixture(scope="module")
 def choice(zoo, tmp_path_factory):
     return choose(tmp_path_factory.mktemp("choice"), zoo)

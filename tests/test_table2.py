@@ -18,6 +18,15 @@ def zoo(tmp_path_factory):
     return make_zoo(tmp_path_factory.mktemp("populations") / "planted", DEVELOPMENT)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_reference():
+    """Of scikit-learn's estimators, the one that does not take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        name = "logistic regression on statistics"
+        patch.setattr(candidates, "REFERENCES", {name: candidates.REFERENCES[name]})
+        yield
+
+
 @pytest.fixture(scope="module")
 def choice(zoo, tmp_path_factory):
     return choose(tmp_path_factory.mktemp("choice"), zoo)
@@ -25,7 +34,7 @@ def choice(zoo, tmp_path_factory):
 
 @pytest.fixture
 def cheap(monkeypatch):
-    """The papers' CNN takes seconds for each row; a cheap detector stands in."""
+    """The papers' CNN takes seconds for each row, a cheap detector stands in."""
     for module in (table2, controls):
         monkeypatch.setattr(module, "LITERAL", {"stand-in": QUICK})
 

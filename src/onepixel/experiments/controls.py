@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onepixel.detectors.metrics import Estimate, fast_auroc
+from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
@@ -92,9 +92,9 @@ def csv_line(row: Row) -> list[object]:
     cells: list[object] = [row.method.name, "yes" if row.method.with_stamped else "no", row.seed]
     cells += [f"{fast_auroc(judged.clean, judged.virus):.4f}", f"{against_stamped(row):.4f}"]
     for threshold in (judged.threshold, judged.strict_threshold):
-        found = judged.evaluation(threshold)
+        rate = balanced_accuracy(judged.clean, judged.virus, threshold)
         shares = [flagged(getattr(judged, kind), threshold) for kind in STAMPED]
-        cells += [f"{found.detection_rate.value:.4f}", f"{found.false_positive_rate.value:.4f}"]
+        cells += [f"{rate:.4f}", f"{(judged.clean >= threshold).mean():.4f}"]
         cells += ["" if share is None else f"{share.value:.4f}" for share in shares]
     return cells
 
