@@ -124,7 +124,7 @@ def test_a_detector_sees_nothing_of_the_rounding(zoo, tmp_path, parameters):
     found = rounding.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
     for _, difference in found:
         assert 0 < difference.largest_score < 0.01 * difference.spread
-    assert len(rows_of(tmp_path / "rounding.csv")) == 2
+    assert len(rows_of(tmp_path / "stores.csv")) == 2
 
 
 def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(zoo, tmp_path, monkeypatch):

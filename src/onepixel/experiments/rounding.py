@@ -82,7 +82,7 @@ def run(
     detectors: Sequence[str] = ("mnist-lenet5",),
     folder: Path = Path("examples"),
 ) -> list[tuple[str, Difference]]:
-    """Compare scores on float32 and float16 and write the table as Markdown and CSV below `output`.
+    """Compare scores on float32 and float16 and write a table, "stores" or "examples", below `output`.
 
     Parameters
     ----------
@@ -107,12 +107,13 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     head = ["detector", "models_from", "models", "largest_log_odds", "largest_score", "spread", "decisions_changed"]
     cells = [[name, *vars(difference).values()] for name, difference in found]
-    write_csv(output / "rounding.csv", head, cells)
+    name = "stores" if stores else "examples"
+    write_csv(output / f"{name}.csv", head, cells)
     options = "".join(f" --store {store}" for store in stores) + "".join(f" --detector {name}" for name in detectors)
     text = (
         as_markdown(found) + "\n" + provenance(f"onepixel experiment rounding{options}", time.perf_counter() - started)
     )
-    write_text(output / "rounding.md", text)
+    write_text(output / f"{name}.md", text)
     return found
 
 

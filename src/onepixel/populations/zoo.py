@@ -2,7 +2,8 @@
 
 Per population a folder with recipe.toml, table.csv and shards of 100 slots each, `signatures-00000.npz` and on. A
 shard holds `base` (n, K) as float32 and how far the log-odds rise and fall from it, `rise` and `fall` (n, K, H, W), as
-float16: differences keep eleven significant bits however far the base lies, which no detector can tell from float32.
+float16: differences keep eleven significant bits however far the base lies, which no detector tells from float32
+(`onepixel experiment rounding`).
 """
 
 from pathlib import Path
