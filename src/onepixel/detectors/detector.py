@@ -32,6 +32,7 @@ from onepixel.signatures import Settings, Signature, signature
 from onepixel.threads import one_thread
 
 FORMAT = "onepixel-detector-1"
+Maps = NDArray[np.float32]
 
 METHODS = {
     "instances": "vanilla CNN, instances",
@@ -58,6 +59,10 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         way); "context": each channel beside the mean and the strongest of the others, anywhere on the image (ours, see
         `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`). Several
         joined by "+" are an ensemble: the mean of their scores, each standardised by its cross-validated ones.
+    scaling : {"global", "clean"}
+        What the network sees: every definition standardised over all pixels, classes and models; or each pixel of each
+        class by what is usual there in models of label 0, large deviations counting logarithmically (ours). With
+        "clean", classes and pixels must mean the same in every model.
     shuffle_classes : bool
         Shuffle the class channels of every signature in every batch; changes nothing but for "whole".
     mirror : bool
@@ -96,6 +101,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         definition: str = "change",
         reading: str = "instances",
+        scaling: str = "global",
         shuffle_classes: bool = True,
         mirror: bool = False,
         members: int = 1,
@@ -108,6 +114,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.definition = definition
         self.reading = reading
+        self.scaling = scaling
         self.shuffle_classes = shuffle_classes
         self.mirror = mirror
         self.members = members
@@ -149,7 +156,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clean_scores_ = self.held_out_scores_[targets == 0]
         self.trojaned_scores_ = self.held_out_scores_[targets == 1]
         self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
-        self.center_, self.scale_ = _scaling(features)
+        self.center_, self.scale_ = self._find_scaling(features, targets)
         self.calibration_scores_ = np.empty(0)
         return self
 
@@ -181,6 +188,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         readings = self._readings
         if not set(readings) <= set(METHODS) or len(set(readings)) < len(readings):
             raise UsageError(f"Expected {', '.join(METHODS)}, or several joined by +, for reading: {self.reading!r}.")
+        if self.scaling not in ("global", "clean"):
+            raise UsageError(f"Expected global or clean for scaling but got {self.scaling!r}.")
         for name, least in (("members", 1), ("epochs", 1), ("batch_size", 1), ("folds", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least} but is {getattr(self, name)}.")
@@ -197,15 +206,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores = np.empty((len(self._readings), len(features)))
         splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
         for fold, (seen, unseen) in enumerate(splitter.split(features, targets)):
-            center, scale = _scaling(features[seen])
+            center, scale = self._find_scaling(features[seen], targets[seen])
             networks = self._train_networks(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
-            scores[:, unseen] = _scores(networks, (features[unseen] - center) / scale)
+            scores[:, unseen] = _scores(networks, self._scale(features[unseen], center, scale))
         return scores
 
     def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[nn.Module]]:
         """The members of each reading."""
-        center, scale = _scaling(features)
-        inputs = (features - center) / scale
+        inputs = self._scale(features, *self._find_scaling(features, targets))
         return [self._train_members(reading, inputs, targets, seed) for reading in self._readings]
 
     def _train_members(
@@ -279,7 +287,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 scores = [network.channel_scores(torch.as_tensor(inputs)) for network in by_channel]
             return torch.stack(scores).mean(dim=0).double().numpy()
         replaced = []
-        clean = (self.clean_mean_ - self.center_) / self.scale_
+        clean = self._scale(self.clean_mean_, self.center_, self.scale_)
         for k in range(self.shape_[0]):
             without = inputs.copy()
             without[:, :, k] = clean[:, k]
@@ -293,7 +301,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = common_settings(signatures)
         if settings is not None and settings != self.settings_:
             raise DetectorError(f"This detector reads signatures made with {self.settings_} but got {settings}.")
-        return (features - self.center_) / self.scale_
+        return self._scale(features, self.center_, self.scale_)
+
+    def _find_scaling(self, features: NDArray[np.float32], targets: NDArray[Any]) -> tuple[Maps, Maps]:
+        return usual_values(features[targets == 0]) if self.scaling == "clean" else _scaling(features)
+
+    def _scale(self, features: NDArray[np.float32], center: Maps, scale: Maps) -> Maps:
+        standardised = (features - center) / scale
+        return np.arcsinh(standardised) if self.scaling == "clean" else standardised
 
     def evaluate(self, signatures: Signatures, labels: ArrayLike) -> Evaluation:
         """Detection rate, AUROC, true and false positive rate on labelled models, with intervals."""
@@ -482,7 +497,16 @@ def _new_network(reading: str, definitions: int, shape: tuple[int, ...]) -> nn.M
     return SignatureNetwork(reading, definitions, *shape)  # type: ignore[arg-type]
 
 
-def _scaling(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def usual_values(clean: Maps) -> tuple[Maps, Maps]:
+    """Mean and deviation (D, K, H, W) of clean models; a fifth of a channel's mean deviation is added to each pixel's.
+
+    Pixels that hardly ever vary would otherwise shout over the others.
+    """
+    deviation = clean.std(axis=0)
+    return clean.mean(axis=0), deviation + 0.2 * deviation.mean(axis=(-2, -1), keepdims=True) + 1e-6
+
+
+def _scaling(features: Maps) -> tuple[Maps, Maps]:
     """Mean and standard deviation of each definition over all models, channels and pixels, (D, 1, 1, 1)."""
     over = (0, 2, 3, 4)
     center = features.mean(axis=over, dtype=np.float64)[:, None, None, None]

@@ -1,8 +1,9 @@
 """Simple statistics of a signature and a support vector machine on them: what few training models suffice for.
 
 A backdoor pulls towards one class in few places; stamping with true labels and chance move everything. So the
-statistics are of what is left of a channel without the other channels' mean, and without its own surroundings, and
-they do not say in which class or where.
+statistics are of what is left of a channel without the other channels' mean, and without its own surroundings; each is
+compared with the same class's in models without a backdoor; and they do not say in which class something is unusual,
+or where.
 """
 
 from typing import Any
@@ -21,32 +22,41 @@ RANKS = (0, 0.01, 0.05, 0.25)
 """Which of a channel's values are taken, counted from its highest and from its lowest, as a share of its pixels."""
 
 
-def statistics(maps: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Describe maps (N, D, K, H, W) by numbers (N, F) that do not depend on the order of classes.
+def channel_statistics(maps: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Describe each class channel of maps (N, D, K, H, W) by numbers, (N, F, K).
 
-    For each definition, once without the mean over classes and once without each pixel's surroundings: ten
-    statistics of every channel (the values at `RANKS` from either end, mean, standard deviation), each summed up over
-    the classes by its two highest and two lowest values, mean and standard deviation.
+    For each definition, once without the mean over classes and once without each pixel's surroundings: the values at
+    `RANKS` from either end, mean and standard deviation.
     """
     whole = np.asarray(maps, dtype=np.float64)
     blurred = gaussian_filter(whole, (0, 0, 0, SURROUNDINGS, SURROUNDINGS), mode="nearest")
-    parts = [whole - whole.mean(axis=2, keepdims=True), whole - blurred]
-    return np.concatenate([_over_classes(_of_channels(part)).reshape(len(whole), -1) for part in parts], axis=1)
-
-
-def _of_channels(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Statistics (N, D, K, 10) of each channel."""
-    ordered = np.sort(maps.reshape(*maps.shape[:3], -1), axis=-1)
+    parts = np.concatenate([whole - whole.mean(axis=2, keepdims=True), whole - blurred], axis=1)
+    ordered = np.sort(parts.reshape(*parts.shape[:3], -1), axis=-1)
     ranks = np.array([int(share * ordered.shape[-1]) for share in RANKS])
     moments = np.stack([ordered.mean(axis=-1), ordered.std(axis=-1)], axis=-1)
-    return np.concatenate([ordered[..., ranks], ordered[..., -1 - ranks], moments], axis=-1)
+    numbers = np.concatenate([ordered[..., ranks], ordered[..., -1 - ranks], moments], axis=-1)
+    return np.moveaxis(numbers, -1, 2).reshape(len(whole), -1, whole.shape[2])
 
 
-def _over_classes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum up (N, D, K, S) over classes: (N, D, S, 6)."""
-    ordered = np.sort(values, axis=2)
-    ends = [ordered[:, :, place] for place in (-1, -2, 0, 1)]
-    return np.stack([*ends, ordered.mean(axis=2), ordered.std(axis=2)], axis=-1)
+def over_classes(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum up (N, F, K) over classes: the two highest and two lowest, mean and standard deviation, (N, 6 F)."""
+    ordered = np.sort(numbers, axis=-1)
+    ends = ordered[..., [-1, -2, 0, 1]]
+    moments = np.stack([ordered.mean(axis=-1), ordered.std(axis=-1)], axis=-1)
+    return np.concatenate([ends, moments], axis=-1).reshape(len(numbers), -1)
+
+
+def unusual(
+    numbers: NDArray[np.float64], usual: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far (N, F, K) lie from what is usual (F, K), in deviations; large ones count logarithmically."""
+    return np.arcsinh((numbers - usual) / deviation)
+
+
+def what_is_usual(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation (F, K) of models without a backdoor; a deviation is never below a twentieth of the mean."""
+    usual = numbers.mean(axis=0)
+    return usual, numbers.std(axis=0) + 0.05 * np.abs(usual) + 1e-6
 
 
 class StatisticsMachine(nn.Module):
@@ -55,7 +65,7 @@ class StatisticsMachine(nn.Module):
     Fitted by scikit-learn and kept as plain arrays, so that a detector's file needs no pickle.
     """
 
-    NAMES = ("center", "scale", "support", "weights", "intercept", "gamma")
+    NAMES = ("usual", "deviation", "center", "scale", "support", "weights", "intercept", "gamma")
 
     def __init__(self, arrays: dict[str, Tensor]) -> None:
         super().__init__()
@@ -64,24 +74,29 @@ class StatisticsMachine(nn.Module):
 
     @classmethod
     def fit(cls, signatures: NDArray[np.float32], labels: NDArray[Any]) -> "StatisticsMachine":
-        """Fit to signatures (N, D, K, H, W) with labels (N,); both classes weigh the same."""
-        numbers = statistics(signatures)
+        """Fit to signatures (N, D, K, H, W) with labels (N,); both labels weigh the same."""
+        by_channel = channel_statistics(signatures)
+        usual, deviation = what_is_usual(by_channel[labels == 0])
+        numbers = over_classes(unusual(by_channel, usual, deviation))
         center, scale = numbers.mean(axis=0), np.maximum(numbers.std(axis=0), 1e-9)
-        machine = SVC(C=1.0, class_weight="balanced", gamma=1 / numbers.shape[1])
-        machine.fit((numbers - center) / scale, labels)
+        gamma = 1 / numbers.shape[1]
+        machine = SVC(C=1.0, class_weight="balanced", gamma=gamma).fit((numbers - center) / scale, labels)
         found = {
+            "usual": usual,
+            "deviation": deviation,
             "center": center,
             "scale": scale,
             "support": machine.support_vectors_,
             "weights": machine.dual_coef_[0],
             "intercept": machine.intercept_[0],
-            "gamma": 1 / numbers.shape[1],
+            "gamma": gamma,
         }
         return cls({name: torch.as_tensor(np.asarray(value, dtype=np.float64)) for name, value in found.items()})
 
     def forward(self, signatures: Tensor) -> Tensor:
         """Scores (N,)."""
-        numbers = torch.as_tensor(statistics(signatures.numpy()))
+        by_channel = channel_statistics(signatures.numpy())
+        numbers = torch.as_tensor(over_classes(unusual(by_channel, self.usual.numpy(), self.deviation.numpy())))
         standardised = (numbers - self.center) / self.scale
         # Matrix products would make a score depend, in its last digits, on what else is scored with it.
         distances = torch.cdist(standardised, self.support, compute_mode="donot_use_mm_for_euclid_dist").square()

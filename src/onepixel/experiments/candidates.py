@@ -22,7 +22,7 @@ from onepixel.detectors import Detector
 from onepixel.detectors.baselines import logistic_regression
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
-from onepixel.detectors.statistics import statistics
+from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.errors import UsageError
 from onepixel.experiments.models import Labelled, Training, load_training
 from onepixel.experiments.parallel import in_processes
@@ -35,6 +35,8 @@ Parameters = dict[str, Any]
 ALL_LOG_ODDS = "log_odds+log_odds_fall"
 EVERYTHING = f"change+{ALL_LOG_ODDS}"
 
+OURS: Parameters = {"definition": EVERYTHING, "mirror": True, "weight_decay": 1e-2}
+
 LITERAL: dict[str, Parameters] = {
     "papers, whole, `max`": {"reading": "whole", "shuffle_classes": False, "definition": "max"},
     "papers, whole, `largest_change`": {"reading": "whole", "shuffle_classes": False, "definition": "largest_change"},
@@ -46,19 +48,16 @@ LITERAL: dict[str, Parameters] = {
 CANDIDATES: dict[str, Parameters] = LITERAL | {
     "instances, `change`": {"reading": "instances", "definition": "change"},
     "instances, log-odds": {"reading": "instances", "definition": ALL_LOG_ODDS},
-    "context, `change`": {"reading": "context", "definition": "change", "mirror": True, "weight_decay": 1e-2},
-    "context, log-odds": {"reading": "context", "definition": ALL_LOG_ODDS, "mirror": True, "weight_decay": 1e-2},
-    "context, all": {"reading": "context", "definition": EVERYTHING, "mirror": True, "weight_decay": 1e-2},
+    "context, all": OURS | {"reading": "context"},
+    "context, usual": OURS | {"reading": "context", "scaling": "clean"},
+    "instances, usual": OURS | {"reading": "instances", "scaling": "clean"},
     "statistics, `change`": {"reading": "statistics", "definition": "change"},
     "statistics, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS},
     "statistics, all": {"reading": "statistics", "definition": EVERYTHING},
-    "context and statistics, all": {
-        "reading": "context+statistics",
-        "definition": EVERYTHING,
-        "mirror": True,
-        "weight_decay": 1e-2,
-    },
-    "instances and statistics, all": {"reading": "instances+statistics", "definition": EVERYTHING},
+    "statistics, usual": {"reading": "statistics", "definition": EVERYTHING, "scaling": "clean"},
+    "context and statistics, all": OURS | {"reading": "context+statistics"},
+    "context and statistics, usual": OURS | {"reading": "context+statistics", "scaling": "clean"},
+    "instances and statistics, usual": OURS | {"reading": "instances+statistics", "scaling": "clean"},
 }
 """What a detector can be set to; the best of them is chosen."""
 
@@ -120,11 +119,10 @@ def cross_validate(job: Job) -> Outcome:
 
 def reference_scores(job: Job) -> NDArray[np.float64]:
     """Probabilities (N,) by scikit-learn's estimators on statistics, cross-validated with the same folds."""
-    features = statistics(maps(job.data.rows, EVERYTHING))
+    features = over_classes(channel_statistics(maps(job.data.rows, EVERYTHING)))
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=job.seed)
-    found = cross_val_predict(
-        REFERENCES[job.name](job.seed), features, job.data.labels, cv=splitter, method="predict_proba"
-    )
+    model = REFERENCES[job.name](job.seed)
+    found = cross_val_predict(model, features, job.data.labels, cv=splitter, method="predict_proba")
     return np.asarray(found[:, 1], dtype=np.float64)
 
 
