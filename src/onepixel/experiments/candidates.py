@@ -55,6 +55,7 @@ CANDIDATES: dict[str, Parameters] = LITERAL | {
     "statistics, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS},
     "statistics, all": {"reading": "statistics", "definition": EVERYTHING},
     "statistics, usual": {"reading": "statistics", "definition": EVERYTHING, "scaling": "clean"},
+    "statistics, usual, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS, "scaling": "clean"},
     "context and statistics, all": OURS | {"reading": "context+statistics"},
     "context and statistics, usual": OURS | {"reading": "context+statistics", "scaling": "clean"},
     "instances and statistics, usual": OURS | {"reading": "instances+statistics", "scaling": "clean"},
@@ -118,7 +119,7 @@ def cross_validate(job: Job) -> Outcome:
 
 
 def reference_scores(job: Job) -> NDArray[np.float64]:
-    """Probabilities (N,) by scikit-learn's estimators on statistics, cross-validated with the same folds."""
+    """Probabilities (N,) by scikit-learn's estimators on plain statistics, cross-validated with the same folds."""
     features = over_classes(channel_statistics(maps(job.data.rows, EVERYTHING)))
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=job.seed)
     model = REFERENCES[job.name](job.seed)
