@@ -34,6 +34,9 @@ def train(
             help="How signatures are read, or several joined by +.",
         ),
     ] = "instances",
+    scaling: Annotated[
+        str, typer.Option(metavar="global|clean", help="clean: how unusual a value is among models of --clean.")
+    ] = "global",
     mirror: Annotated[bool, typer.Option("--mirror", help="Flip and transpose training signatures.")] = False,
     members: Annotated[int, typer.Option(min=1, help="Networks whose mean score counts.")] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 40,
@@ -54,7 +57,13 @@ def train(
     check_writable(output)
     training = labelled(clean, trojaned)
     detector = Detector(
-        definition=definition, reading=reading, mirror=mirror, members=members, epochs=epochs, random_state=seed
+        definition=definition,
+        reading=reading,
+        scaling=scaling,
+        mirror=mirror,
+        members=members,
+        epochs=epochs,
+        random_state=seed,
     )
     detector.fit(training.rows, training.labels, training.settings)
     if calibration:
