@@ -11,21 +11,17 @@ class ContextCNN(nn.Module):
     """Scores of signatures (N, D, K, H, W) from class channels seen in context, joined as multiple instances.
 
     Each channel is stacked with the mean of the other channels and with the strongest of them, so that "pulls towards
-    one class", as a backdoor does, is visible against "everything moves", as stamping does. Three convolutions are
+    one class", as a backdoor does, is visible against "everything moves", as stamping does. Two convolutions are
     joined over the image by maximum and mean: a trigger may be anywhere.
     """
 
-    def __init__(self, definitions: int, width: int = 12) -> None:
+    def __init__(self, definitions: int, width: int = 8) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3 * definitions, width, 5, padding=2),
+            nn.Conv2d(3 * definitions, width, 4, stride=2, padding=1),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.MaxPool2d(2),
             nn.Conv2d(width, 2 * width, 3, padding=1),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
         )
