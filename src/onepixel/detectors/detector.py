@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from onepixel.classifiers import Classifier
 from onepixel.classifiers.module import evaluating
@@ -33,6 +33,8 @@ from onepixel.threads import one_thread
 
 FORMAT = "onepixel-detector-1"
 Maps = NDArray[np.float32]
+Network = SignatureNetwork | ContextCNN
+Reader = Network | StatisticsMachine
 
 METHODS = {
     "instances": "vanilla CNN, instances",
@@ -42,8 +44,6 @@ METHODS = {
     "statistics": "statistics",
 }
 """Every reading, and what reads it."""
-
-WITH_CHANNEL_SCORES = ("instances", "channels", "context")
 
 
 class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -211,20 +211,20 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             scores[:, unseen] = _scores(networks, self._scale(features[unseen], center, scale))
         return scores
 
-    def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[nn.Module]]:
+    def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[Reader]]:
         """The members of each reading."""
         inputs = self._scale(features, *self._find_scaling(features, targets))
         return [self._train_members(reading, inputs, targets, seed) for reading in self._readings]
 
     def _train_members(
         self, reading: str, inputs: NDArray[np.float32], targets: NDArray[Any], seed: int
-    ) -> list[nn.Module]:
+    ) -> list[Reader]:
         if reading == "statistics":
             return [StatisticsMachine.fit(inputs, targets)]
         tensor, wanted = torch.as_tensor(inputs), torch.as_tensor(targets.astype(np.float32))
         return [self._train_network(reading, tensor, wanted, seed + 100 * member) for member in range(self.members)]
 
-    def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> nn.Module:
+    def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
         share = wanted.mean()
         weights = torch.where(wanted == 1, 0.5 / share, 0.5 / (1 - share))
@@ -279,8 +279,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         by_channel = [
             network
             for reading, members in zip(self._readings, self.networks_, strict=True)
-            if reading in WITH_CHANNEL_SCORES
+            if reading != "whole"
             for network in members
+            if not isinstance(network, StatisticsMachine)
         ]
         if by_channel:
             with torch.inference_mode():
@@ -483,7 +484,7 @@ def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): torch.as_tensor(value) for key, value in arrays.items() if key.startswith(prefix)}
 
 
-def _restored(reading: str, state: dict[str, Tensor], definitions: int, shape: tuple[int, ...]) -> nn.Module:
+def _restored(reading: str, state: dict[str, Tensor], definitions: int, shape: tuple[int, ...]) -> Reader:
     if reading == "statistics":
         return StatisticsMachine(state).eval()
     network = _new_network(reading, definitions, shape)
@@ -491,7 +492,7 @@ def _restored(reading: str, state: dict[str, Tensor], definitions: int, shape: t
     return network.eval()
 
 
-def _new_network(reading: str, definitions: int, shape: tuple[int, ...]) -> nn.Module:
+def _new_network(reading: str, definitions: int, shape: tuple[int, ...]) -> Network:
     if reading == "context":
         return ContextCNN(definitions)
     return SignatureNetwork(reading, definitions, *shape)  # type: ignore[arg-type]
@@ -514,7 +515,7 @@ def _scaling(features: Maps) -> tuple[Maps, Maps]:
     return center.astype(np.float32), np.maximum(scale, 1e-12).astype(np.float32)
 
 
-def _scores(networks: list[list[nn.Module]], inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+def _scores(networks: list[list[Reader]], inputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores (R, N) by reading, each the mean over its members."""
     parts = torch.as_tensor(inputs).split(64)
     by_reading = []

@@ -65,6 +65,15 @@ class StatisticsMachine(nn.Module):
     Fitted by scikit-learn and kept as plain arrays, so that a detector's file needs no pickle.
     """
 
+    usual: Tensor
+    deviation: Tensor
+    center: Tensor
+    scale: Tensor
+    support: Tensor
+    weights: Tensor
+    intercept: Tensor
+    gamma: Tensor
+
     NAMES = ("usual", "deviation", "center", "scale", "support", "weights", "intercept", "gamma")
 
     def __init__(self, arrays: dict[str, Tensor]) -> None:

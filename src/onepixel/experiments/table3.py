@@ -155,7 +155,10 @@ def run(
         for pair in combinations(list(found))
         for number in range(seed, seed + seeds)
     ]
-    jobs = [job_of(found, name, methods[name], *rest) for name, *rest in keys]
+    jobs = [
+        job_of(found, name, methods[name], trained_on, tested_on, number)
+        for name, trained_on, tested_on, number in keys
+    ]
     rows = []
     with progress_bar("Table 3", len(jobs), "detectors", enabled=progress) as advance:
         for (name, trained_on, tested_on, number), judged in zip(keys, in_processes(judge, jobs, workers), strict=True):
