@@ -229,13 +229,13 @@ def everything(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     pool: PoolName = "development",
-    repeats: Annotated[int, typer.Option(min=1, help="Splits per candidate when a detector is chosen.")] = 3,
-    seeds: Seeds = 10,
-    detectors: Annotated[int, typer.Option(min=1, help="Detectors per size in the sample-size curve.")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="Splits per candidate when a detector is chosen.")] = 1,
+    seeds: Seeds = 2,
+    detectors: Annotated[int, typer.Option(min=1, help="Detectors per size in the sample-size curve.")] = 2,
     workers: WorkerCount = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Repeat every experiment whose populations are in the zoo; a line about each."""
+    """Repeat every experiment whose populations are in the zoo, with few seeds each; a line about each."""
     from onepixel.experiments.everything import Effort, run
 
     run(

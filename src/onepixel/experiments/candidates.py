@@ -47,8 +47,6 @@ LITERAL: dict[str, Parameters] = {
 
 CANDIDATES: dict[str, Parameters] = LITERAL | {
     "instances, `change`": {"reading": "instances", "definition": "change"},
-    "instances, log-odds": {"reading": "instances", "definition": ALL_LOG_ODDS},
-    "context, all": OURS | {"reading": "context"},
     "context, usual": OURS | {"reading": "context", "scaling": "clean"},
     "instances, usual": OURS | {"reading": "instances", "scaling": "clean"},
     "statistics, `change`": {"reading": "statistics", "definition": "change"},
@@ -56,7 +54,6 @@ CANDIDATES: dict[str, Parameters] = LITERAL | {
     "statistics, all": {"reading": "statistics", "definition": EVERYTHING},
     "statistics, usual": {"reading": "statistics", "definition": EVERYTHING, "scaling": "clean"},
     "statistics, usual, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS, "scaling": "clean"},
-    "context and statistics, all": OURS | {"reading": "context+statistics"},
     "context and statistics, usual": OURS | {"reading": "context+statistics", "scaling": "clean"},
     "instances and statistics, usual": OURS | {"reading": "instances+statistics", "scaling": "clean"},
 }
