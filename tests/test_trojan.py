@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from onepixel.errors import UsageError
 from onepixel.trojan import AttackRecipe, TriggerRecipe, draw_attack, draw_extras, draw_trigger
-from onepixel.trojan.triggers import draw_pattern
+from onepixel.trojan.patches import draw_pattern
 
 SHAPE = (1, 28, 28)
 

@@ -45,7 +45,7 @@ def train(
     check_writable(output)
     training = labelled(clean, trojaned)
     detector = Detector(definition=definition, reading=reading, members=members, epochs=epochs, random_state=seed)
-    detector.fit(training.rows, training.labels, training.settings)
+    detector.fit(training.rows, training.labels, training.settings, training.default_image)
     if calibration:
         detector.calibrate(rows_of(calibration, training.settings))
     detector.save(output, about(training))

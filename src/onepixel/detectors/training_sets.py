@@ -29,12 +29,15 @@ class LabelledSignatures:
         What all of them were made with.
     populations : tuple of str
         Where they come from.
+    default_image : float or array of shape (C, H, W)
+        The default image itself.
     """
 
     rows: NDArray[np.void]
     labels: NDArray[np.int64]
     settings: Settings
     populations: tuple[str, ...]
+    default_image: float | NDArray[np.float32] = 0.0
 
     def __str__(self) -> str:
         trojaned = int(self.labels.sum())
@@ -66,11 +69,12 @@ def rows_of(folders: Sequence[Path], settings: Settings | None = None) -> NDArra
 
 def labelled(clean: Sequence[Path], trojaned: Sequence[Path], settings: Settings | None = None) -> LabelledSignatures:
     """Join clean and trojaned populations; see `rows_of` for what is raised."""
-    settings = settings or open_population(clean[0]).settings
+    first = open_population(clean[0])
+    settings = settings or first.settings
     negative, positive = rows_of(clean, settings), rows_of(trojaned, settings)
     labels = np.r_[np.zeros(len(negative), np.int64), np.ones(len(positive), np.int64)]
     names = tuple(open_population(folder).recipe.name for folder in (*clean, *trojaned))
-    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names)
+    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names, first.default_image)
 
 
 def about(training: LabelledSignatures) -> dict[str, Any]:

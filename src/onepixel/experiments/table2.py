@@ -23,7 +23,7 @@ from onepixel.files import write_text
 from onepixel.populations import Record, open_population, passed
 from onepixel.progress import progress_bar
 from onepixel.signatures import DEFINITIONS, Settings
-from onepixel.trojan.triggers import Pool
+from onepixel.trojan import Pool
 
 READINGS: dict[str, dict[str, Any]] = {
     "whole": {"reading": "whole", "shuffle_classes": False},
