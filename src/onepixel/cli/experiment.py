@@ -44,6 +44,23 @@ def table2(
 
 
 @app.command()
+def attacks(
+    output: Output = Path("results/attack-types"),
+    zoo: Zoo = Path("zoo"),
+    prefix: Annotated[str, typer.Option(help="Data set and architecture, as population names begin.")] = "mnist-lenet5",
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many detector seeds.")] = 3,
+) -> None:
+    """Attack types that no detector saw, attackers who know onepixel, and other default images."""
+    from onepixel.experiments.attack_types import run
+
+    outcome = run(output, zoo=zoo, prefix=prefix, seed=seed, seeds=seeds, progress=True)
+    for missing in outcome.missing:
+        typer.echo(f"{missing.population} is missing: " + " && ".join(missing.commands), err=True)
+    typer.echo(f"{output}")
+
+
+@app.command()
 def table5(
     output: Output = Path("results/table5"),
     stores: Annotated[

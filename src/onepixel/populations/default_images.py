@@ -3,25 +3,37 @@
 An attacker who knows that probing starts from black can train against it; a defender may start elsewhere.
 """
 
+import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator
 
 from onepixel.datasets import Dataset
 from onepixel.errors import StoreError, UsageError
 from onepixel.files import atomic_path
 
-WORDS: dict[Any, float | str] = {"black": 0.0, "white": 1.0, "noise": "noise 0", "image": "image 0"}
+WORDS = {"black": 0.0, "white": 1.0, "noise": "noise 0", "image": "image 0"}
+"""What these words stand for."""
 
-DefaultImage = Annotated[
-    Annotated[float, Field(ge=0, le=1)] | Annotated[str, Field(pattern=r"^(mean|(noise|image) \d{1,9})$")],
-    BeforeValidator(lambda value: WORDS.get(value, value) if isinstance(value, str) else value),
-]
+
+def _checked(named: object) -> float | str:
+    meant = WORDS.get(named, named) if isinstance(named, str) else named
+    if isinstance(meant, str) and re.fullmatch(r"mean|(noise|image) \d{1,9}", meant):
+        return meant
+    with suppress(ValueError, TypeError):
+        if 0 <= (intensity := float(meant)) <= 1:  # type: ignore[arg-type]
+            return intensity
+    raise ValueError(f"expected black, white, mean, noise N, image N or an intensity from 0 to 1 but got {named!r}")
+
+
+DefaultImage = Annotated[float | str, BeforeValidator(_checked)]
 """One intensity in [0, 1], or "mean" (of the training images), "noise N" (uniform, from seed N) or "image N" (the
-training image of that index). "black", "white", "noise" and "image" stand for 0, 1, "noise 0" and "image 0"."""
+training image of that index); black is 0, white 1, and noise and image without a number are number 0."""
 
 
 def parse_default_image(words: str) -> float | str:
@@ -33,13 +45,9 @@ def parse_default_image(words: str) -> float | str:
         If they name none.
     """
     try:
-        found: float | str = TypeAdapter(DefaultImage).validate_python(words)
-    except ValidationError as error:
-        raise UsageError(
-            "Expected black, white, mean, noise N, image N or an intensity from 0 to 1 for a default image "
-            f"but got {words!r}."
-        ) from error
-    return found
+        return _checked(words)
+    except ValueError as error:
+        raise UsageError(f"There is no such default image: {error}.") from error
 
 
 def short_name(named: float | str) -> str:
@@ -60,7 +68,7 @@ def default_image_of(named: float | str, dataset: Dataset) -> float | NDArray[np
         return named
     kind, _, number = named.partition(" ")
     if kind == "mean":
-        total = dataset.x_train.sum(dim=0, dtype=dataset.y_train.dtype).numpy()
+        total = dataset.x_train.sum(dim=0, dtype=torch.int64).numpy()
         return (total / (255 * len(dataset.x_train))).astype(np.float32)
     if kind == "noise":
         noise = np.random.default_rng(int(number)).integers(0, 256, dataset.input_shape)

@@ -16,17 +16,21 @@ from onepixel.trojan.warped import WarpedTriggerRecipe
 
 
 def _kind_of(recipe: Any) -> str:
-    found = recipe.get("kind", "patch") if isinstance(recipe, dict) else getattr(recipe, "kind", "patch")
+    found = recipe.get("kind", "patches") if isinstance(recipe, dict) else getattr(recipe, "kind", "patches")
     return str(found)
 
 
 # Patches came first and their recipes name no kind; giving them one now would change every seed made from them.
 AnyTriggerRecipe = Annotated[
-    Annotated[TriggerRecipe, Tag("patch")]
+    Annotated[TriggerRecipe, Tag("patches")]
     | Annotated[BlendedTriggerRecipe, Tag("blended")]
     | Annotated[SinusoidalTriggerRecipe, Tag("sinusoidal")]
     | Annotated[WarpedTriggerRecipe, Tag("warped")],
-    Discriminator(_kind_of),
+    Discriminator(
+        _kind_of,
+        custom_error_type="unknown_kind",
+        custom_error_message='kind must be "blended", "sinusoidal" or "warped", or be left out for patches',
+    ),
 ]
 """The recipe of any family, told apart by `kind`; without one it is of patches."""
 
