@@ -90,7 +90,7 @@ def test_a_store_whose_default_image_is_gone_says_so(noisy, tmp_path):
 
     shutil.copytree(noisy["clean"].folder, tmp_path / "s")
     (tmp_path / "s" / "default_image.npy").unlink()
-    with pytest.raises(StoreError, match="default image .* is missing or damaged"):
+    with pytest.raises(StoreError, match=r"default image .* is missing or damaged"):
         _ = Store.open(tmp_path / "s").settings
 
 

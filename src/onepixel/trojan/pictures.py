@@ -47,7 +47,7 @@ def draw_picture(source: str, pool: Pool, channels: int, size: tuple[int, int], 
 
 def resize(picture: Images, height: int, width: int) -> Images:
     """Resize a picture (C, h, w) with antialiasing."""
-    as_float = torch.as_tensor(picture)[None].float()
+    as_float = torch.tensor(picture)[None].float()
     resized = torch.nn.functional.interpolate(as_float, size=(height, width), mode="bilinear", antialias=True)
     return to_intensities(resized[0].numpy())
 
