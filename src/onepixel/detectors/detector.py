@@ -63,7 +63,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Scores of clean models used for nothing else; empty before `calibrate`.
     settings_ : Settings
         What the training signatures were made with; others are refused.
-    default_image_ : array of shape () or (C, H, W), or None
+    default_image_ : array of shape (C, H, W), or None
         Where audits start from; None where the settings say it.
     shape_ : (K, H, W)
 
@@ -129,11 +129,10 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UsageError("Labels must be 0 (clean) or 1 (trojaned), one per signature, and both must occur.")
         features = maps(signatures, self.definition)
         self.settings_ = settings or common_settings(signatures) or Settings()
-        self.default_image_ = None
-        if default_image is not None:
-            self.default_image_ = np.asarray(default_image, dtype=np.float32)
-            if describe_default_image(self.default_image_) != self.settings_.default_image:
-                raise UsageError("The default image is another than the one that the signatures were made with.")
+        image = None if default_image is None else np.asarray(default_image, dtype=np.float32)
+        if image is not None and describe_default_image(image) != self.settings_.default_image:
+            raise UsageError("The default image is another than the one that the signatures were made with.")
+        self.default_image_ = image if image is not None and image.ndim else None
         self.classes_ = np.array([0, 1])
         self.shape_ = tuple(int(size) for size in features.shape[2:])
         self.clean_mean_ = features[targets == 0].mean(axis=0)
