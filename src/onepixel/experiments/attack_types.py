@@ -209,8 +209,8 @@ def judged(
         yield Row(name, image, attack, seed, models, result)
 
 
-def read_attacks(populations: Populations, ends: Sequence[str], image: str, settings: Settings) -> dict[str, Models]:
-    """The attack populations that are there.
+def read_attacks(populations: Populations, image: str, settings: Settings | None) -> dict[str, Models]:
+    """The attack populations that are there under a default image; others are remembered as missing.
 
     Raises
     ------
@@ -218,14 +218,20 @@ def read_attacks(populations: Populations, ends: Sequence[str], image: str, sett
         If one was signed with other settings than the clean models.
     """
     found = {}
-    for end in ends:
+    for end in ATTACKS if image == "black" else HIDING:
         read = populations.read(end, image)
         if read is None:
             continue
-        if read[1] != settings:
+        if settings not in (None, read[1]):
             raise UsageError(f"{populations.name(end, image)} was signed with other settings than the clean models.")
         found[end] = read[0]
     return found
+
+
+def methods_for(image: str, training: Training) -> list[str]:
+    """The methods that can be trained: all from black, where there are stamped models; elsewhere the first."""
+    able = [name for name, method in METHODS.items() if training.stamped is not None or not method.stamped_negatives]
+    return able if image == "black" else able[:1]
 
 
 def run(
@@ -262,25 +268,25 @@ def run(
     """
     started = time.perf_counter()
     populations = Populations(zoo, prefix)
-    detectors = range(seed, seed + seeds)
     trainings = {image: read_training(populations, image) for image in IMAGES}
+    attacks = {image: read_attacks(populations, image, part and part.settings) for image, part in trainings.items()}
     black = trainings["black"]
     if black is None:
         raise UsageError(f"{zoo} needs the populations {prefix}-clean and {prefix}-vaccine.")
-    methods = [name for name, method in METHODS.items() if black.stamped is not None or not method.stamped_negatives]
-    rows: list[Row] = []
-    total = (len(methods) + sum(training is not None for training in trainings.values()) - 1) * seeds
-    with progress_bar("detectors", total, "detectors", enabled=progress) as advance:
-        for image, training in trainings.items():
-            if training is None:
-                continue
-            attacks = read_attacks(populations, list(ATTACKS) if image == "black" else HIDING, image, training.settings)
-            for name in methods if image == "black" else methods[:1]:
-                for number in detectors:
-                    rows.extend(judged(training, name, image, attacks, number, options))
-                    advance(1)
-    if not rows:
+    if not attacks["black"]:
         raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
+    jobs = [
+        (training, name, image, number)
+        for image, training in trainings.items()
+        if training is not None and attacks[image]
+        for name in methods_for(image, training)
+        for number in range(seed, seed + seeds)
+    ]
+    rows: list[Row] = []
+    with progress_bar("detectors", len(jobs), "detectors", enabled=progress) as advance:
+        for training, name, image, number in jobs:
+            rows.extend(judged(training, name, image, attacks[image], number, options))
+            advance(1)
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / f"{prefix}.csv", CSV_HEAD, [csv_line(row) for row in rows])
     command = f"onepixel experiment attacks --from-zoo {zoo} --prefix {prefix} --seed {seed} --seeds {seeds}"
