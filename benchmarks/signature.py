@@ -4,9 +4,11 @@
     python benchmarks/signature.py --quick              # few pixels, for a first look
     python benchmarks/signature.py --rows lenet5 vgg16  # some rows
 
-What takes long is measured on a sample of pixels and scaled to all of them; the table says on how many. Engines are
-timed in turns, several times, and the fastest time of each counts. Rates are multiply-adds; the roofline is the
-least that the windows of all pixels need, at the rate that this machine reaches in a matrix product.
+What takes long is measured on a sample and scaled to all pixels; the table says on how many. An engine's cost is
+taken to be a part that every run has (tracing, say) and a part per row of pixels: both follow from a run on one row of
+the sample and one on all its rows. Engines are timed in turns, several times, and the fastest time of each counts.
+Rates are multiply-adds; the roofline is the least that the windows of all pixels need, at the rate that this machine
+reaches in a matrix product.
 """
 
 import argparse
@@ -75,8 +77,8 @@ SUBJECTS = (
     Subject("alexnet", (1, 28, 28), 256, 10),
     Subject("vgg10", (1, 28, 28), 256, 10),
     Subject("six_plus_two", (3, 32, 32), 256, 43),
-    Subject("resnet50", (3, 64, 64), 16, 1000, sampled_rows=4),
-    Subject("vgg16", (3, 64, 64), 16, 1000, sampled_rows=4),
+    Subject("resnet50", (3, 64, 64), 16, 1000, sampled_rows=8),
+    Subject("vgg16", (3, 64, 64), 16, 1000, sampled_rows=8),
 )
 
 
@@ -265,8 +267,15 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
         best: batched,
         **{engine: partial(keep, engine) for engine in differences},
     }
+    one_row = few_rows(subject, 1)
+    if subject.sampled_rows:
+        runs |= {f"{engine}, one row": partial(signature, engine, one_row) for engine in differences}
+    times = fastest(runs, device, repeats)
     of_all = {one: few / cells, best: asked / cells, **dict.fromkeys(differences, plan.cells / cells)}
-    seconds = {way: measured / of_all[way] for way, measured in fastest(runs, device, repeats).items()}
+    seconds = {way: times[way] / of_all[way] for way in of_all}
+    if subject.sampled_rows:
+        for engine in differences:
+            seconds[engine] = of_all_rows(times[f"{engine}, one row"], times[engine], subject.sampled_rows, height)
     windows, full = window_multiply_adds(classifier, mask)
     roofline = windows * cells / multiply_add_rate(device, classifier.dtype)
     measured = {one: f"{few:,} images", best: f"{asked:,} images"}
@@ -289,8 +298,14 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
             peak_mebibytes=peaks.get("exhaustive" if way == best else way, float("nan")),
             note=found[way].note if way in found else notes.get(way, ""),
         )
-        for way in runs
+        for way in of_all
     ]
+
+
+def of_all_rows(one: float, several: float, sampled: int, rows: int) -> float:
+    """Seconds for all rows, from the seconds of one and of several: a part that is always there, and one per row."""
+    per_row = (several - one) / (sampled - 1)
+    return one + (rows - 1) * per_row
 
 
 def measure_stacked(models: int, device: torch.device, repeats: int, stride: int) -> list[str]:

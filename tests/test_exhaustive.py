@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 import onepixel
 from examples import BLACK_BOXES, NETWORKS, Counting, a_few_pixels, default_image, example
 from onepixel import Signature
-from onepixel.classifiers import to_log_odds
-from onepixel.errors import AnswerError, BudgetError, UsageError
+from onepixel.classifiers import ModuleClassifier, to_log_odds
+from onepixel.errors import AnswerError, BudgetError, ExactnessError, UsageError
 from onepixel.signatures import DEFINITIONS, ENGINES, Plan, value_grid
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.plan import pixel_mask
@@ -300,3 +300,31 @@ def test_nan_on_the_way_is_an_error_and_never_a_number() -> None:
     classifier = onepixel.as_classifier(nan_when_bright, input_shape=(1, 4, 4))
     with pytest.raises(AnswerError, match="NaN or infinity"):
         onepixel.signature(classifier, values=8)
+
+
+def test_network_that_overflows_at_one_pixel_is_an_error_under_the_incremental_engine() -> None:
+    class Overflows(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weigh = torch.nn.Linear(16, 1, bias=False)
+            self.weigh.weight.data = torch.where(torch.arange(16) == 6, 1.0, -1.0)[None]
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            alone = torch.relu(self.weigh(images.flatten(1))) * 1e30 * 1e30
+            return torch.cat([alone, -alone], dim=1)
+
+    classifier = ModuleClassifier(Overflows().eval(), (1, 4, 4), name="overflows")
+    for engine in ("exhaustive", "incremental"):
+        with pytest.raises(AnswerError, match="NaN or infinity"):
+            onepixel.signature(classifier, values=8, engine=engine)
+
+
+def test_engine_that_leaves_a_pixel_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(classifier, plan, advance):
+        found = exhaustive(classifier, plan, advance)
+        found.low[:, 3], found.high[:, 3] = float("inf"), float("-inf")
+        return found
+
+    monkeypatch.setitem(ENGINES, "exhaustive", forgetful)
+    with pytest.raises(ExactnessError, match="left out 1 of 64 pixels"):
+        onepixel.signature(example("digits_cnn"), values=4, engine="exhaustive")

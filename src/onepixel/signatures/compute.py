@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier
-from onepixel.errors import UsageError
+from onepixel.errors import AnswerError, ExactnessError, UsageError
 from onepixel.progress import progress_bar, tell
 from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.auto import auto
@@ -129,8 +129,26 @@ def choose_engine(classifier: Classifier, name: str) -> Engine:
     return ENGINES[name]
 
 
+def require_complete(extremes: Extremes, name: str) -> None:
+    """See that every pixel and class has a finite lowest and highest log-odds.
+
+    Raises
+    ------
+    ExactnessError
+        If the engine left a pixel out: its extremes are still those of no value at all.
+    AnswerError
+        If an answer was NaN or infinite.
+    """
+    missed = int((extremes.low > extremes.high).any(0).sum())
+    if missed:
+        raise ExactnessError(f"The {extremes.engine} engine left out {missed} of {extremes.low.shape[1]} pixels.")
+    if not bool((extremes.low.isfinite() & extremes.high.isfinite()).all()):
+        raise AnswerError(f"{name} answered NaN or infinity to an image with one changed pixel.")
+
+
 def assemble(extremes: Extremes, mask: NDArray[np.bool_], settings: Settings, name: str) -> Signature:
-    """Lay what an engine found for the visited pixels out as (K, H, W)."""
+    """Lay what an engine found for the visited pixels out as (K, H, W), if it found something for all of them."""
+    require_complete(extremes, name)
 
     def unfold(found: torch.Tensor) -> NDArray[np.floating]:
         flat = found.cpu().numpy()
