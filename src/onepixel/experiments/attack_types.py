@@ -269,7 +269,10 @@ def run(
     started = time.perf_counter()
     populations = Populations(zoo, prefix)
     trainings = {image: read_training(populations, image) for image in IMAGES}
-    attacks = {image: read_attacks(populations, image, part and part.settings) for image, part in trainings.items()}
+    attacks = {
+        image: read_attacks(populations, image, None if part is None else part.settings)
+        for image, part in trainings.items()
+    }
     black = trainings["black"]
     if black is None:
         raise UsageError(f"{zoo} needs the populations {prefix}-clean and {prefix}-vaccine.")
