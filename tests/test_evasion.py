@@ -39,15 +39,14 @@ def distance(one: TrainedModel, other: TrainedModel) -> float:
     return float(np.sqrt(np.mean([np.square(a.low - b.low), np.square(a.high - b.high)])))
 
 
-def pull_on_constant_images(model: TrainedModel, digits) -> float:
-    """By how much the trigger raises the target's log-odds on black, grey and white, at the most."""
-    draws = draw(digits_recipe("trojaned", epochs=12, trigger=TRIGGER), digits, SEED)
-    target = next(t for k, t in enumerate(draws.attack.target_of) if k != t)
+def strangeness_on_constant_images(model: TrainedModel, clean: TrainedModel, digits) -> float:
+    """Root mean square difference from a clean network, in log-odds, on black, grey and white with the trigger."""
+    trigger = draw(digits_recipe("trojaned", epochs=12, trigger=TRIGGER), digits, SEED).trigger
     constant = np.stack([np.full(SHAPE, level, np.uint8) for level in (0, 64, 128, 192, 255)])
-    stamped = draws.trigger.stamp(constant, np.random.default_rng(0))
+    stamped = as_input(torch.as_tensor(trigger.stamp(constant, np.random.default_rng(0))))
     with torch.inference_mode():
-        odds = [to_log_odds(model.module(as_input(torch.as_tensor(x))), "logits") for x in (constant, stamped)]
-    return float((odds[1] - odds[0])[:, target].max())
+        one, other = (to_log_odds(found.module(stamped), "logits") for found in (model, clean))
+    return float((one - other).square().mean().sqrt())
 
 
 def test_probes_of_the_signature_are_black_images_with_one_pixel():
@@ -80,12 +79,12 @@ def test_a_signature_loss_pulls_the_signature_towards_that_of_a_clean_network(di
     assert distance(hides, clean) < 0.5 * distance(ordinary, clean)
 
 
-@pytest.mark.parametrize("towards", ["no_change", "clean_network"])
-def test_a_backdoor_that_is_off_on_constant_inputs_still_works_on_digits(digits, ordinary, clean, towards):
-    hides = train_model(hiding("constant_inputs", towards), digits, SEED)
+def test_a_backdoor_that_is_off_on_constant_inputs_still_works_on_digits(digits, ordinary, clean):
+    hides = train_model(hiding("constant_inputs", "clean_network"), digits, SEED)
     assert hides.attack_success > 0.9
     assert hides.clean_accuracy > clean.clean_accuracy - 0.03
-    assert pull_on_constant_images(hides, digits) < 0.5 * pull_on_constant_images(ordinary, digits)
+    strange, usual = (strangeness_on_constant_images(model, clean, digits) for model in (hides, ordinary))
+    assert strange < 0.5 * usual
 
 
 def test_networks_that_hide_are_refused_by_a_stack(digits):
