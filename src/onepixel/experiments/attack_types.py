@@ -28,7 +28,6 @@ ATTACKS = {
     "attack-all-to-all-one-place": "all to all, one patch in one place",
     "attack-blended": "all to one, blended",
     "attack-sinusoidal": "all to one, sinusoidal (SIG)",
-    "attack-sinusoidal-clean-label": "all to one, sinusoidal, clean labels",
     "attack-warped": "all to one, warped (WaNet)",
     "attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
     "attack-signature-loss": "one to one, patches, signature pulled towards a clean one",
