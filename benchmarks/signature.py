@@ -215,7 +215,14 @@ def run_alone(name: str, engine: str, device: torch.device) -> None:
 
 
 def peak_resident_bytes() -> int:
-    """Peak resident memory of this process; Linux counts kibibytes, macOS bytes."""
+    """Peak resident memory of this process.
+
+    Linux counts what the parent held into `ru_maxrss`, so its own record is read there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
