@@ -1,4 +1,4 @@
-"""The table of attack types, on a zoo of tiny digit populations: it must count right and say what is missing."""
+"""The table of attack types, on planted signatures: it must count right, look away, and say what is missing."""
 
 import csv
 from pathlib import Path
@@ -7,62 +7,65 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments.attack_types import ATTACKS, METHODS, Populations, run
-from onepixel.populations import build, export, resign
-from onepixel.trojan import BlendedTriggerRecipe
-from populations_of_digits import InProcess, digits_recipe
+from onepixel.experiments import attack_types
+from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_populations, run
+from onepixel.populations import SignatureRecipe
+from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
-PREFIX = "digits-tiny"
+FROM_NOISE = {f"{name}-noise-0": DEVELOPMENT[name] for name in list(DEVELOPMENT)[:3]}
+POPULATIONS = {**DEVELOPMENT, f"{PREFIX}-attack-blended": ("trojaned", 2, 3), **FROM_NOISE}
 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory) -> Path:
-    """Clean, vaccine, stamped and two attacks; clean, vaccine and one attack also from noise."""
-    folder = tmp_path_factory.mktemp("zoo")
-    for end, role, models, changes in (
-        ("clean", "clean", 8, {}),
-        ("vaccine", "trojaned", 4, {}),
-        ("stamped-vaccine", "stamped", 3, {}),
-        ("virus-development", "trojaned", 3, {"seed": 1}),
-        ("attack-blended", "trojaned", 2, {"trigger": BlendedTriggerRecipe()}),
-    ):
-        recipe = digits_recipe(role, models, epochs=1, **changes).model_copy(update={"name": f"{PREFIX}-{end}"})
-        store = build(recipe, folder / "stores" / end, executor=InProcess())
-        export(store, folder)
-        if end in ("clean", "vaccine", "virus-development"):
-            resign(store, "noise 0", folder)
-    return folder
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", POPULATIONS)
 
 
 @pytest.fixture(scope="module")
-def table(zoo, tmp_path_factory):
+def choice(zoo, tmp_path_factory) -> Path:
+    return choose(tmp_path_factory.mktemp("choice"), zoo)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
+    """The papers' CNN takes seconds for each row, a cheap detector stands in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attack_types, "LITERAL", {"stand-in": QUICK})
+        yield
+
+
+@pytest.fixture(scope="module")
+def table(zoo, choice, tmp_path_factory):
     output = tmp_path_factory.mktemp("out")
-    return run(output, zoo=zoo, prefix=PREFIX, seeds=2, epochs=1, folds=2), output
+    return run(output, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1), output
 
 
 def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
-    black = [row for row in table[0].rows if row.image == "black"]
-    assert {(row.method, row.attack, row.seed) for row in black} == {
-        (method, attack, seed)
-        for method in METHODS
-        for attack in ("virus-development", "attack-blended")
-        for seed in (0, 1)
-    }
-    assert len(black) == 2 * 2 * len(METHODS)
+    black = [row for row in table[0].rows if not row.image]
+    assert len({row.method.name for row in black}) == 3
+    assert len({(row.method.name, row.attack, row.seed) for row in black}) == len(black) == 3 * 2 * 2
+    assert {row.attack for row in black} == {"virus-development", "attack-blended"}
 
 
 def test_attacks_are_held_against_the_clean_models_that_no_detector_was_trained_on(table):
     for row in table[0].rows:
-        assert row.result.clean == 4
-        assert (
-            row.result.trojaned == len(row.models.records) == {"virus-development": 3, "attack-blended": 2}[row.attack]
-        )
+        assert row.result.clean == 6
+        assert row.result.trojaned == {"virus-development": 5, "attack-blended": 2}[row.attack]
+
+
+def test_an_attack_is_judged_alike_whatever_else_is_in_the_zoo(table, zoo, choice, tmp_path, monkeypatch):
+    monkeypatch.setattr(attack_types, "ATTACKS", {"attack-blended": "blended"})
+    alone = run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1).rows
+    together = [row for row in table[0].rows if row.attack == "attack-blended" and row.seed == 0]
+    assert [row.result for row in alone if not row.image] == [row.result for row in together]
 
 
 def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
-    noisy = [row for row in table[0].rows if row.image != "black"]
-    assert {(row.image, row.attack) for row in noisy} == {("noise-0", "virus-development")}
-    assert "| noise 0 | one to one, patches | 3 |" in (table[1] / f"{PREFIX}.md").read_text()
+    elsewhere = [row for row in table[0].rows if row.image]
+    assert {(row.image, row.attack) for row in elsewhere} == {("-noise-0", "virus-development")}
+    text = (table[1] / f"{PREFIX}.md").read_text()
+    assert "| noise 0 | chosen: quick" in text
+    assert "| black | chosen: quick" in text
 
 
 def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
@@ -80,31 +83,40 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
     assert all(population in text for population in missing)
 
 
+def test_in_an_empty_zoo_every_attack_is_missing_under_its_own_name(tmp_path):
+    missing = [one.population for one in missing_populations(tmp_path, PREFIX)]
+    assert missing[: len(ATTACKS)] == [f"{PREFIX}-{attack}" for attack in ATTACKS]
+    assert len(set(missing)) == len(missing)
+
+
 def test_the_csv_has_every_row_with_every_interval(table):
     with (table[1] / f"{PREFIX}.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(table[0].rows)
     for line in lines:
-        assert float(line["auroc_low"]) <= float(line["auroc"]) <= float(line["auroc_high"])
-        assert float(line["found_low"]) <= float(line["found"]) <= float(line["found_high"])
+        for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms"):
+            assert float(line[f"{name}_low"]) <= float(line[name]) <= float(line[f"{name}_high"])
 
 
-def test_the_command_writes_the_table_and_says_what_is_missing(zoo, tmp_path, capsys, monkeypatch):
-    from onepixel.experiments import attack_types
-
-    monkeypatch.setattr(attack_types, "METHODS", {"whole": attack_types.Method({"reading": "whole", "epochs": 1})})
-    options = ["--from-zoo", str(zoo), "--prefix", PREFIX, "--seeds", "1", "--output", str(tmp_path / "out")]
-    assert main(["experiment", "attacks", *options]) == 0
+def test_the_command_writes_the_table_and_says_what_is_missing(zoo, choice, tmp_path, capsys):
+    options = ["--from-zoo", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", str(choice), "--workers", "1"]
+    assert main(["experiment", "attacks", *options, "--seeds", "1", "--output", str(tmp_path / "out")]) == 0
     assert f"{PREFIX}-attack-warped is missing: onepixel population build" in capsys.readouterr().err
     assert "onepixel experiment attacks --from-zoo" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
 
 
-def test_without_clean_models_there_is_no_table(tmp_path):
-    with pytest.raises(UsageError, match="needs the populations digits-tiny-clean"):
-        run(tmp_path / "out", zoo=tmp_path, prefix=PREFIX)
+def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
+    settings = SignatureRecipe(values=4)
+    from onepixel.populations.recipe import settings_of
+
+    with pytest.raises(UsageError, match="other settings than the clean models"):
+        load_attacks(zoo, PREFIX, "", settings_of(settings, 0.0))
 
 
-def test_every_attack_type_is_looked_for_under_its_own_name(tmp_path):
-    populations = Populations(tmp_path, PREFIX)
-    assert [populations.read(end) for end in ATTACKS] == [None] * len(ATTACKS)
-    assert len(populations.missing) == len(ATTACKS)
+def test_without_clean_models_or_any_attack_there_is_no_table(choice, tmp_path):
+    with pytest.raises(UsageError, match="has no digits-tiny-clean, digits-tiny-vaccine"):
+        run(tmp_path / "out", zoo=tmp_path, prefix=PREFIX, choice=choice)
+    for name in list(DEVELOPMENT)[:2]:
+        make_population(tmp_path, name, DEVELOPMENT[name])
+    with pytest.raises(UsageError, match="no population of an attack"):
+        run(tmp_path / "out", zoo=tmp_path / "zoo", prefix=PREFIX, choice=choice)

@@ -3,7 +3,7 @@
 Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
 100 slots each, `signatures-00000.npz` and on. A shard holds `base` (n, K) as float32 and how far the log-odds rise and
 fall from it, `rise` and `fall` (n, K, H, W), as float16: differences keep eleven significant bits however far the base
-lies, which no detector can tell from float32.
+lies, which no detector tells from float32 (`onepixel experiment rounding`).
 """
 
 from pathlib import Path
@@ -138,18 +138,30 @@ def write_population(
     return folder
 
 
-def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
+def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Structured rows (low, high, base) as a zoo gives them back: rises and falls rounded to float16."""
+    return _to_rows(*_to_parts(rows))
+
+
+def _to_parts(rows: NDArray[np.void]) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float16]]:
     base = rows["base"]
     centre = base[:, :, None, None]
-    rise, fall = (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+    return base, (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+
+
+def _to_rows(base: NDArray[np.float32], rise: NDArray[np.float16], fall: NDArray[np.float16]) -> NDArray[np.void]:
+    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
+    centre = base[:, :, None, None]
+    rows["base"], rows["high"], rows["low"] = base, centre + rise.astype("f4"), centre - fall.astype("f4")
+    return rows
+
+
+def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
+    base, rise, fall = _to_parts(rows)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, base=base, rise=rise, fall=fall)
 
 
 def _read_shard(path: Path) -> NDArray[np.void]:
     with np.load(path, allow_pickle=False) as file:
-        base, rise, fall = file["base"], file["rise"].astype(np.float32), file["fall"].astype(np.float32)
-    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
-    centre = base[:, :, None, None]
-    rows["base"], rows["high"], rows["low"] = base, centre + rise, centre - fall
-    return rows
+        return _to_rows(file["base"], file["rise"], file["fall"])
