@@ -65,7 +65,7 @@ def train(
         epochs=epochs,
         random_state=seed,
     )
-    detector.fit(training.rows, training.labels, training.settings)
+    detector.fit(training.rows, training.labels, training.settings, training.default_image)
     if calibration:
         detector.calibrate(rows_of(calibration, training.settings))
     detector.save(output, about(training))

@@ -113,6 +113,37 @@ def table2(
 
 
 @app.command()
+def attacks(
+    output: Output = Path("results/attack-types"),
+    zoo: Zoo = Path("zoo"),
+    from_zoo: FromZoo = True,
+    prefix: Prefix = "mnist-lenet5",
+    training_clean: TrainingClean = None,
+    choice: ChoiceFile = None,
+    seed: Seed = 0,
+    seeds: Seeds = 3,
+    workers: WorkerCount = None,
+) -> None:
+    """Attack types that no detector saw, attackers who know onepixel, and other default images."""
+    from onepixel.experiments.attack_types import run
+
+    outcome = run(
+        output,
+        zoo=zoo,
+        prefix=prefix,
+        clean=training_clean,
+        choice=choice,
+        seed=seed,
+        seeds=seeds,
+        workers=workers,
+        progress=True,
+    )
+    for missing in outcome.missing:
+        typer.echo(f"{missing.population} is missing: " + " && ".join(missing.commands), err=True)
+    typer.echo(f"{output}")
+
+
+@app.command()
 def controls(
     output: Output = Path("results/controls"),
     zoo: Zoo = Path("zoo"),

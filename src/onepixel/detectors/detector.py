@@ -28,7 +28,7 @@ from onepixel.detectors.vanilla_cnn import SignatureNetwork
 from onepixel.detectors.verdict import SCOPE, TRUST, Verdict
 from onepixel.errors import DetectorError, UsageError
 from onepixel.files import atomic_path
-from onepixel.signatures import Settings, Signature, signature
+from onepixel.signatures import Settings, Signature, describe_default_image, signature
 from onepixel.threads import one_thread
 
 FORMAT = "onepixel-detector-1"
@@ -88,6 +88,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Scores of clean models used for nothing else; empty before `calibrate`.
     settings_ : Settings
         What the training signatures were made with; others are refused.
+    default_image_ : array of shape (C, H, W), or None
+        Where audits start from; None where the settings say it.
     shape_ : (K, H, W)
 
     Examples
@@ -125,7 +127,13 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.random_state = random_state
 
-    def fit(self, signatures: Signatures, labels: ArrayLike, settings: Settings | None = None) -> "Detector":
+    def fit(
+        self,
+        signatures: Signatures,
+        labels: ArrayLike,
+        settings: Settings | None = None,
+        default_image: ArrayLike | None = None,
+    ) -> "Detector":
         """Fit to signatures of clean (label 0) and trojaned (label 1) classifiers.
 
         Parameters
@@ -134,16 +142,22 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels : array-like of shape (N,)
         settings : Settings, optional
             What rows of an array were made with; the default settings unless said.
+        default_image : float or array-like of shape (C, H, W), optional
+            The default image itself, which an audit needs where it is no single intensity.
 
         Raises
         ------
         UsageError
-            If labels or parameters make no sense.
+            If labels or parameters make no sense, or the default image is not the one that the settings name.
         DetectorError
             If the signatures cannot be compared with each other.
         """
         features, targets = self._checked(signatures, labels)
         self.settings_ = settings or common_settings(signatures) or Settings()
+        image = None if default_image is None else np.asarray(default_image, dtype=np.float32)
+        if image is not None and describe_default_image(image) != self.settings_.default_image:
+            raise UsageError("The default image is another than the one that the signatures were made with.")
+        self.default_image_ = image if image is not None and image.ndim else None
         self.classes_ = np.array([0, 1])
         self.shape_ = tuple(int(size) for size in features.shape[2:])
         self.clean_mean_ = features[targets == 0].mean(axis=0)
@@ -364,7 +378,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return self.judge(made)
 
-    def _default_image(self) -> float:
+    def _default_image(self) -> float | NDArray[np.float32]:
+        if self.default_image_ is not None:
+            return self.default_image_
         kind, _, value = self.settings_.default_image.partition(" ")
         if kind != "constant":
             raise DetectorError("This detector needs a default image that it does not carry.")
@@ -409,6 +425,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         arrays = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         for number, network in enumerate(network for members in self.networks_ for network in members):
             arrays |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
+        if self.default_image_ is not None:
+            arrays["default_image_"] = self.default_image_
         header = {
             "format": FORMAT,
             "parameters": json.dumps(self.get_params()),
@@ -470,6 +488,7 @@ def _read(path: Path) -> Detector:
     detector.classes_ = np.array([0, 1])
     for name in _ARRAYS:
         setattr(detector, name, arrays[name] if name in arrays else _DEFAULTS[name])
+    detector.default_image_ = arrays.get("default_image_")
     definitions = len(parse_definitions(detector.definition))
     detector.networks_, number = [], 0
     for reading in detector._readings:

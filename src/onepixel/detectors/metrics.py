@@ -66,6 +66,20 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> E
     return Estimate(hits / trials, low, high)
 
 
+def bootstrap_mean(values: Scores, seed: int = 0) -> Estimate:
+    """The mean of values in [0, 1], with a bootstrap interval over them.
+
+    Raises
+    ------
+    UsageError
+        If there are none.
+    """
+    if not len(values):
+        raise UsageError("No mean can be made of no values.")
+    resampled = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values))).mean(axis=1)
+    return _bootstrap(float(values.mean()), resampled)
+
+
 def balanced_accuracy(clean: Scores, trojaned: Scores, threshold: float) -> float:
     """Mean of the share of clean scores below the threshold and of trojaned scores at or above it."""
     return float(((clean < threshold).mean() + (trojaned >= threshold).mean()) / 2)

@@ -29,12 +29,15 @@ class LabelledSignatures:
         What all of them were made with.
     populations : tuple of str
         Where they come from.
+    default_image : float or array of shape (C, H, W)
+        The default image itself.
     """
 
     rows: NDArray[np.void]
     labels: NDArray[np.int64]
     settings: Settings
     populations: tuple[str, ...]
+    default_image: float | NDArray[np.float32] = 0.0
 
     def __str__(self) -> str:
         trojaned = int(self.labels.sum())
@@ -77,7 +80,7 @@ def labelled(clean: Sequence[Path], trojaned: Sequence[Path], settings: Settings
     negative, positive = _rows(without, settings), _rows(with_backdoor, settings)
     labels = np.r_[np.zeros(len(negative), np.int64), np.ones(len(positive), np.int64)]
     names = tuple(population.recipe.name for population in (*without, *with_backdoor))
-    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names)
+    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names, without[0].default_image)
 
 
 def about(training: LabelledSignatures) -> dict[str, Any]:

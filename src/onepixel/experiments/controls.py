@@ -18,7 +18,7 @@ from onepixel.experiments.models import Training, Unseen
 from onepixel.experiments.results import markdown_table, provenance, write_csv
 from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides
 from onepixel.files import write_text
-from onepixel.trojan.triggers import Pool
+from onepixel.trojan import Pool
 
 
 def methods(choice: Choice) -> list[Method]:

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onepixel.errors import UsageError
-from onepixel.experiments import candidates, controls, rounding, sample_size, table2, table3, table5, table7
-from onepixel.trojan.triggers import Pool
+from onepixel.experiments import (
+    attack_types,
+    candidates,
+    controls,
+    rounding,
+    sample_size,
+    table2,
+    table3,
+    table5,
+    table7,
+)
+from onepixel.trojan import Pool
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ def steps(
         yield Step(f"table2 {prefix}", _later(table2.run, results / "table2", **tested))
         yield Step(f"controls {prefix}", _later(controls.run, results / "controls", **tested))
         yield Step(f"sample-size {prefix}", _later(sample_size.run, results / "sample-size", **curve))
+        attacked = {**about, "choice": choice, "seeds": effort.seeds}
+        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
     choice = results / "detectors" / "mnist-lenet5.csv"
     yield Step("table3", _later(table3.run, results / "table3", choice=choice, seeds=effort.seeds, **common))
     yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onepixel.errors import UsageError
 from onepixel.populations import Record, open_population, passed
 from onepixel.signatures import Settings
-from onepixel.trojan.triggers import Pool
+from onepixel.trojan import Pool
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Training:
         return f"{len(self.clean)} clean, {len(self.vaccine)} vaccine{stamped} models"
 
 
-def load_training(zoo: Path, prefix: str, clean: int | None = None) -> Training:
+def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str = "") -> Training:
     """Read `prefix`-clean, -vaccine and, where there is one, -stamped-vaccine.
 
     Parameters
@@ -148,21 +148,23 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None) -> Training:
         What population names begin with: data set and architecture.
     clean : int, optional
         How many clean models train, from the first slot on; half of them unless said.
+    ending : str
+        What population names end with, such as "-white" where signatures start from white.
 
     Raises
     ------
     UsageError
         If a population is missing or too small.
     """
-    require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
-    everything, settings = load_models(zoo, f"{prefix}-clean")
+    require(zoo, [f"{prefix}-clean{ending}", f"{prefix}-vaccine{ending}"])
+    everything, settings = load_models(zoo, f"{prefix}-clean{ending}")
     count = len(everything) // 2 if clean is None else clean
     if not 2 <= count <= len(everything):
-        raise UsageError(f"Of the {len(everything)} models of {prefix}-clean, {count} cannot be trained on.")
+        raise UsageError(f"Of the {len(everything)} models of {prefix}-clean{ending}, {count} cannot be trained on.")
     return Training(
         clean=everything.part(0, count),
-        vaccine=load_models(zoo, f"{prefix}-vaccine")[0],
-        stamped=load_if_there(zoo, f"{prefix}-stamped-vaccine"),
+        vaccine=load_models(zoo, f"{prefix}-vaccine{ending}")[0],
+        stamped=load_if_there(zoo, f"{prefix}-stamped-vaccine{ending}"),
         spare=everything.part(count),
         settings=settings,
     )

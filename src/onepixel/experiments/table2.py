@@ -16,7 +16,7 @@ from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.progress import progress_bar
-from onepixel.trojan.triggers import Pool
+from onepixel.trojan import Pool
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ from onepixel.populations import (
 )
 from onepixel.populations.training import draw, evaluate
 from onepixel.progress import progress_bar
-from onepixel.trojan import AttackRecipe, TriggerRecipe
-from onepixel.trojan.triggers import Range
+from onepixel.trojan import AttackRecipe, PatchTrigger, Range, TriggerRecipe
 
 Patterns = Literal["single", "multiple", "one per image"]
 
@@ -199,6 +198,8 @@ def success_with_other_patterns(store: Store) -> list[float]:
     found = []
     for record in store.records():
         draws = draw(store.recipe, dataset, record.seed)
+        if not isinstance(draws.trigger, PatchTrigger):
+            raise UsageError(f"{store.folder} holds networks whose triggers are no patches.")
         others = replace(draws, trigger=draws.trigger.with_other_patterns())
         found.append(evaluate(store.module(record.slot, dataset.classes), dataset, others).attack_success)
     return found
