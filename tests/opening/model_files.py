@@ -1,5 +1,6 @@
 """Model files for the tests of opening: one small network in every format, and what a hostile sender could send."""
 
+import io
 import json
 import pickle
 import re
@@ -89,6 +90,7 @@ def onnx_model(
     sizes: list[Any] | None = None,
     element: int = TensorProto.FLOAT,
     answers: list[Any] | None = None,
+    opset: int = 17,
 ) -> onnx.ModelProto:
     """A model from images to answers."""
     graph = helper.make_graph(
@@ -98,7 +100,7 @@ def onnx_model(
         [helper.make_tensor_value_info("answers", TensorProto.FLOAT, answers or ["N", "K"])],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
 def write_onnx(module: LeNet5, path: Path, **options: bool) -> Path:
@@ -185,6 +187,24 @@ def with_entry(source: Path, target: Path, ending: str, contents: bytes) -> Path
             replaced += matches
             new.writestr(entry.filename, contents if matches else old.read(entry))
     assert replaced == 1, f"{replaced} entries end with {ending}"
+    return target
+
+
+def with_wild_tree_nodes(source: Path, target: Path) -> Path:
+    """A copy of a skops file of trees whose inner nodes have their children far outside the table of nodes."""
+    spoilt = 0
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            contents = old.read(name)
+            if name.endswith(".npy"):
+                array = np.load(io.BytesIO(contents))
+                if array.dtype.names and "left_child" in array.dtype.names:
+                    array["left_child"] = array["right_child"] = 1 << 40
+                    made = io.BytesIO()
+                    np.save(made, array)
+                    contents, spoilt = made.getvalue(), spoilt + 1
+            new.writestr(name, contents)
+    assert spoilt, "there is no tree in it"
     return target
 
 

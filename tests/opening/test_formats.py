@@ -7,12 +7,14 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
 import onepixel
 from onepixel.errors import AnswerError, InputShapeError, ModelFileError, UsageError
 from onepixel.opening import Format, Limits
 from onepixel.opening.recognise import recognise
+from onepixel.sandbox.level import LEVELS, missing
 from onepixel.signatures import Signature
 from opening import model_files
 from opening.model_files import SHAPE, WRITERS, network, options_for
@@ -177,6 +179,18 @@ def test_skops_model_answers_as_the_estimator_itself(tmp_path: Path) -> None:
     classifier = onepixel.load_classifier(tmp_path / "m", input_shape=(1, 4, 4), normalize="none")
     images = torch.rand(4, 1, 4, 4)
     np.testing.assert_allclose(classifier(images).numpy(), estimator.predict_proba(images.flatten(1).numpy()))
+
+
+def test_skops_forest_answers_as_the_estimator_itself_in_a_sandbox(tmp_path: Path) -> None:
+    skops = pytest.importorskip("skops.io")
+    if all(missing(level) for level in LEVELS):
+        pytest.skip("this machine has no sandbox, without which trees are refused")
+    generator = np.random.default_rng(0)
+    forest = RandomForestClassifier(n_estimators=3, max_depth=3).fit(generator.random((60, 16)), np.arange(60) % 3)
+    skops.dump(forest, tmp_path / "m")
+    classifier = onepixel.load_classifier(tmp_path / "m", input_shape=(1, 4, 4), normalize="none", sandbox="use")
+    images = torch.rand(4, 1, 4, 4)
+    np.testing.assert_allclose(classifier(images).numpy(), forest.predict_proba(images.flatten(1).numpy()), rtol=1e-6)
 
 
 def test_onnx_weights_beside_the_file_are_read(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import zipfile
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.ensemble import RandomForestClassifier
 
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, UndecidedError
@@ -82,6 +84,17 @@ def test_skops_file_with_untrusted_types_is_refused(tmp_path: Path, refused: Ref
     skops = pytest.importorskip("skops.io")
     skops.dump({"model": os.system}, tmp_path / "m.skops")
     assert "skops does not trust (posix.system)" in refused(tmp_path / "m.skops", "--input-shape", "1,4,4")
+
+
+def test_skops_forest_with_nodes_outside_memory_is_kept_in_the_sandbox(tmp_path: Path, refused: Refused) -> None:
+    skops = pytest.importorskip("skops.io")
+    forest = RandomForestClassifier(n_estimators=1, max_depth=2, random_state=0)
+    forest.fit(np.random.default_rng(0).random((60, 16)), np.arange(60) % 3)
+    skops.dump(forest, tmp_path / "good.skops")
+    model_files.with_wild_tree_nodes(tmp_path / "good.skops", tmp_path / "m.skops")
+    said = refused(tmp_path / "m.skops", "--input-shape", "1,4,4")
+    assert "sklearn.tree._tree, whose native code" in said
+    refused(tmp_path / "m.skops", "--input-shape", "1,4,4", "--require-sandbox")
 
 
 OUTSIDE = ("../secret", "/etc/passwd", "a/../../secret", "..\\secret", "")

@@ -52,6 +52,8 @@ class ModuleClassifier:
     """
 
     assumptions: tuple[str, ...] = ()
+    stands_in = False
+    """Whether the module was made after something else, whose answers are the classifier's."""
 
     def __init__(
         self,

@@ -15,24 +15,14 @@ if TYPE_CHECKING:
 RESULTS = "Results"
 
 
+@options.opens_model
 def audit(
-    model: options.Model,
+    opening: options.Opening,
     detector: Annotated[
         str, typer.Option(metavar="NAME_OR_FILE", help="The detector that judges: one that is shipped, or a file.")
     ] = "mnist-lenet5",
-    architecture: options.Architecture = None,
-    input_shape: options.InputShape = None,
-    outputs: options.Outputs = None,
-    normalize: options.Normalize = None,
-    sandbox: options.Sandbox = False,
-    require_sandbox: options.RequireSandbox = False,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
-    journal: options.Journal = None,
-    batch_size: options.BatchSize = 64,
-    concurrency: options.Concurrency = 4,
-    timeout: options.Timeout = 30.0,
-    patience: options.Patience = 300.0,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report for people.", rich_help_panel=RESULTS)
     ] = None,
@@ -67,21 +57,9 @@ def audit(
     0 no evidence of a backdoor (of the attack families tested), 1 trojaned, 2 wrong usage or no such file,
     3 could not decide (the reason is printed), 4 internal error.
     """
-    options.check_writable(report, picture, journal)
+    options.check_writable(report, picture, opening.journal)
     engine = options.chosen_engine(engine, budget)
-    classifier = options.open_model(
-        model,
-        architecture=architecture,
-        input_shape=input_shape,
-        outputs=outputs,
-        normalize=normalize,
-        sandbox=options.sandboxing(sandbox, require_sandbox),
-        journal=journal,
-        batch_size=batch_size,
-        concurrency=concurrency,
-        timeout=timeout,
-        patience=patience,
-    )
+    classifier = opening.classifier()
     import onepixel
 
     with options.closing(classifier):

@@ -1,9 +1,12 @@
 """Options that several commands share, and how their words become arguments."""
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +16,7 @@ from onepixel.opening.request import Normalization
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
-    from onepixel.opening import Sandboxing
+    from onepixel.classifiers.endpoint import EndpointSettings
 
 WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
 
@@ -113,6 +116,66 @@ Patience = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
+@dataclass(frozen=True)
+class Opening:
+    """MODEL and what a command line may say about opening it; `opens_model` gives a command these options."""
+
+    model: Model
+    architecture: Architecture = None
+    input_shape: InputShape = None
+    outputs: Outputs = None
+    normalize: Normalize = None
+    sandbox: Sandbox = False
+    require_sandbox: RequireSandbox = False
+    journal: Journal = None
+    batch_size: BatchSize = 64
+    concurrency: Concurrency = 4
+    timeout: Timeout = 30.0
+    patience: Patience = 300.0
+
+    def classifier(self) -> "Classifier":
+        """Open it."""
+        from onepixel.opening import load_classifier
+
+        kind: Literal["logits", "probabilities"] | None = self.outputs  # type: ignore[assignment]
+        return load_classifier(
+            self.model,
+            architecture=self.architecture,
+            input_shape=parsed_shape(self.input_shape),
+            outputs=kind,
+            normalize=parsed_normalization(self.normalize),
+            sandbox="require" if self.require_sandbox else "use" if self.sandbox else "programs",
+            endpoint=self.endpoint() if self.model.startswith(("http://", "https://")) else None,
+        )
+
+    def endpoint(self) -> "EndpointSettings":
+        """How an endpoint is asked."""
+        from onepixel.classifiers.endpoint import EndpointSettings, journal_folder
+
+        return EndpointSettings(
+            batch_size=self.batch_size,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            patience=self.patience,
+            journal=self.journal or journal_folder(),
+        )
+
+
+def opens_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command MODEL and the options of `Opening`, which it gets as its first argument."""
+    shared = inspect.signature(Opening).parameters
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**words: Any) -> None:
+        command(Opening(**{name: words.pop(name) for name in shared}), **words)
+
+    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
 def parsed_shape(words: str | None) -> tuple[int, ...] | None:
     """Turn "1,28,28" into (1, 28, 28).
 
@@ -148,13 +211,6 @@ def parsed_normalization(words: str | None) -> Normalization | None:
     return mean, std
 
 
-def sandboxing(sandbox: bool, require_sandbox: bool) -> "Sandboxing":
-    """What the two flags ask for."""
-    if require_sandbox:
-        return "require"
-    return "use" if sandbox else "programs"
-
-
 def chosen_engine(engine: str, budget: int | None) -> str:
     """The engine; a budget alone asks for the adaptive one."""
     return "adaptive" if budget is not None and engine == "auto" else engine
@@ -171,46 +227,6 @@ def check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
             raise UsageError(f"Cannot write {path}: there is no such folder, or it is a folder itself.")
-
-
-def open_model(
-    model: str,
-    *,
-    architecture: str | None,
-    input_shape: str | None,
-    outputs: str | None,
-    normalize: str | None,
-    sandbox: "Sandboxing",
-    journal: Path | None,
-    batch_size: int,
-    concurrency: int,
-    timeout: float,
-    patience: float,
-) -> "Classifier":
-    """Open what MODEL names, from the words of a command line."""
-    from onepixel.opening import load_classifier
-
-    kind: Literal["logits", "probabilities"] | None = outputs  # type: ignore[assignment]
-    endpoint = None
-    if model.startswith(("http://", "https://")):
-        from onepixel.classifiers.endpoint import EndpointSettings, journal_folder
-
-        endpoint = EndpointSettings(
-            batch_size=batch_size,
-            concurrency=concurrency,
-            timeout=timeout,
-            patience=patience,
-            journal=journal or journal_folder(),
-        )
-    return load_classifier(
-        model,
-        architecture=architecture,
-        input_shape=parsed_shape(input_shape),
-        outputs=kind,
-        normalize=parsed_normalization(normalize),
-        sandbox=sandbox,
-        endpoint=endpoint,
-    )
 
 
 def assumptions(classifier: "Classifier") -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from onepixel.cli import options
 GRID = "Signature"
 
 
+@options.opens_model
 def signature(
-    model: options.Model,
+    opening: options.Opening,
     out: Annotated[Path, typer.Option(metavar="FILE.safetensors", help="Where the signature goes.")],
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as well (PNG, SVG, PDF).")] = None,
     definition: Annotated[
@@ -25,19 +26,8 @@ def signature(
         typer.Option(min=0.0, max=1.0, help="Intensity of the default image I_o; 0 is black.", rich_help_panel=GRID),
     ] = 0.0,
     stride: Annotated[int, typer.Option(min=1, help="Visit every s-th row and column only.", rich_help_panel=GRID)] = 1,
-    architecture: options.Architecture = None,
-    input_shape: options.InputShape = None,
-    outputs: options.Outputs = None,
-    normalize: options.Normalize = None,
-    sandbox: options.Sandbox = False,
-    require_sandbox: options.RequireSandbox = False,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
-    journal: options.Journal = None,
-    batch_size: options.BatchSize = 64,
-    concurrency: options.Concurrency = 4,
-    timeout: options.Timeout = 30.0,
-    patience: options.Patience = 300.0,
     quiet: options.Quiet = False,
 ) -> None:
     """Compute a model's one-pixel signature and keep it.
@@ -51,21 +41,9 @@ def signature(
 
     onepixel signature big.onnx --outputs logits --normalize none --stride 8 --out big.signature.safetensors
     """
-    options.check_writable(out, plot, journal)
+    options.check_writable(out, plot, opening.journal)
     engine = options.chosen_engine(engine, budget)
-    classifier = options.open_model(
-        model,
-        architecture=architecture,
-        input_shape=input_shape,
-        outputs=outputs,
-        normalize=normalize,
-        sandbox=options.sandboxing(sandbox, require_sandbox),
-        journal=journal,
-        batch_size=batch_size,
-        concurrency=concurrency,
-        timeout=timeout,
-        patience=patience,
-    )
+    classifier = opening.classifier()
     import onepixel
 
     with options.closing(classifier):

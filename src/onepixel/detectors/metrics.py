@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 from sklearn.metrics import roc_auc_score
 
 from onepixel.errors import UsageError
@@ -61,8 +61,8 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> E
     if not 0 <= hits <= trials or trials < 1:
         raise UsageError(f"No rate can be made of {hits} hits in {trials} trials.")
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
     return Estimate(hits / trials, low, high)
 
 

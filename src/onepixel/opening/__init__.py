@@ -125,7 +125,7 @@ def open_file(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     if form is Format.SKOPS:
         from onepixel.opening.skops_file import open_skops
 
-        return open_skops(request, limits)
+        return open_skops(request, limits, sandboxed=sandboxed)
     if not sandboxed:
         raise AssertionError("programs are opened in a sandbox only")
     from onepixel.opening.program import open_program

@@ -1,8 +1,9 @@
-"""ONNX files through ONNX Runtime: checked as data first, then run on the processor.
+"""ONNX files through ONNX Runtime: checked as data first, then run on the processor, and judged by its answers alone.
 
 Nothing in an ONNX file is Python, but a graph can name files to read, loop for ever and expand without end.
 So the file is parsed as plain data, what it names is read by us and from its own folder only, and ONNX Runtime
-gets one self-contained block of bytes and never a path.
+gets one self-contained block of bytes and never a path. Where the graph can also become a torch module, the incremental
+engine looks into that; ONNX Runtime remains the judge of every run.
 """
 
 import os
@@ -11,23 +12,29 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from onepixel.classifiers import FunctionClassifier
+from onepixel.classifiers import FunctionClassifier, ModuleClassifier, Normalize
+from onepixel.classifiers.base import probe_images
 from onepixel.errors import AnswerError, ModelFileError, UsageError
 from onepixel.opening.answers import require_single_answer, settle_outputs
 from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
+from onepixel.opening.onnx_graph import graph_module
+from onepixel.opening.onnx_module import NotConvertibleError
 from onepixel.opening.preparation import (
     BYTES,
     FROM_0_TO_1,
     FROM_0_TO_255,
     FROM_MINUS_1_TO_1,
     Dimension,
+    ValueRange,
     image_layout,
     in_batches,
     preparation,
@@ -45,6 +52,9 @@ PIXEL_RANGES = {
 }
 """Values of the metadata entry Image.NominalPixelRange (ONNX, MetadataProps)."""
 
+PROBABILITY_TOLERANCE, LOGIT_TOLERANCE = 1e-5, 2e-5
+"""How far a torch module may be from ONNX Runtime; for logits relative to 1 + the largest."""
+
 ELEMENT_TYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -53,7 +63,7 @@ ELEMENT_TYPES: dict[str, Any] = {
 }
 
 
-def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> FunctionClassifier:
+def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "FunctionClassifier | RuntimeJudged":
     """Open an ONNX file as a classifier.
 
     Raises
@@ -71,10 +81,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
         model = onnx.load(path, format="protobuf", load_external_data=False)
         check_graph(model, request.name, loops_allowed=sandboxed)
         inline_external_data(model, path.parent, request.name, limits)
-        contents = model.SerializeToString()
-        last, metadata = last_operation(model), {entry.key: entry.value for entry in model.metadata_props}
-        del model
-        session = start_session(onnxruntime, contents, limits, request.name)
+        session = start_session(onnxruntime, model.SerializeToString(), limits, request.name)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise AnswerError(f"{request.name} takes {len(inputs)} tensors; onepixel needs exactly one batch of images.")
@@ -83,19 +90,97 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> F
     if element is None:
         raise AnswerError(f"{request.name} takes {one_line(inputs[0].type)}, which is no image type.")
     layout = image_layout(declared_shape(inputs[0].shape), request.input_shape, request.name)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     declared = BYTES if element is np.uint8 else PIXEL_RANGES.get(metadata.get("Image.NominalPixelRange", ""))
     values = value_range(request.normalize, declared, layout.input_shape[0], request.name)
-    outputs, kind = settle_outputs(request.outputs, last, request.name)
+    outputs, kind = settle_outputs(request.outputs, last_operation(model), request.name)
     prepare, name = preparation(layout, values), inputs[0].name
 
     def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
         return run_session(onnxruntime, session, {name: tensor.astype(element, copy=False)}, limits, request.name)
 
-    classifier = FunctionClassifier(
+    runtime = FunctionClassifier(
         lambda images: in_batches(answer, prepare(images), layout.batch), layout.input_shape, outputs, request.name
     )
-    classifier.assumptions = (layout.sentence, values.sentence, kind)
+    classifier: FunctionClassifier | RuntimeJudged = runtime
+    try:
+        if element is not np.float32:
+            raise NotConvertibleError("it takes images of another type than float32")
+        with address_space_capped(limits.memory_bytes):
+            module = graph_module(model, layout, name, session.get_outputs()[0].name)
+            classifier, engine = judged(module, runtime, values)
+    except NotConvertibleError as error:
+        engine = f"ONNX Runtime answers every image; the incremental engine cannot look into the graph: {error}."
+    classifier.assumptions = (layout.sentence, values.sentence, kind, engine)
     return classifier
+
+
+class RuntimeJudged(ModuleClassifier):
+    """A graph that became a torch module; its answers are ONNX Runtime's, and the module is for engines to look into.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        What the graph became.
+    runtime : FunctionClassifier
+        The same graph in ONNX Runtime.
+    normalize : (mean, std), optional
+        What the module wants to see.
+    """
+
+    stands_in = True
+
+    def __init__(self, module: nn.Module, runtime: FunctionClassifier, normalize: Normalize | None) -> None:
+        self.runtime = runtime
+        super().__init__(module, runtime.input_shape, runtime.outputs, normalize, runtime.name)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Answer images (N, C, H, W) with (N, K), by ONNX Runtime."""
+        return self.runtime(images)
+
+    def answers_of_module(self, images: Tensor) -> Tensor:
+        """The module's own answers (N, K)."""
+        return super().__call__(images)
+
+
+def judged(module: nn.Module, runtime: FunctionClassifier, values: ValueRange) -> tuple[RuntimeJudged, str]:
+    """Let ONNX Runtime judge a module on a few images, and say how far they are apart.
+
+    ONNX Runtime answers first, within its limits of time and memory, so that the module's work is bounded too.
+
+    Raises
+    ------
+    NotConvertibleError
+        If they differ by more than rounding explains.
+    """
+    classifier = RuntimeJudged(module, runtime, None if values.identity else (values.mean, values.std))
+    images = trial_images(runtime.input_shape)
+    expected = runtime(images)
+    try:
+        found = classifier.answers_of_module(images)
+    except (RuntimeError, MemoryError) as error:
+        raise NotConvertibleError(f"torch cannot compute it ({one_line(error, 120)})") from error
+    if found.shape != expected.shape or not bool(torch.isfinite(found).all()):
+        raise NotConvertibleError("torch gives other answers than ONNX Runtime")
+    difference = float((found - expected).abs().max())
+    tolerance = PROBABILITY_TOLERANCE
+    if runtime.outputs == "logits":
+        tolerance = LOGIT_TOLERANCE * (1 + float(expected.abs().max()))
+    if not difference <= tolerance:
+        raise NotConvertibleError("torch gives other answers than ONNX Runtime")
+    return classifier, (
+        f"ONNX Runtime answers; the incremental engine looks into the same graph as a torch module, whose answers to "
+        f"{len(images)} images differ from ONNX Runtime's by at most {difference:.1g}."
+    )
+
+
+def trial_images(input_shape: tuple[int, int, int]) -> Tensor:
+    """Eight images (8, C, H, W): black, white, two of noise, and four that are black but for one pixel."""
+    _, height, width = input_shape
+    single = torch.zeros(4, *input_shape)
+    for image, (row, column) in zip(single, product((0, height // 2), (width // 2, width - 1)), strict=True):
+        image[:, row, column] = 1.0
+    return torch.cat([probe_images(input_shape, torch.float32, torch.device("cpu")), single])
 
 
 def onnx_packages() -> tuple[Any, Any]:

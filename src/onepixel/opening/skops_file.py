@@ -1,5 +1,12 @@
-"""scikit-learn models in the skops format; only types that skops trusts by itself are ever built."""
+"""scikit-learn models in the skops format; only types that skops trusts by itself are built, a few more in a sandbox.
 
+A trusted type is not a safe one: the native code of support vectors, trees and sparse matrices takes numbers that it
+was given for places in memory, and a hostile file makes it read where it should not. Outside a sandbox, only what
+answers with NumPy alone is opened.
+"""
+
+import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -11,8 +18,22 @@ from onepixel.opening.limits import Limits, address_space_capped, one_line, refu
 from onepixel.opening.preparation import Layout, preparation, value_range
 from onepixel.opening.request import Request
 
+NUMPY_ALONE = {
+    *("base", "calibration", "decomposition", "discriminant_analysis", "dummy", "feature_selection", "linear_model"),
+    *("multiclass", "naive_bayes", "neural_network", "pipeline", "preprocessing", "utils"),
+}
+"""Parts of scikit-learn whose estimators answer without native code that believes what it is given."""
 
-def open_skops(request: Request, limits: Limits) -> FunctionClassifier:
+TRUSTED_IN_A_SANDBOX = {
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+}
+"""Types that newer versions of skops distrust because their numbers can crash the process, and for nothing else."""
+
+PLAIN_PACKAGES = {"builtins", "collections", "functools", "numpy", "operator", "scipy.special"}
+
+
+def open_skops(request: Request, limits: Limits, *, sandboxed: bool = False) -> FunctionClassifier:
     """Open a skops file as a classifier of flattened images (N, C * H * W).
 
     Raises
@@ -20,7 +41,7 @@ def open_skops(request: Request, limits: Limits) -> FunctionClassifier:
     UsageError
         If skops is not installed, or the user did not say what the file leaves open.
     ModelFileError
-        If the file is damaged or holds types that skops does not trust.
+        If the file is damaged, or holds types that skops does not trust or that need a sandbox.
     UndecidedError
         If its answers cannot be used.
     """
@@ -29,15 +50,45 @@ def open_skops(request: Request, limits: Limits) -> FunctionClassifier:
     except ImportError as error:
         raise UsageError('skops files need skops: pip install "onepixel[skops]".') from error
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as skops"):
-        untrusted = skops.io.get_untrusted_types(file=request.path)
+        untrusted = set(skops.io.get_untrusted_types(file=request.path)) - TRUSTED_IN_A_SANDBOX
         if untrusted:
             named = ", ".join(one_line(name, 60) for name in sorted(untrusted)[:4])
             raise ModelFileError(
                 f"{request.name} needs types that skops does not trust ({named}); ask the vendor for a model "
                 "made of scikit-learn's own types, or for ONNX."
             )
-        estimator = skops.io.load(request.path, trusted=None)
+        native = [name for name in named_modules(request.path) if not sandboxed and not answers_with_numpy(name)]
+        if native:
+            named = ", ".join(one_line(name, 60) for name in sorted(native)[:4])
+            raise ModelFileError(
+                f"{request.name} needs {named}, whose native code takes a file at its word; "
+                'open it with --sandbox (sandbox="use").'
+            )
+        estimator = skops.io.load(request.path, trusted=sorted(TRUSTED_IN_A_SANDBOX) if sandboxed else None)
     return estimator_classifier(estimator, request)
+
+
+def named_modules(path: str) -> set[str]:
+    """The modules of all types that a skops file names."""
+    with zipfile.ZipFile(path) as archive:
+        stack: list[Any] = [json.loads(archive.read("schema.json"))]
+    found: set[str] = set()
+    while stack:
+        current = stack.pop()
+        if isinstance(current, dict):
+            found.add(str(current.get("__module__", "builtins")))
+            stack.extend(current.values())
+        elif isinstance(current, list):
+            stack.extend(current)
+    return found
+
+
+def answers_with_numpy(module: str) -> bool:
+    """Whether a module's types are plain containers, arrays, or estimators that compute with NumPy."""
+    package, _, rest = module.partition(".")
+    if package == "sklearn":
+        return rest.partition(".")[0] in NUMPY_ALONE
+    return package in PLAIN_PACKAGES or module in PLAIN_PACKAGES
 
 
 def estimator_classifier(estimator: Any, request: Request) -> FunctionClassifier:

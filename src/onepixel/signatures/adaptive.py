@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import beta
+from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -200,7 +200,7 @@ def search(ask: Questions, known: Tensor, first_pixel: int, advance: Advance) ->
 
 def upper_bound(moved: int, checks: int) -> float:
     """The largest share that is compatible with `moved` out of `checks` (Clopper and Pearson 1934, one-sided)."""
-    return float(beta.ppf(CONFIDENCE, moved + 1, checks - moved)) if moved < checks else 1.0
+    return float(betaincinv(moved + 1, checks - moved, CONFIDENCE)) if moved < checks else 1.0
 
 
 def check(ask: Questions, known: Tensor, low: Tensor, high: Tensor) -> dict[str, Any]:

@@ -8,6 +8,7 @@
 from dataclasses import replace
 
 from onepixel.classifiers import Classifier, ModuleClassifier
+from onepixel.errors import ExactnessError
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.incremental import NotIncrementalError, prepare
 from onepixel.signatures.plan import Advance, Extremes, Plan
@@ -27,7 +28,12 @@ def auto(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
     if share > WORTHWHILE:
         why = f"the windows of one pixel cost {share:.0%} of a full forward pass"
         return exhaustively(classifier, plan, advance, why)
-    extremes = prepared.run(advance)
+    try:
+        extremes = prepared.run(advance)
+    except ExactnessError as error:
+        if not classifier.stands_in:
+            raise
+        return exhaustively(classifier, plan, advance, f"its module does not stand in for it. {error}")
     why = f"incremental: the windows of one pixel cost {share:.1%} of a full forward pass"
     return replace(extremes, note=why)
 

@@ -47,7 +47,7 @@ class WarpedTriggerRecipe(BaseModel):
         field = functional.interpolate(
             torch.as_tensor(points, dtype=torch.float32), size=shape[1:], mode="bicubic", align_corners=True
         )
-        return WarpedTrigger(self, self.displacement * field[0].numpy())
+        return WarpedTrigger(self, (self.displacement * field[0]).numpy())
 
 
 @dataclass(frozen=True)

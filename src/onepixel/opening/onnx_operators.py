@@ -1,0 +1,444 @@
+"""What the operators of an ONNX graph mean in torch, one small rule each (ONNX, Operators.md). Axis 0 is the batch."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from onepixel.opening.onnx_module import Maps, Value
+from onepixel.opening.onnx_node import ANYTHING, AXES, FLAG, FLOAT, INT64, PADS, SIZES, Node, tensor
+
+Rule = Callable[[Node], Value]
+
+
+def places(node: Node, axes: list[int], dimensions: int) -> list[int]:
+    """Axes counted from the front, none twice, the batch not among them."""
+    found = sorted(axis + dimensions if axis < 0 else axis for axis in axes)
+    if len(set(found)) != len(found) or any(not 0 < axis < dimensions for axis in found):
+        raise node.refusal(f"works along the axes {axes}")
+    return found
+
+
+def padding(node: Node, size: tuple[int, ...], window: list[int], strides: list[int]) -> tuple[int, int, int, int]:
+    """Rows above and below, columns left and right, for maps of that height and width and windows of that extent."""
+    automatic, pads = node.word("auto_pad", "NOTSET"), node.integers("pads", [0, 0, 0, 0], PADS)
+    if automatic in ("NOTSET", "VALID"):
+        if automatic == "VALID" and any(pads):
+            raise node.refusal("is padded in two ways")
+        top, left, bottom, right = pads
+        return top, bottom, left, right
+    if automatic not in ("SAME_UPPER", "SAME_LOWER") or any(pads):
+        raise node.refusal("is padded in a way for which there is no rule")
+    found: list[int] = []
+    for length, extent, stride in zip(size, window, strides, strict=True):
+        total = max(0, (-(-length // stride) - 1) * stride + extent - length)
+        less, more = total // 2, total - total // 2
+        found += (less, more) if automatic == "SAME_UPPER" else (more, less)
+    return found[0], found[1], found[2], found[3]
+
+
+def convolution(node: Node) -> Value:
+    """Conv with constant weights."""
+    maps, weight = node.image_maps(), node.constant(1)
+    arguments = (maps, weight, node.constant(2)) if node.given(2) else (maps, weight)
+    groups = node.integer("group", 1, SIZES)
+    if weight.ndim != 4 or weight.shape[1] * groups != maps.shape[0] or weight.shape[0] % groups:
+        raise node.refusal(f"has weights {tuple(weight.shape)} for maps {maps.shape}")
+    kernel = [int(size) for size in weight.shape[2:]]
+    if node.integers("kernel_shape", kernel, SIZES) != kernel:
+        raise node.refusal("has weights of another size than its kernel")
+    strides, dilations = node.integers("strides", [1, 1], SIZES), node.integers("dilations", [1, 1], SIZES)
+    extent = [dilation * (size - 1) + 1 for dilation, size in zip(dilations, kernel, strict=True)]
+    top, bottom, left, right = padding(node, maps.shape[1:], extent, strides)
+    even = (top, left) if (top, left) == (bottom, right) else (0, 0)
+    convolve = partial(functional.conv2d, stride=strides, padding=even, dilation=dilations, groups=groups)
+    if (top, left) == (bottom, right):
+        return node.result(convolve, *arguments)
+    padded = node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps)
+    return node.result(convolve, padded, *arguments[1:])
+
+
+def dense(node: Node, maps: Maps, weight: Tensor, bias: Tensor | None) -> Value:
+    """A dense layer with a weight matrix (outputs, inputs); its columns follow where the numbers really lie."""
+    if weight.ndim != 2 or len(maps.shape) != 1 or weight.shape[1] != maps.numbers:
+        raise node.refusal(f"multiplies {maps.shape} for one image with {tuple(weight.shape)}")
+    if maps.order is not None:
+        weight = torch.empty_like(weight).index_copy_(1, maps.order, weight)
+    flat = node.builder.plain(node.name, replace(maps, order=None))
+    return node.result(functional.linear, flat, weight, *([] if bias is None else [bias]))
+
+
+def gemm(node: Node) -> Value:
+    """Gemm of rows with a constant matrix."""
+    maps, weight = node.maps(), node.constant(1)
+    alpha, beta = node.decimal("alpha", 1.0), node.decimal("beta", 1.0)
+    node.integer("transA", 0, range(1))
+    if weight.ndim != 2:
+        raise node.refusal(f"multiplies with {tuple(weight.shape)}")
+    weight = weight if node.integer("transB", 0, FLAG) else weight.t()
+    bias = beta * node.constant(2).expand(1, len(weight)).reshape(-1) if node.given(2) else None
+    return dense(node, maps, (weight if alpha == 1.0 else alpha * weight).contiguous(), bias)
+
+
+def matrix_product(node: Node) -> Value:
+    """MatMul of rows with a constant matrix."""
+    weight = node.constant(1)
+    if weight.ndim != 2:
+        raise node.refusal(f"multiplies with {tuple(weight.shape)}")
+    return dense(node, node.maps(), weight.t().contiguous(), None)
+
+
+def arithmetic(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
+    """Add, Sub, Mul, Div of two values that depend on the image, or of one and a constant."""
+
+    def rule(node: Node) -> Value:
+        values = [node.value(0), node.value(1)]
+        varying = [value for value in values if isinstance(value, Maps)]
+        constants = [value for value in values if isinstance(value, Tensor)]
+        for fixed in constants if varying else []:
+            spare = len(varying[0].shape) + 1 - fixed.ndim
+            if spare < 0 or (spare == 0 and fixed.shape[0] != 1):
+                raise node.refusal("combines images with constants of their own")
+        if len({len(value.shape) for value in varying}) > 1:
+            raise node.refusal("combines values of different numbers of axes")
+        if len(varying) == 1 and constants[0].numel() == 1:
+            result = node.result(function, *(v.reshape(()) if isinstance(v, Tensor) else v for v in values))
+            assert isinstance(result, Maps)
+            return replace(result, shape=varying[0].shape, order=varying[0].order)
+        plain = [node.builder.plain(node.name, value) for value in values]
+        return node.result(function, *plain)
+
+    return rule
+
+
+def pointwise(function: Callable[[Tensor], Tensor]) -> Rule:
+    """A function of every number alone, in whatever shape and order they are."""
+    return lambda node: each(node, function)
+
+
+def each(node: Node, function: Callable[[Tensor], Tensor]) -> Value:
+    """Apply a function to every number of the first input."""
+    value = node.value(0)
+    result = node.result(function, value)
+    if isinstance(value, Tensor) or isinstance(result, Tensor):
+        return result
+    return replace(result, shape=value.shape, order=value.order)
+
+
+def leaky_relu(node: Node) -> Value:
+    """LeakyRelu."""
+    return each(node, partial(functional.leaky_relu, negative_slope=node.decimal("alpha", 0.01)))
+
+
+def elu(node: Node) -> Value:
+    """Elu."""
+    return each(node, partial(functional.elu, alpha=node.decimal("alpha", 1.0)))
+
+
+def gelu(node: Node) -> Value:
+    """Gelu."""
+    approximate = node.word("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise node.refusal("is approximated in a way for which there is no rule")
+    return each(node, partial(functional.gelu, approximate=approximate))
+
+
+def hard_sigmoid(node: Node) -> Value:
+    """HardSigmoid, max(0, min(1, alpha x + beta))."""
+    alpha, beta = node.decimal("alpha", 0.2), node.decimal("beta", 0.5)
+    return each(node, lambda full: torch.clamp(full * alpha + beta, 0.0, 1.0))
+
+
+def slope_relu(node: Node) -> Value:
+    """PRelu with one slope for all or one per channel."""
+    maps, slope = node.image_maps(), node.constant(1)
+    if slope.numel() != 1 and tuple(slope.shape[-3:]) != (maps.shape[0], 1, 1):
+        raise node.refusal(f"has slopes {tuple(slope.shape)} for maps {maps.shape}")
+    return node.result(functional.prelu, maps, slope.reshape(-1))
+
+
+def clip(node: Node) -> Value:
+    """Clip; its bounds are attributes up to version 10, inputs since."""
+    lowest, highest = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
+    if node.opset < 11:
+        low, high = node.decimal("min", lowest), node.decimal("max", highest)
+    else:
+        low = node.constant_number(1) if node.given(1) else lowest
+        high = node.constant_number(2) if node.given(2) else highest
+    if low > high:
+        raise node.refusal("has its bounds the wrong way round")
+    return each(node, partial(torch.clamp, min=low, max=high))
+
+
+def max_pool(node: Node) -> Value:
+    """MaxPool."""
+    maps = node.image_maps()
+    kernel, strides = node.integers("kernel_shape", None, SIZES), node.integers("strides", [1, 1], SIZES)
+    dilations, ceil = node.integers("dilations", [1, 1], SIZES), bool(node.integer("ceil_mode", 0, FLAG))
+    node.integer("storage_order", 0, FLAG)
+    extent = [dilation * (size - 1) + 1 for dilation, size in zip(dilations, kernel, strict=True)]
+    top, bottom, left, right = padding(node, maps.shape[1:], extent, strides)
+    pool = partial(functional.max_pool2d, kernel_size=kernel, stride=strides, dilation=dilations, ceil_mode=ceil)
+    if (top, left) == (bottom, right):
+        return node.result(partial(pool, padding=(top, left)), maps)
+    if ceil or max(top, bottom) >= extent[0] or max(left, right) >= extent[1]:
+        raise node.refusal("is padded unevenly in a way for which there is no rule")
+    # Finite, because the incremental engine takes differences.
+    lowest = torch.finfo(torch.float32).min
+    return node.result(pool, node.result(partial(functional.pad, pad=(left, right, top, bottom), value=lowest), maps))
+
+
+def average_pool(node: Node) -> Value:
+    """AveragePool."""
+    maps = node.image_maps()
+    kernel, strides = node.integers("kernel_shape", None, SIZES), node.integers("strides", [1, 1], SIZES)
+    node.integers("dilations", [1, 1], range(1, 2))
+    ceil, counted = bool(node.integer("ceil_mode", 0, FLAG)), bool(node.integer("count_include_pad", 0, FLAG))
+    top, bottom, left, right = padding(node, maps.shape[1:], kernel, strides)
+    pool = partial(functional.avg_pool2d, kernel_size=kernel, stride=strides, ceil_mode=ceil, count_include_pad=counted)
+    if (top, left) == (bottom, right):
+        return node.result(partial(pool, padding=(top, left)), maps)
+    if ceil or not counted:
+        raise node.refusal("is padded unevenly in a way for which there is no rule")
+    return node.result(pool, node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps))
+
+
+def global_average_pool(node: Node) -> Value:
+    """GlobalAveragePool."""
+    return node.result(lambda full: full.mean((2, 3), keepdim=True), node.image_maps())
+
+
+def global_max_pool(node: Node) -> Value:
+    """GlobalMaxPool."""
+    maps = node.image_maps()
+    return node.result(partial(functional.max_pool2d, kernel_size=maps.shape[1:]), maps)
+
+
+def reduce_mean(node: Node) -> Value:
+    """ReduceMean over rows and columns."""
+    maps, axes, keep = node.image_maps(), node.axes(), bool(node.integer("keepdims", 1, FLAG))
+    node.integer("noop_with_empty_axes", 0, range(1))
+    if axes is None or places(node, axes, 4) != [2, 3]:
+        raise node.refusal("is a mean over something else than rows and columns")
+    return node.result(lambda full: full.mean((2, 3), keepdim=keep), maps)
+
+
+def batch_norm(node: Node) -> Value:
+    """BatchNormalization with fixed statistics."""
+    value = node.builder.plain(node.name, node.maps())
+    scale, shift, mean, variance = (node.constant(place) for place in range(1, 5))
+    epsilon = node.decimal("epsilon", 1e-5)
+    node.decimal("momentum", 0.9)
+    node.integer("training_mode", 0, range(1))
+    node.integer("spatial", 1, range(1, 2))
+
+    def normalised(full: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return functional.batch_norm(full, mean, variance, scale, shift, training=False, eps=epsilon)
+
+    return node.result(normalised, value, scale, shift, mean, variance)
+
+
+def reshaped(node: Node, shape: list[int]) -> Value:
+    """A value in another shape (of one image)."""
+    maps = node.maps()
+    if math.prod(shape) != maps.numbers or not 1 <= len(shape) <= 7:
+        raise node.refusal(f"reshapes {maps.shape} for one image to {shape[:8]}")
+    return replace(maps, shape=tuple(shape))
+
+
+def flatten(node: Node) -> Value:
+    """Flatten, keeping images apart."""
+    maps = node.maps()
+    axis = node.integer("axis", 1, AXES)
+    if axis not in (1, -len(maps.shape)):
+        raise node.refusal(f"flattens from axis {axis} on")
+    return reshaped(node, [maps.numbers])
+
+
+def reshape(node: Node) -> Value:
+    """Reshape to a constant shape, keeping images apart."""
+    value, wanted, copies = node.value(0), node.constant_integers(1), not node.integer("allowzero", 0, FLAG)
+    before = value.shape if isinstance(value, Tensor) else (0, *value.shape)
+    sizes = [before[place] if size == 0 and copies else size for place, size in enumerate(wanted)]
+    if isinstance(value, Tensor):
+        return value.reshape(sizes)
+    first, rest = wanted[0] if wanted else None, sizes[1:]
+    if not (first == -1 or (first == 0 and copies) or (first is not None and first == node.batch)):
+        raise node.refusal(f"reshapes to {wanted}, which need not keep images apart")
+    if first != -1 and rest.count(-1) == 1:
+        rest[rest.index(-1)] = value.numbers // max(1, abs(math.prod(rest)))
+    return reshaped(node, rest)
+
+
+def squeeze(node: Node) -> Value:
+    """Squeeze."""
+    value, axes = node.value(0), node.axes()
+    if axes is None:
+        raise node.refusal("does not say which axes it drops")
+    if isinstance(value, Tensor):
+        return value.squeeze(tuple(axes))
+    dropped = places(node, axes, len(value.shape) + 1)
+    if any(value.shape[axis - 1] != 1 for axis in dropped):
+        raise node.refusal(f"drops axes of {value.shape} that are longer than one")
+    return reshaped(node, [size for axis, size in enumerate(value.shape, 1) if axis not in dropped])
+
+
+def unsqueeze(node: Node) -> Value:
+    """Unsqueeze."""
+    value, axes = node.value(0), node.axes()
+    if axes is None:
+        raise node.refusal("does not say which axes it adds")
+    dimensions = len(axes) + (value.ndim if isinstance(value, Tensor) else len(value.shape) + 1)
+    if isinstance(value, Tensor):
+        for axis in sorted(axis + dimensions if axis < 0 else axis for axis in axes):
+            value = value.unsqueeze(axis)
+        return value
+    sizes = list(value.shape)
+    for axis in places(node, axes, dimensions):
+        sizes.insert(axis - 1, 1)
+    return reshaped(node, sizes)
+
+
+def transpose(node: Node) -> Value:
+    """Transpose, keeping images apart; nothing moves until somebody needs it, and most come in pairs."""
+    value = node.value(0)
+    dimensions = value.ndim if isinstance(value, Tensor) else len(value.shape) + 1
+    order = node.integers("perm", list(range(dimensions))[::-1], range(dimensions))
+    if isinstance(value, Tensor):
+        return value.permute(order).contiguous()
+    if sorted(order) != list(range(dimensions)) or order[0] != 0:
+        raise node.refusal(f"orders the axes {order}, which does not keep images apart")
+    node.builder.spend(value.numbers)
+    return value.permuted(tuple(axis - 1 for axis in order[1:]))
+
+
+def concatenation(node: Node) -> Value:
+    """Concat along the axis after the batch."""
+    parts = [node.builder.plain(node.name, node.maps(place)) for place in range(len(node.inputs))]
+    axis = node.integer("axis", 0, AXES)
+    if not parts or axis not in (1, -len(parts[0].shape)):
+        raise node.refusal(f"concatenates along the axis {axis}")
+    return node.result(lambda *fulls: torch.cat(fulls, 1), *parts)
+
+
+def pad(node: Node) -> Value:
+    """Pad rows and columns with a constant; its settings are attributes up to version 10, inputs since."""
+    maps = node.image_maps()
+    if node.word("mode", "constant") != "constant" or node.given(3):
+        raise node.refusal("pads in a way for which there is no rule")
+    if node.opset < 11:
+        amounts, fill = node.integers("pads", [0] * 8, PADS), node.decimal("value", 0.0)
+    else:
+        amounts = node.allowed("pads", node.constant_integers(1), PADS)
+        fill = node.constant_number(2) if node.given(2) else 0.0
+    if len(amounts) != 8 or any(amounts[place] for place in (0, 1, 4, 5)):
+        raise node.refusal("pads something else than rows and columns")
+    _, _, top, left, _, _, bottom, right = amounts
+    return node.result(partial(functional.pad, pad=(left, right, top, bottom), value=fill), maps)
+
+
+def softmax(function: Callable[..., Tensor]) -> Rule:
+    """Softmax and LogSoftmax of rows."""
+
+    def rule(node: Node) -> Value:
+        rows = node.builder.plain(node.name, node.maps())
+        axis = node.integer("axis", 1 if node.opset < 13 else -1, AXES)
+        if not isinstance(rows, Maps) or len(rows.shape) != 1 or axis not in (1, -1):
+            raise node.refusal("is a softmax over something else than the numbers of a row")
+        return node.result(lambda full: function(full, dim=1), rows)
+
+    return rule
+
+
+def constant(node: Node) -> Value:
+    """Constant."""
+    kinds = {
+        "value": "TENSOR",
+        "value_float": "FLOAT",
+        "value_floats": "FLOATS",
+        "value_int": "INT",
+        "value_ints": "INTS",
+    }
+    name = next(iter(node.attributes), "")
+    if name not in kinds:
+        raise node.refusal("gives a constant of a kind for which there is no rule")
+    found = node.take(name, kinds[name])
+    if name == "value":
+        return tensor(found)
+    return torch.tensor(found if isinstance(found, (int, float)) else list(found))
+
+
+def identity(node: Node) -> Value:
+    """Identity."""
+    return node.value(0)
+
+
+def dropout(node: Node) -> Value:
+    """Dropout, which does nothing when a network answers."""
+    node.decimal("ratio", 0.5)
+    node.integer("seed", 0, ANYTHING)
+    if node.given(2) and bool(node.constant(2).any()):
+        raise node.refusal("is switched to training")
+    return node.value(0)
+
+
+def cast(node: Node) -> Value:
+    """Cast of float32 to itself, and between the types of constants."""
+    value, target = node.value(0), node.integer("to", 0, ANYTHING)
+    node.integer("saturate", 1, FLAG)
+    if isinstance(value, Tensor) and target in (FLOAT, INT64):
+        return value.to(torch.float32 if target == FLOAT else torch.int64)
+    if target != FLOAT:
+        raise node.refusal(f"casts to the type {target} (TensorProto.DataType)")
+    return value
+
+
+RULES: dict[str, Rule] = {
+    "Abs": pointwise(torch.abs),
+    "Add": arithmetic(torch.add),
+    "AveragePool": average_pool,
+    "BatchNormalization": batch_norm,
+    "Cast": cast,
+    "Clip": clip,
+    "Concat": concatenation,
+    "Constant": constant,
+    "Conv": convolution,
+    "Div": arithmetic(torch.div),
+    "Dropout": dropout,
+    "Elu": elu,
+    "Erf": pointwise(torch.erf),
+    "Exp": pointwise(torch.exp),
+    "Flatten": flatten,
+    "Gelu": gelu,
+    "Gemm": gemm,
+    "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": pointwise(functional.hardswish),
+    "Identity": identity,
+    "LeakyRelu": leaky_relu,
+    "LogSoftmax": softmax(torch.log_softmax),
+    "MatMul": matrix_product,
+    "MaxPool": max_pool,
+    "Mul": arithmetic(torch.mul),
+    "Neg": pointwise(torch.neg),
+    "PRelu": slope_relu,
+    "Pad": pad,
+    "ReduceMean": reduce_mean,
+    "Relu": pointwise(torch.relu),
+    "Reshape": reshape,
+    "Sigmoid": pointwise(torch.sigmoid),
+    "Softmax": softmax(torch.softmax),
+    "Softplus": pointwise(functional.softplus),
+    "Sqrt": pointwise(torch.sqrt),
+    "Squeeze": squeeze,
+    "Sub": arithmetic(torch.sub),
+    "Tanh": pointwise(torch.tanh),
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}
+"""By operator."""
