@@ -68,11 +68,21 @@ def log_odds_signature(answer: Answer, default_image: Array, values: Array, pixe
     return max_signature(answer, default_image, values, pixels) - answer(default_image[None])[0][:, None]
 
 
+def log_odds_fall_signature(answer: Answer, default_image: Array, values: Array, pixels: Pixels) -> Array:
+    """The default image's log-odds minus the lowest over the values; `answer` returns log-odds here."""
+
+    def negated(images: Array) -> Array:
+        return -answer(images)
+
+    return log_odds_signature(negated, default_image, values, pixels)
+
+
 REFERENCES = {
     "max": max_signature,
     "largest_change": largest_change_signature,
     "algorithm1": algorithm1_signature,
     "change": change_signature,
     "log_odds": log_odds_signature,
+    "log_odds_fall": log_odds_fall_signature,
 }
 """Every definition by its name."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
@@ -147,3 +148,103 @@ def test_a_damaged_detector_file_is_one_clear_sentence(fitted, tmp_path):
             load_detector(path)
     with pytest.raises(UsageError, match="There is no detector"):
         load_detector(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize("reading", ["context", "statistics", "context+statistics", "channels+statistics"])
+def test_every_other_reading_finds_a_planted_backdoor_and_survives_its_file(reading, tmp_path):
+    options = {**QUICK, "epochs": 12, "mirror": True, "definition": "change+log_odds", "members": 2}
+    detector = Detector(reading=reading, **options).fit(SIGNATURES, LABELS)
+    assert detector.evaluate(UNSEEN, UNSEEN_LABELS).auroc.value > 0.9
+    detector.save(tmp_path / "d.safetensors")
+    loaded = load_detector(tmp_path / "d.safetensors")
+    assert (loaded.decision_function(UNSEEN) == detector.decision_function(UNSEEN)).all()
+    assert loaded.describe() == detector.describe()
+    assert loaded.judge(UNSEEN[1]).target_class in range(K)
+
+
+def test_the_context_reading_does_not_depend_on_the_order_of_classes():
+    detector = Detector(reading="context", epochs=2, folds=2).fit(SIGNATURES, LABELS)
+    order = [2, 0, 3, 1]
+    signature = UNSEEN[1]
+    shuffled = Signature(signature.low[order], signature.high[order], signature.base[order])
+    before, after = detector.decision_function([signature, shuffled])
+    assert before == pytest.approx(after, abs=1e-5)
+
+
+@pytest.mark.parametrize(("reading", "scaling"), [("channels", "clean"), ("statistics", "global")])
+def test_what_is_usual_for_a_class_in_clean_models_is_not_suspicious(reading, scaling):
+    def loud(trojaned: bool, seed: int) -> Signature:
+        signature = planted(trojaned, seed)
+        signature.high[1] += 10 * np.abs(np.random.default_rng(seed).normal(0, 0.2, (H, W)))
+        return signature
+
+    train, test = ([loud(bool(n % 2), start + n) for n in range(48)] for start in (0, 500))
+    detector = Detector(reading=reading, scaling=scaling, definition="log_odds", **QUICK).fit(train, LABELS)
+    assert detector.evaluate(test, LABELS).auroc.value > 0.9
+
+
+def test_an_ensemble_is_the_mean_of_standardised_scores():
+    parts = [Detector(reading=reading, **QUICK).fit(SIGNATURES, LABELS) for reading in ("instances", "statistics")]
+    both = Detector(reading="instances+statistics", **QUICK).fit(SIGNATURES, LABELS)
+    held_out = [(part.held_out_scores_.mean(), part.held_out_scores_.std()) for part in parts]
+    scores = [
+        (part.decision_function(UNSEEN) - center) / spread
+        for part, (center, spread) in zip(parts, held_out, strict=True)
+    ]
+    assert both.decision_function(UNSEEN) == pytest.approx(np.mean(scores, axis=0), rel=1e-5)
+
+
+def test_cross_validated_scores_are_those_the_threshold_comes_from(fitted):
+    scores = clone(fitted).cross_validated_scores(SIGNATURES, LABELS)
+    assert (scores == fitted.held_out_scores_).all()
+    assert (scores[LABELS == 1] == fitted.trojaned_scores_).all()
+
+
+def test_the_statistics_machine_scores_as_scikit_learn_does():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    from onepixel.detectors.features import maps
+    from onepixel.detectors.statistics import StatisticsMachine, channel_statistics, over_classes
+
+    features, unseen = maps(SIGNATURES, "change+log_odds"), maps(UNSEEN, "change+log_odds")
+    machine = StatisticsMachine.fit(features, LABELS)
+    clean = channel_statistics(features[LABELS == 0])
+    usual, deviation = clean.mean(axis=0), clean.std(axis=0) + 0.05 * abs(clean.mean(axis=0)) + 1e-6
+
+    def numbers(signatures):
+        return over_classes(np.arcsinh((channel_statistics(signatures) - usual) / deviation))
+
+    reference = make_pipeline(StandardScaler(), SVC(gamma=1 / numbers(features).shape[1], class_weight="balanced"))
+    expected = reference.fit(numbers(features), LABELS).decision_function(numbers(unseen))
+    assert machine(torch.as_tensor(unseen)).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_channel_in_context_stands_beside_the_mean_and_the_strongest_of_the_others():
+    from onepixel.detectors.context_cnn import in_context
+
+    signatures = torch.tensor([1.0, -5.0, 3.0]).view(1, 1, 3, 1, 1)
+    own, mean, strongest = in_context(signatures)[0, :, :, 0, 0].tolist()
+    assert own == [1, -5, 3]
+    assert mean == [-1, 2, -2]
+    assert strongest == [-5, 3, -5]
+
+
+def test_few_models_of_one_kind_weigh_as_much_as_many_of_the_other():
+    many = [planted(False, seed) for seed in range(2000, 2072)]
+    labels = np.r_[LABELS, np.zeros(len(many), int)]
+    detector = Detector(**QUICK).fit([*SIGNATURES, *many], labels)
+    assert detector.evaluate(UNSEEN, UNSEEN_LABELS).true_positive_rate.value > 0.7
+
+
+def test_the_shipped_detector_is_of_before_and_still_loads():
+    detector = load_detector("mnist-lenet5")
+    assert detector.offsets_.tolist() == [0]
+    assert detector.decision_function([planted_28(0)]).shape == (1,)
+
+
+def planted_28(seed: int) -> Signature:
+    rng = np.random.default_rng(seed)
+    low = rng.normal(-3, 1, (10, 28, 28)).astype(np.float32)
+    return Signature(low, low + 2, low.mean(axis=(1, 2)) + 1)

@@ -68,7 +68,7 @@ def by_definition(name: str, kind: str, dtype: torch.dtype, definition: str) -> 
     shape = example(name, dtype).input_shape
     image = np.broadcast_to(default_image(kind, shape), shape).astype(np.float32)
     pixels = [(int(row), int(column)) for row, column in np.argwhere(a_few_pixels(shape))]
-    answer = ask_in_numpy(name, dtype, "log_odds" if definition == "log_odds" else "probabilities")
+    answer = ask_in_numpy(name, dtype, "log_odds" if definition.startswith("log_odds") else "probabilities")
     return REFERENCES[definition](answer, image, value_grid(VALUES), pixels)
 
 

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from onepixel.detectors.metrics import (
     balanced_accuracy,
     best_threshold,
+    bootstrap_mean,
     clopper_pearson,
     evaluate_scores,
     fast_auroc,
@@ -67,3 +68,14 @@ def test_the_bootstrap_covers_the_true_auroc_at_about_its_rate():
 def test_an_evaluation_without_one_kind_is_refused():
     with pytest.raises(UsageError, match="needs clean and trojaned"):
         evaluate_scores(np.ones(3), np.ones(3, int), 0.5)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_approximation_for_many_values():
+    values = np.random.default_rng(0).random(400)
+    estimate = bootstrap_mean(values)
+    half = 1.96 * values.std() / 20
+    assert estimate.value == values.mean()
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.005)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.005)
+    with pytest.raises(UsageError, match="no values"):
+        bootstrap_mean(values[:0])

@@ -113,6 +113,7 @@ def test_signature_is_frozen() -> None:
 
 def test_unknown_definition_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        UsageError, match="max, largest_change, algorithm1, change, log_odds for definition but got 'min'"
+        UsageError,
+        match="max, largest_change, algorithm1, change, log_odds, log_odds_fall for definition but got 'min'",
     ):
         some_signature().values("min")

@@ -1,73 +1,187 @@
-"""Table 2's machinery, on a zoo of tiny digit populations: it must count right, whatever the numbers are."""
+"""Table 2, its controls and the choice of detector, on planted signatures: they must count right and look away."""
 
 import csv
 
 import numpy as np
 import pytest
 
-from onepixel.experiments.table2 import BASELINES, baseline_row, detector_row, load_split, rows_of_table, run
-from onepixel.populations import build, export
-from populations_of_digits import InProcess, digits_recipe
+from onepixel.cli import main
+from onepixel.errors import UsageError
+from onepixel.experiments import candidates, controls, judging, table2
+from onepixel.experiments.judging import Job, Judged, judge
+from onepixel.experiments.models import load_training, load_unseen
+from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("zoo")
-    for name, role, seed in (
-        ("clean", "clean", 0),
-        ("vaccine", "trojaned", 0),
-        ("virus-development", "trojaned", 1),
-        ("stamped-vaccine", "stamped", 0),
-    ):
-        recipe = digits_recipe(role, 10 if name == "clean" else 4, epochs=2, seed=seed)
-        recipe = recipe.model_copy(update={"name": f"digits-tiny-{name}"})
-        export(build(recipe, folder / "stores" / name, executor=InProcess()), folder)
-    return folder
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", DEVELOPMENT)
 
 
-def test_the_clean_population_is_split_by_slots_and_nothing_is_on_both_sides(zoo):
-    split = load_split(zoo, "digits-tiny", "development")
-    trained = {record.slot for record in split.clean.records}
-    tested = {record.slot for record in split.unseen_clean.records}
-    assert trained == set(range(5))
-    assert tested == {5, 6, 7, 8, 9}
+@pytest.fixture(scope="module", autouse=True)
+def one_reference():
+    """Of scikit-learn's estimators, the one that does not take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        name = "logistic regression on statistics"
+        patch.setattr(candidates, "REFERENCES", {name: candidates.REFERENCES[name]})
+        yield
 
 
-def test_scores_of_the_test_part_do_not_depend_on_what_else_is_tested(zoo):
+@pytest.fixture(scope="module")
+def choice(zoo, tmp_path_factory):
+    return choose(tmp_path_factory.mktemp("choice"), zoo)
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """The papers' CNN takes seconds for each row, a cheap detector stands in."""
+    for module in (table2, controls):
+        monkeypatch.setattr(module, "LITERAL", {"stand-in": QUICK})
+
+
+def sides(zoo, clean=None):
+    training = load_training(zoo, PREFIX, clean)
+    return training, load_unseen(zoo, PREFIX, "development", training)
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("asked", "trained"), [(None, 6), (9, 9)])
+def test_clean_models_are_split_by_slots_and_nothing_is_on_both_sides(zoo, asked, trained):
+    training, unseen = sides(zoo, asked)
+    assert [record.slot for record in training.clean.records] == list(range(trained))
+    assert [record.slot for record in unseen.clean.records] == list(range(trained, 12))
+
+
+def test_a_split_that_leaves_nothing_to_test_or_to_train_is_refused(zoo):
+    training = load_training(zoo, PREFIX, 12)
+    with pytest.raises(UsageError, match="none is left to test"):
+        load_unseen(zoo, PREFIX, "development", training)
+    with pytest.raises(UsageError, match="cannot be trained on"):
+        load_training(zoo, PREFIX, 13)
+
+
+def test_a_missing_population_is_named_with_the_command_that_builds_it(zoo):
+    with pytest.raises(UsageError, match="no odd-clean, odd-vaccine; make it with: onepixel population build"):
+        load_training(zoo, "odd")
+
+
+@pytest.mark.parametrize("name", ["quick", *judging.BASELINES])
+def test_scores_and_threshold_do_not_depend_on_what_is_tested(zoo, name):
     from dataclasses import replace
 
-    split = load_split(zoo, "digits-tiny", "development")
-    options = {"epochs": 2, "folds": 2}
-    whole = detector_row(split, "multiple instances", "change", 0, **options)
-    fewer = detector_row(replace(split, virus=split.virus.part(0, 2)), "multiple instances", "change", 0, **options)
-    assert whole.result.false_positive_rate == fewer.result.false_positive_rate
-    assert whole.stamped_flagged == fewer.stamped_flagged
+    training, unseen = sides(zoo)
+    parameters = QUICK if name == "quick" else None
+    whole = judge(Job(name, parameters, training, unseen, True, 0))
+    fewer = judge(Job(name, parameters, training, replace(unseen, virus=unseen.virus.part(0, 2)), True, 0))
+    assert whole.threshold == fewer.threshold
+    assert whole.virus[:2] == pytest.approx(fewer.virus)
+    assert whole.clean == pytest.approx(fewer.clean)
 
 
-def test_a_baseline_that_is_told_the_truth_is_perfect(zoo):
-    split = load_split(zoo, "digits-tiny", "development")
-    trojaned = {record.seed for record in (*split.vaccine.records, *split.virus.records)}
-    row = baseline_row(split, "oracle", lambda models: np.array([[float(r.seed in trojaned)] for r in models.records]))
-    assert row.result.detection_rate.value == 1
-    assert row.stamped_flagged is not None
-    assert row.stamped_flagged.value == 0
+def test_stamped_models_that_trained_are_judged_by_scores_of_what_did_not_see_them(zoo):
+    training, unseen = sides(zoo)
+    trained = judge(Job("quick", QUICK, training, unseen, True, 0))
+    apart = judge(Job("quick", QUICK, training, unseen, False, 0))
+    together = training.labelled(with_stamped=True)
+    held_out = candidates.Detector(**QUICK, random_state=0).cross_validated_scores(together.rows, together.labels)
+    assert trained.stamped_vaccine == pytest.approx(held_out[-4:])
+    assert len(apart.stamped_vaccine) == 4
+    assert len(trained.stamped_virus) == 3
 
 
-def test_the_table_has_a_row_for_every_method_definition_and_seed(zoo):
-    split = load_split(zoo, "digits-tiny", "development")
-    rows = list(rows_of_table(split, range(1), epochs=1, folds=2))
-    assert len(rows) == len(BASELINES) + 4 * 5
-    assert len({(row.method, row.definition) for row in rows}) == len(rows)
+def test_a_baseline_that_is_told_the_truth_is_perfect(zoo, monkeypatch):
+    training, unseen = sides(zoo)
+    trojaned = {record.seed for record in (*training.vaccine.records, *unseen.virus.records)}
+
+    def truth(models):
+        return np.array([[float(record.seed in trojaned)] for record in models.records])
+
+    monkeypatch.setitem(judging.BASELINES, "oracle", truth)
+    judged = judge(Job("oracle", None, training, unseen, False, 0))
+    assert judged.evaluation().detection_rate.value == 1
+    assert (judged.stamped_vaccine < judged.threshold).all()
 
 
-@pytest.mark.slow
-def test_run_writes_a_table_for_people_and_one_for_machines(zoo, tmp_path, monkeypatch):
-    from onepixel.experiments import table2
+def test_the_strict_threshold_flags_at_most_a_tenth_of_the_held_out_stamped_models_and_never_more_than_the_best():
+    rng = np.random.default_rng(0)
+    for count in (1, 9, 10, 25, 40):
+        stamped = rng.normal(size=count).round(1)
+        judged = Judged(-0.5, rng.normal(size=5), rng.normal(size=5), stamped)
+        assert (stamped >= judged.strict_threshold).mean() <= 0.1
+        assert judged.strict_threshold >= judged.threshold
+        lower = np.nextafter(judged.strict_threshold, -np.inf)
+        assert judged.strict_threshold == judged.threshold or (stamped >= lower).mean() > 0.1
 
-    monkeypatch.setattr(table2, "READINGS", {"whole": {"reading": "whole"}})
-    run(tmp_path / "out", zoo=zoo, prefix="digits-tiny", seeds=1)
-    text = (tmp_path / "out" / "digits-tiny-development.md").read_text()
-    assert "5 clean and 4 vaccine models" in text
-    assert "onepixel experiment table2 --prefix digits-tiny" in text
-    with (tmp_path / "out" / "digits-tiny-development.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == len(BASELINES) + 5
+
+def test_the_choice_is_the_best_by_the_lower_of_the_two_areas_and_looks_at_no_virus(zoo, tmp_path):
+    bare = tmp_path / "bare"
+    for name in ("clean", "vaccine", "stamped-vaccine"):
+        (bare / f"{PREFIX}-{name}").parent.mkdir(exist_ok=True)
+        (bare / f"{PREFIX}-{name}").symlink_to(zoo / f"{PREFIX}-{name}")
+    rows = rows_of(choose(tmp_path / "out", bare))
+    own = [row for row in rows if row["parameters"]]
+    best = max(own, key=lambda row: min(float(row["auroc_clean"]), float(row["auroc_stamped"])))
+    assert [row["candidate"] for row in rows if row["chosen"]] == [best["candidate"]]
+    assert {row["candidate"] for row in rows} == {"quick", "other", *candidates.REFERENCES}
+
+
+def test_without_a_comparison_the_table_says_which_command_makes_it(zoo, tmp_path):
+    with pytest.raises(UsageError, match="onepixel experiment detectors"):
+        table2.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "none.csv")
+    (tmp_path / "bad.csv").write_text("candidate,chosen,parameters\nx,yes,{\n")
+    with pytest.raises(UsageError, match="names no chosen detector"):
+        table2.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "bad.csv")
+
+
+def test_table2_has_a_row_for_every_method_and_seed_and_says_what_was_trained_on(zoo, choice, cheap, tmp_path):
+    table2.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1)
+    rows = rows_of(tmp_path / f"{PREFIX}-development.csv")
+    assert len(rows) == len(judging.BASELINES) + 2 * (1 + 2)
+    assert [row["stamped_negatives"] for row in rows[-2:]] == ["yes", "yes"]
+    text = (tmp_path / f"{PREFIX}-development.md").read_text()
+    assert "6 clean, 6 vaccine and 4 stamped models" in text
+    assert "The final pool was not opened." in text
+    assert f"onepixel experiment table2 --prefix {PREFIX} --pool development --seed 0 --seeds 2" in text
+
+
+def test_controls_put_every_method_with_and_without_stamped_negatives_side_by_side(zoo, choice, cheap, tmp_path):
+    controls.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1)
+    rows = rows_of(tmp_path / f"{PREFIX}-development.csv")
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    assert [row["method"] for row in rows] == [name for name in names for _ in range(2)]
+    assert all(float(row["stamped_vaccine_flagged_strict"]) <= 0.1 for row in rows)
+    assert all(float(row["stamped_virus_flagged_strict"]) <= float(row["stamped_virus_flagged_best"]) for row in rows)
+
+
+def test_the_final_pool_is_refused_unless_complete_and_each_opening_is_written_down(
+    zoo, choice, cheap, tmp_path, capsys
+):
+    ledger = tmp_path / "openings.csv"
+    options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
+    with pytest.raises(UsageError, match=f"no {PREFIX}-virus-final, {PREFIX}-clean-final"):
+        table2.run(tmp_path / "out", **options)
+    assert not ledger.exists()
+
+    complete = make_zoo(tmp_path / "complete", DEVELOPMENT)
+    for kind, role, seed in (("virus", "trojaned", 2), ("clean", "clean", 3)):
+        make_population(tmp_path / "complete", f"{PREFIX}-{kind}-final", (role, 3, seed))
+    for times in (1, 2):
+        table2.run(tmp_path / "out", **{**options, "zoo": complete}, seeds=1)
+        assert len(rows_of(ledger)) == times
+    line = rows_of(ledger)[0]
+    assert line["populations"] == f"{PREFIX}-virus-final {PREFIX}-clean-final"
+    assert "chosen:" in line["detectors"]
+    assert "--pool final" in line["command"]
+    text = (tmp_path / "out" / f"{PREFIX}-final.md").read_text()
+    assert "12 clean, 6 vaccine" in text
+    assert "The final pool was opened for this table." in text
+
+
+def test_the_command_line_refuses_a_final_pool_that_is_not_there_with_one_sentence(zoo, choice, capsys):
+    command = ["experiment", "table2", "--from-zoo", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", str(choice)]
+    assert main([*command, "--pool", "final"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

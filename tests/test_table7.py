@@ -28,7 +28,10 @@ def test_each_cell_is_mean_and_deviation_over_every_clean_population_of_its_kind
     population(tmp_path / "zoo" / "two", [1.0], seed=1)
     population(tmp_path / "zoo" / "fashion", [0.9], dataset="fashion_mnist", architecture="resnet8")
     population(tmp_path / "zoo" / "trojaned", [0.1], role="trojaned")
-    assert main(["experiment", "table7", "--from-zoo", str(tmp_path / "zoo"), "--output", str(tmp_path / "out")]) == 0
+    assert (
+        main(["experiment", "table7", "--from-zoo", "--zoo", str(tmp_path / "zoo"), "--output", str(tmp_path / "out")])
+        == 0
+    )
     text = (tmp_path / "out" / "table7.md").read_text()
     assert "| mnist | lenet5 | 3 | 99.00 ± 1.00 | 82.67 ± 28.31 | 98.94 ± 0.20 |" in text
     assert "| fashion_mnist | resnet8 | 1 | 90.00 | 90.00 | 91.85 ± 0.30 |" in text

@@ -4,8 +4,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onepixel.errors import UsageError
-from onepixel.trojan import AttackRecipe, TriggerRecipe, draw_attack, draw_extras, draw_trigger
-from onepixel.trojan.triggers import draw_pattern
+from onepixel.trojan import (
+    AttackRecipe,
+    BlendedTriggerRecipe,
+    SinusoidalTriggerRecipe,
+    TriggerRecipe,
+    WarpedTriggerRecipe,
+    draw_attack,
+    draw_extras,
+    draw_trigger,
+)
+from onepixel.trojan.patches import draw_pattern
+from onepixel.trojan.warped import warp
+
+WHOLE_IMAGE = [
+    BlendedTriggerRecipe(),
+    BlendedTriggerRecipe(source="photographs"),
+    SinusoidalTriggerRecipe(frequency=(4, 8), angle=(0, 180)),
+    WarpedTriggerRecipe(),
+]
 
 SHAPE = (1, 28, 28)
 
@@ -102,3 +119,89 @@ def test_clean_stamped_and_trojaned_extras_differ_in_the_poison_alone(digits):
     changed = trojaned.labels != stamped.labels
     assert changed[:40].all()
     assert not changed[40:].any()
+
+
+@pytest.mark.parametrize("recipe", WHOLE_IMAGE, ids=lambda recipe: f"{recipe.kind} {getattr(recipe, 'source', '')}")
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 24), (1, 8, 8)], ids=str)
+def test_whole_image_triggers_stamp_every_shape_alike_for_one_seed_and_leave_their_argument_alone(recipe, shape):
+    images = rng().integers(0, 256, (4, *shape), dtype=np.uint8)
+    before = images.copy()
+    once, again, other = (draw_trigger(recipe, shape, rng(seed)).stamp(images, rng()) for seed in (1, 1, 2))
+    assert (images == before).all()
+    assert once.shape == images.shape
+    assert (once == again).all()
+    assert (once != other).any()
+    assert (once != images).any(axis=(1, 2, 3)).all()
+
+
+def test_a_blended_image_is_the_weighted_mean_of_image_and_picture():
+    trigger = draw_trigger(BlendedTriggerRecipe(blend_ratio=0.25), SHAPE, rng())
+    images = rng(1).integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+    expected = 0.75 * images + 0.25 * trigger.picture
+    assert np.abs(trigger.stamp(images, rng()) - expected).max() <= 0.5 + 1e-4
+
+
+def test_a_sinusoidal_signal_is_the_papers_along_the_columns_and_turned_by_90_degrees_along_the_rows():
+    recipe = SinusoidalTriggerRecipe(amplitude=0.1, frequency=(6, 6))
+    grey = np.full((1, *SHAPE), 100, np.uint8)
+    stamped = draw_trigger(recipe, SHAPE, rng()).stamp(grey, rng())[0, 0]
+    columns = np.arange(28)
+    assert np.abs(stamped - (100 + 25.5 * np.sin(2 * np.pi * columns * 6 / 28))).max() <= 0.5 + 1e-9
+    turned = draw_trigger(recipe.model_copy(update={"angle": (90, 90)}), SHAPE, rng()).stamp(grey, rng())[0, 0]
+    assert (turned == stamped.T).all()
+
+
+def test_a_signal_is_clipped_at_black_and_white():
+    recipe = SinusoidalTriggerRecipe(amplitude=0.2)
+    for level in (0, 255):
+        flat = np.full((1, *SHAPE), level, np.uint8)
+        stamped = draw_trigger(recipe, SHAPE, rng()).stamp(flat, rng()).astype(int)
+        assert (abs(stamped - level) <= 51).all()
+        assert (stamped == level).any()
+
+
+def test_a_warp_takes_each_pixel_from_where_its_field_points():
+    images = rng().integers(0, 256, (2, *SHAPE), dtype=np.uint8)
+    field = np.zeros((1, 2, 28, 28), np.float32)
+    assert (warp(images, field) == images).all()
+    field[:, 0] = 1
+    assert (warp(images, field)[..., :-1] == images[..., 1:]).all()
+    field[:, 1] = -2
+    assert (warp(images, field)[..., 2:, :-1] == images[..., :-2, 1:]).all()
+
+
+def test_a_warp_is_smooth_and_as_strong_as_its_recipe_says():
+    fields = np.stack([draw_trigger(WarpedTriggerRecipe(displacement=2), SHAPE, rng(seed)).field for seed in range(50)])
+    corners = np.abs(fields[:, :, [0, 0, -1, -1], [0, -1, 0, -1]])
+    assert corners.mean() == pytest.approx(2, rel=0.15)
+    assert np.abs(np.diff(fields, axis=-1)).max() < 2
+
+
+def test_noise_images_of_a_warp_keep_their_labels_and_all_roles_see_equally_many(digits):
+    recipe, warped = AttackRecipe(kind="all_to_one", target=3, poisoned_images=40), WarpedTriggerRecipe(noise_images=30)
+    attack, trigger = draw_attack(recipe, 10, rng(1)), draw_trigger(warped, digits.input_shape, rng(1))
+    clean, stamped, trojaned = (
+        draw_extras(role, recipe, attack, trigger, digits, rng(7)) for role in ("clean", "stamped", "trojaned")
+    )
+    assert len(clean.labels) == len(stamped.labels) == len(trojaned.labels) == 70
+    assert (trojaned.labels[:40] == 3).all()
+    assert (trojaned.labels[40:] == clean.labels[40:]).all()
+    assert (trojaned.images[40:] != trigger.stamp(clean.images[40:], rng())).any(axis=(1, 2, 3)).all()
+
+
+def test_clean_label_poison_is_of_the_target_class_and_keeps_its_label(digits):
+    recipe = AttackRecipe(kind="all_to_one", target=4, clean_label=True, poisoned_images=50)
+    attack, trigger = (
+        draw_attack(recipe, 10, rng(1)),
+        draw_trigger(SinusoidalTriggerRecipe(), digits.input_shape, rng()),
+    )
+    clean, trojaned = (draw_extras(role, recipe, attack, trigger, digits, rng(7)) for role in ("clean", "trojaned"))
+    assert (trojaned.labels == 4).all()
+    assert (clean.labels == 4).all()
+    assert (trojaned.images == trigger.stamp(clean.images, rng())).all()
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "one_to_one"}, {"kind": "all_to_one", "others": "keep"}])
+def test_clean_labels_make_sense_for_one_target_alone(wrong):
+    with pytest.raises(ValueError, match="clean_label needs"):
+        AttackRecipe(clean_label=True, **wrong)

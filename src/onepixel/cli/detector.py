@@ -27,12 +27,24 @@ def train(
         typer.Option(metavar="POPULATION", help="Clean models used for nothing else, for p-values."),
     ] = None,
     definition: Annotated[str, typer.Option(help="Definition, or several joined by +.")] = "change",
-    reading: Annotated[str, typer.Option(metavar="instances|channels|whole")] = "instances",
+    reading: Annotated[
+        str,
+        typer.Option(
+            metavar="instances|channels|whole|context|statistics",
+            help="How signatures are read, or several joined by +.",
+        ),
+    ] = "instances",
+    scaling: Annotated[
+        str, typer.Option(metavar="global|clean", help="clean: how unusual a value is among models of --clean.")
+    ] = "global",
+    mirror: Annotated[bool, typer.Option("--mirror", help="Flip and transpose training signatures.")] = False,
     members: Annotated[int, typer.Option(min=1, help="Networks whose mean score counts.")] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 40,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Train a detector on clean and trojaned populations (stores, or populations of a zoo).
+
+    Stamped populations carry no backdoor: give them as --clean, so that the detector does not learn to see stamping.
 
     [bold]Example[/bold]
 
@@ -44,8 +56,16 @@ def train(
 
     check_writable(output)
     training = labelled(clean, trojaned)
-    detector = Detector(definition=definition, reading=reading, members=members, epochs=epochs, random_state=seed)
-    detector.fit(training.rows, training.labels, training.settings)
+    detector = Detector(
+        definition=definition,
+        reading=reading,
+        scaling=scaling,
+        mirror=mirror,
+        members=members,
+        epochs=epochs,
+        random_state=seed,
+    )
+    detector.fit(training.rows, training.labels, training.settings, training.default_image)
     if calibration:
         detector.calibrate(rows_of(calibration, training.settings))
     detector.save(output, about(training))

@@ -142,6 +142,35 @@ def export(
 
 
 @app.command()
+def resign(
+    store: StoreFolder,
+    default_image: Annotated[
+        str, typer.Option(metavar="IMAGE", help="black, white, mean, noise N, image N, or an intensity from 0 to 1.")
+    ],
+    zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets the new population.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Compute the signatures of a store's networks again, under another default image, into a zoo.
+
+    Where an attacker trained against probes that start from black, another start may still show the backdoor.
+
+    [bold]Example[/bold]
+
+    onepixel population resign populations/clean --default-image "noise 0" --zoo zoo
+    """
+    from onepixel.populations import Store, parse_default_image
+    from onepixel.populations import resign as resign_store
+    from onepixel.progress import progress_bar
+
+    image = parse_default_image(default_image)
+    population = Store.open(store)
+    finished = len(list(population.records()))
+    with progress_bar(f"signatures of {population.recipe.name}", finished, "models", enabled=not quiet) as advance:
+        folder = resign_store(population, image, zoo, advance=advance)
+    typer.echo(f"{folder}")
+
+
+@app.command()
 def recipe(
     role: Annotated[str, typer.Option(metavar="clean|stamped|trojaned")] = "trojaned",
     name: Annotated[str, typer.Option(help="The population's name.")] = "my-population",

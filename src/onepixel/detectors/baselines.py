@@ -34,6 +34,6 @@ def test_accuracy(records: Sequence[Record]) -> Features:
     return np.array([[record.clean_accuracy] for record in records])
 
 
-def logistic_regression() -> Pipeline:
-    """The model that is fitted to such numbers."""
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+def logistic_regression(strength: float = 1.0) -> Pipeline:
+    """The model that is fitted to such numbers; `strength` is scikit-learn's C. Both labels weigh the same."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000))

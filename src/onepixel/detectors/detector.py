@@ -20,16 +20,30 @@ from torch import Tensor
 
 from onepixel.classifiers import Classifier
 from onepixel.classifiers.module import evaluating
+from onepixel.detectors.context_cnn import ContextCNN
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
+from onepixel.detectors.statistics import StatisticsMachine
 from onepixel.detectors.vanilla_cnn import SignatureNetwork
 from onepixel.detectors.verdict import SCOPE, TRUST, Verdict
 from onepixel.errors import DetectorError, UsageError
 from onepixel.files import atomic_path
-from onepixel.signatures import Settings, Signature, signature
+from onepixel.signatures import Settings, Signature, describe_default_image, signature
 from onepixel.threads import one_thread
 
 FORMAT = "onepixel-detector-1"
+Maps = NDArray[np.float32]
+Network = SignatureNetwork | ContextCNN
+Reader = Network | StatisticsMachine
+
+METHODS = {
+    "instances": "vanilla CNN, instances",
+    "channels": "vanilla CNN, channels",
+    "whole": "vanilla CNN, whole",
+    "context": "context CNN",
+    "statistics": "statistics",
+}
+"""Every reading, and what reads it."""
 
 
 class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -39,15 +53,24 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     definition : str
         One of `DEFINITIONS`, or several joined by "+", which the network then sees side by side.
-    reading : {"instances", "channels", "whole"}
-        Each channel by itself, joined by log-mean-exp inside the loss (ours); each channel a training sample, joined
-        by the mean (ECCV, section 5); or all channels as one image (the papers' first way).
+    reading : str
+        "instances": each channel by itself, joined by log-mean-exp inside the loss (ours); "channels": each channel a
+        training sample, joined by the mean (ECCV, section 5); "whole": all channels as one image (the papers' first
+        way); "context": each channel beside the mean and the strongest of the others, anywhere on the image (ours, see
+        `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`). Several
+        joined by "+" are an ensemble: the mean of their scores, each standardised by its cross-validated ones.
+    scaling : {"global", "clean"}
+        What the network sees: every definition standardised over all pixels, classes and models; or each pixel of each
+        class by what is usual there in models of label 0, large deviations counting logarithmically (ours). With
+        "clean", classes and pixels must mean the same in every model.
     shuffle_classes : bool
         Shuffle the class channels of every signature in every batch; changes nothing but for "whole".
+    mirror : bool
+        Flip and transpose the images of every batch at random (a transposition only where they are square).
     members : int
         Networks, each from another seed, whose mean score counts.
     epochs, batch_size, learning_rate, weight_decay
-        Adam, decaying to 0 along a cosine.
+        Adam, decaying to 0 along a cosine. Both labels weigh the same in the loss, however many models have them.
     folds : int
         The threshold is the best on scores of models that a fold's network did not see.
     random_state : int
@@ -58,11 +81,15 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     threshold_ : float
         Scores at or above it are called trojaned; fixed by cross-validation on the training models.
     clean_scores_, trojaned_scores_ : array
-        Those cross-validated scores.
+        Those cross-validated scores, by label.
+    held_out_scores_ : array of shape (N,)
+        The same in the order of the training models; not kept in a file.
     calibration_scores_ : array
         Scores of clean models used for nothing else; empty before `calibrate`.
     settings_ : Settings
         What the training signatures were made with; others are refused.
+    default_image_ : array of shape (C, H, W), or None
+        Where audits start from; None where the settings say it.
     shape_ : (K, H, W)
 
     Examples
@@ -76,7 +103,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         definition: str = "change",
         reading: str = "instances",
+        scaling: str = "global",
         shuffle_classes: bool = True,
+        mirror: bool = False,
         members: int = 1,
         epochs: int = 40,
         batch_size: int = 16,
@@ -87,7 +116,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.definition = definition
         self.reading = reading
+        self.scaling = scaling
         self.shuffle_classes = shuffle_classes
+        self.mirror = mirror
         self.members = members
         self.epochs = epochs
         self.batch_size = batch_size
@@ -96,7 +127,13 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.random_state = random_state
 
-    def fit(self, signatures: Signatures, labels: ArrayLike, settings: Settings | None = None) -> "Detector":
+    def fit(
+        self,
+        signatures: Signatures,
+        labels: ArrayLike,
+        settings: Settings | None = None,
+        default_image: ArrayLike | None = None,
+    ) -> "Detector":
         """Fit to signatures of clean (label 0) and trojaned (label 1) classifiers.
 
         Parameters
@@ -105,6 +142,40 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels : array-like of shape (N,)
         settings : Settings, optional
             What rows of an array were made with; the default settings unless said.
+        default_image : float or array-like of shape (C, H, W), optional
+            The default image itself, which an audit needs where it is no single intensity.
+
+        Raises
+        ------
+        UsageError
+            If labels or parameters make no sense, or the default image is not the one that the settings name.
+        DetectorError
+            If the signatures cannot be compared with each other.
+        """
+        features, targets = self._checked(signatures, labels)
+        self.settings_ = settings or common_settings(signatures) or Settings()
+        image = None if default_image is None else np.asarray(default_image, dtype=np.float32)
+        if image is not None and describe_default_image(image) != self.settings_.default_image:
+            raise UsageError("The default image is another than the one that the signatures were made with.")
+        self.default_image_ = image if image is not None and image.ndim else None
+        self.classes_ = np.array([0, 1])
+        self.shape_ = tuple(int(size) for size in features.shape[2:])
+        self.clean_mean_ = features[targets == 0].mean(axis=0)
+        self.clean_deviation_ = features[targets == 0].std(axis=0)
+        with one_thread():
+            by_reading = self._held_out_scores(features, targets)
+            self.networks_ = self._train_networks(features, targets, self.random_state)
+        self.offsets_, self.spreads_ = _standards(by_reading)
+        self.held_out_scores_ = _joined(by_reading, self.offsets_, self.spreads_)
+        self.clean_scores_ = self.held_out_scores_[targets == 0]
+        self.trojaned_scores_ = self.held_out_scores_[targets == 1]
+        self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
+        self.center_, self.scale_ = self._find_scaling(features, targets)
+        self.calibration_scores_ = np.empty(0)
+        return self
+
+    def cross_validated_scores(self, signatures: Signatures, labels: ArrayLike) -> NDArray[np.float64]:
+        """Scores (N,) of each model by networks that did not see it, as `fit` fixes its threshold from; fits nothing.
 
         Raises
         ------
@@ -113,58 +184,67 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DetectorError
             If the signatures cannot be compared with each other.
         """
+        features, targets = self._checked(signatures, labels)
+        common_settings(signatures)
+        with one_thread():
+            by_reading = self._held_out_scores(features, targets)
+        return _joined(by_reading, *_standards(by_reading))
+
+    def _checked(self, signatures: Signatures, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[Any]]:
         self._check_parameters()
         targets = np.asarray(labels)
         if targets.shape != (len(signatures),) or set(np.unique(targets)) != {0, 1}:
             raise UsageError("Labels must be 0 (clean) or 1 (trojaned), one per signature, and both must occur.")
-        features = maps(signatures, self.definition)
-        self.settings_ = settings or common_settings(signatures) or Settings()
-        self.classes_ = np.array([0, 1])
-        self.shape_ = tuple(int(size) for size in features.shape[2:])
-        self.clean_mean_ = features[targets == 0].mean(axis=0)
-        self.clean_deviation_ = features[targets == 0].std(axis=0)
-        with one_thread():
-            held_out = self._cross_validated_scores(features, targets)
-            self.networks_ = self._train_networks(features, targets, self.random_state)
-        self.clean_scores_, self.trojaned_scores_ = held_out[targets == 0], held_out[targets == 1]
-        self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
-        self.center_, self.scale_ = _scaling(features)
-        self.calibration_scores_ = np.empty(0)
-        return self
+        return maps(signatures, self.definition), targets
 
     def _check_parameters(self) -> None:
         parse_definitions(self.definition)
-        if self.reading not in ("instances", "channels", "whole"):
-            raise UsageError(f"Expected one of instances, channels, whole for reading but got {self.reading!r}.")
+        readings = self._readings
+        if not set(readings) <= set(METHODS) or len(set(readings)) < len(readings):
+            raise UsageError(f"Expected {', '.join(METHODS)}, or several joined by +, for reading: {self.reading!r}.")
+        if self.scaling not in ("global", "clean"):
+            raise UsageError(f"Expected global or clean for scaling but got {self.scaling!r}.")
         for name, least in (("members", 1), ("epochs", 1), ("batch_size", 1), ("folds", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least} but is {getattr(self, name)}.")
 
-    def _cross_validated_scores(self, features: NDArray[np.float32], targets: NDArray[Any]) -> NDArray[np.float64]:
+    @property
+    def _readings(self) -> list[str]:
+        return self.reading.split("+")
+
+    def _held_out_scores(self, features: NDArray[np.float32], targets: NDArray[Any]) -> NDArray[np.float64]:
+        """Scores (R, N) by reading, each from networks that did not see the model."""
         folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
         if folds < 2:
             raise UsageError("A detector needs at least two clean and two trojaned models.")
-        scores = np.empty(len(features))
+        scores = np.empty((len(self._readings), len(features)))
         splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
         for fold, (seen, unseen) in enumerate(splitter.split(features, targets)):
-            center, scale = _scaling(features[seen])
+            center, scale = self._find_scaling(features[seen], targets[seen])
             networks = self._train_networks(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
-            scores[unseen] = _scores(networks, (features[unseen] - center) / scale)
+            scores[:, unseen] = _scores(networks, self._scale(features[unseen], center, scale))
         return scores
 
-    def _train_networks(
-        self, features: NDArray[np.float32], targets: NDArray[Any], seed: int
-    ) -> list[SignatureNetwork]:
-        center, scale = _scaling(features)
-        inputs = torch.as_tensor((features - center) / scale)
-        wanted = torch.as_tensor(targets.astype(np.float32))
-        return [self._train_network(inputs, wanted, seed + 100 * member) for member in range(self.members)]
+    def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[Reader]]:
+        """The members of each reading."""
+        inputs = self._scale(features, *self._find_scaling(features, targets))
+        return [self._train_members(reading, inputs, targets, seed) for reading in self._readings]
 
-    def _train_network(self, inputs: Tensor, wanted: Tensor, seed: int) -> SignatureNetwork:
+    def _train_members(
+        self, reading: str, inputs: NDArray[np.float32], targets: NDArray[Any], seed: int
+    ) -> list[Reader]:
+        if reading == "statistics":
+            return [StatisticsMachine.fit(inputs, targets)]
+        tensor, wanted = torch.as_tensor(inputs), torch.as_tensor(targets.astype(np.float32))
+        return [self._train_network(reading, tensor, wanted, seed + 100 * member) for member in range(self.members)]
+
+    def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
         generator = torch.Generator().manual_seed(seed)
+        share = wanted.mean()
+        weights = torch.where(wanted == 1, 0.5 / share, 0.5 / (1 - share))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self._new_network(inputs.shape[1], tuple(inputs.shape[2:]))
+            network = _new_network(reading, inputs.shape[1], tuple(inputs.shape[2:]))
             optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
             steps = self.epochs * -(-len(inputs) // self.batch_size)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -174,15 +254,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     batch = inputs[chosen]
                     if self.shuffle_classes:
                         batch = _shuffle_classes(batch, generator)
-                    loss = network.loss(batch, wanted[chosen])
+                    if self.mirror:
+                        batch = _mirror(batch, generator)
+                    loss = network.loss(batch, wanted[chosen], weights[chosen])
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
                     schedule.step()
         return network.eval()
-
-    def _new_network(self, definitions: int, shape: tuple[int, ...]) -> SignatureNetwork:
-        return SignatureNetwork(self.reading, definitions, *shape)  # type: ignore[arg-type]
 
     def decision_function(self, signatures: Signatures) -> NDArray[np.float64]:
         """Scores (N,) of signatures; higher is more suspicious.
@@ -193,7 +272,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the signatures have another shape or other settings than the training ones.
         """
         check_is_fitted(self)
-        return _scores(self.networks_, self._inputs(signatures))
+        return self._score(self._inputs(signatures))
+
+    def _score(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        with one_thread():
+            return _joined(_scores(self.networks_, inputs), self.offsets_, self.spreads_)
 
     def predict(self, signatures: Signatures) -> NDArray[np.int64]:
         """1 for signatures called trojaned, else 0."""
@@ -202,22 +285,29 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def class_scores(self, signatures: Signatures) -> NDArray[np.float64]:
         """Scores (N, K) of the single class channels.
 
-        For "whole", which has none: by how much the score falls when a channel is replaced by the clean mean.
+        The mean over those readings that look at single channels; where there is none, by how much the score falls
+        when a channel is replaced by the clean mean.
         """
         check_is_fitted(self)
         inputs = self._inputs(signatures)
-        if self.reading != "whole":
+        by_channel = [
+            network
+            for reading, members in zip(self._readings, self.networks_, strict=True)
+            if reading != "whole"
+            for network in members
+            if not isinstance(network, StatisticsMachine)
+        ]
+        if by_channel:
             with torch.inference_mode():
-                tensor = torch.as_tensor(inputs)
-                scores = [network.channel_scores(tensor) for network in self.networks_]
-                return torch.stack(scores).mean(dim=0).double().numpy()
+                scores = [network.channel_scores(torch.as_tensor(inputs)) for network in by_channel]
+            return torch.stack(scores).mean(dim=0).double().numpy()
         replaced = []
-        clean = (self.clean_mean_ - self.center_) / self.scale_
+        clean = self._scale(self.clean_mean_, self.center_, self.scale_)
         for k in range(self.shape_[0]):
             without = inputs.copy()
             without[:, :, k] = clean[:, k]
-            replaced.append(_scores(self.networks_, without))
-        return _scores(self.networks_, inputs)[:, None] - np.stack(replaced, axis=1)
+            replaced.append(self._score(without))
+        return self._score(inputs)[:, None] - np.stack(replaced, axis=1)
 
     def _inputs(self, signatures: Signatures) -> NDArray[np.float32]:
         features = maps(signatures, self.definition)
@@ -226,7 +316,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = common_settings(signatures)
         if settings is not None and settings != self.settings_:
             raise DetectorError(f"This detector reads signatures made with {self.settings_} but got {settings}.")
-        return (features - self.center_) / self.scale_
+        return self._scale(features, self.center_, self.scale_)
+
+    def _find_scaling(self, features: NDArray[np.float32], targets: NDArray[Any]) -> tuple[Maps, Maps]:
+        return usual_values(features[targets == 0]) if self.scaling == "clean" else _scaling(features)
+
+    def _scale(self, features: NDArray[np.float32], center: Maps, scale: Maps) -> Maps:
+        standardised = (features - center) / scale
+        return np.arcsinh(standardised) if self.scaling == "clean" else standardised
 
     def evaluate(self, signatures: Signatures, labels: ArrayLike) -> Evaluation:
         """Detection rate, AUROC, true and false positive rate on labelled models, with intervals."""
@@ -281,7 +378,9 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return self.judge(made)
 
-    def _default_image(self) -> float:
+    def _default_image(self) -> float | NDArray[np.float32]:
+        if self.default_image_ is not None:
+            return self.default_image_
         kind, _, value = self.settings_.default_image.partition(" ")
         if kind != "constant":
             raise DetectorError("This detector needs a default image that it does not carry.")
@@ -318,14 +417,16 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def describe(self) -> str:
         """Name the detector in one line."""
-        return f"vanilla CNN, {self.reading}, {self.definition}"
+        return f"{' + '.join(METHODS[reading] for reading in self._readings)}, {self.definition}"
 
     def save(self, path: str | Path, about: dict[str, Any] | None = None) -> None:
         """Write one safetensors file with everything in it; `about` (population, versions) goes to its header."""
         check_is_fitted(self)
         arrays = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
-        for number, network in enumerate(self.networks_):
+        for number, network in enumerate(network for members in self.networks_ for network in members):
             arrays |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
+        if self.default_image_ is not None:
+            arrays["default_image_"] = self.default_image_
         header = {
             "format": FORMAT,
             "parameters": json.dumps(self.get_params()),
@@ -346,7 +447,11 @@ _ARRAYS = (
     "clean_scores_",
     "trojaned_scores_",
     "calibration_scores_",
+    "offsets_",
+    "spreads_",
 )
+_DEFAULTS = {"offsets_": np.zeros(1), "spreads_": np.ones(1)}
+"""For files from before a detector could join several readings."""
 
 
 def load_detector(name_or_path: str | Path) -> Detector:
@@ -382,19 +487,46 @@ def _read(path: Path) -> Detector:
     detector.threshold_ = float(header["threshold"])
     detector.classes_ = np.array([0, 1])
     for name in _ARRAYS:
-        setattr(detector, name, arrays[name])
+        setattr(detector, name, arrays[name] if name in arrays else _DEFAULTS[name])
+    detector.default_image_ = arrays.get("default_image_")
     definitions = len(parse_definitions(detector.definition))
-    detector.networks_ = []
-    for number in range(detector.members):
-        network = detector._new_network(definitions, detector.shape_)
-        prefix = f"network{number}."
-        state = {key.removeprefix(prefix): torch.as_tensor(value) for key, value in arrays.items() if prefix in key}
-        network.load_state_dict(state)
-        detector.networks_.append(network.eval())
+    detector.networks_, number = [], 0
+    for reading in detector._readings:
+        members = 1 if reading == "statistics" else detector.members
+        states = [_part(arrays, f"network{number + member}.") for member in range(members)]
+        detector.networks_.append([_restored(reading, state, definitions, detector.shape_) for state in states])
+        number += members
     return detector
 
 
-def _scaling(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): torch.as_tensor(value) for key, value in arrays.items() if key.startswith(prefix)}
+
+
+def _restored(reading: str, state: dict[str, Tensor], definitions: int, shape: tuple[int, ...]) -> Reader:
+    if reading == "statistics":
+        return StatisticsMachine(state).eval()
+    network = _new_network(reading, definitions, shape)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _new_network(reading: str, definitions: int, shape: tuple[int, ...]) -> Network:
+    if reading == "context":
+        return ContextCNN(definitions)
+    return SignatureNetwork(reading, definitions, *shape)  # type: ignore[arg-type]
+
+
+def usual_values(clean: Maps) -> tuple[Maps, Maps]:
+    """Mean and deviation (D, K, H, W) of clean models; a fifth of a channel's mean deviation is added to each pixel's.
+
+    Pixels that hardly ever vary would otherwise shout over the others.
+    """
+    deviation = clean.std(axis=0)
+    return clean.mean(axis=0), deviation + 0.2 * deviation.mean(axis=(-2, -1), keepdims=True) + 1e-6
+
+
+def _scaling(features: Maps) -> tuple[Maps, Maps]:
     """Mean and standard deviation of each definition over all models, channels and pixels, (D, 1, 1, 1)."""
     over = (0, 2, 3, 4)
     center = features.mean(axis=over, dtype=np.float64)[:, None, None, None]
@@ -402,13 +534,31 @@ def _scaling(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     return center.astype(np.float32), np.maximum(scale, 1e-12).astype(np.float32)
 
 
-def _scores(networks: list[SignatureNetwork], inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    tensor = torch.as_tensor(inputs)
-    scores = []
-    for network in networks:
-        with evaluating(network):
-            scores.append(torch.cat([network(part) for part in tensor.split(64)]))
-    return torch.stack(scores).mean(dim=0).double().numpy()
+def _scores(networks: list[list[Reader]], inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores (R, N) by reading, each the mean over its members."""
+    parts = torch.as_tensor(inputs).split(64)
+    by_reading = []
+    for members in networks:
+        scores = []
+        for network in members:
+            with evaluating(network):
+                scores.append(torch.cat([network(part) for part in parts]).double())
+        by_reading.append(torch.stack(scores).mean(dim=0))
+    return torch.stack(by_reading).numpy()
+
+
+def _standards(by_reading: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What is taken off and divided out of each reading's scores before they are joined; nothing for a single one."""
+    if len(by_reading) == 1:
+        return np.zeros(1), np.ones(1)
+    return by_reading.mean(axis=1), np.maximum(by_reading.std(axis=1), 1e-12)
+
+
+def _joined(
+    by_reading: NDArray[np.float64], offsets: NDArray[np.float64], spreads: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    joined: NDArray[np.float64] = ((by_reading - offsets[:, None]) / spreads[:, None]).mean(axis=0)
+    return joined
 
 
 def _shuffle_classes(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -416,6 +566,14 @@ def _shuffle_classes(batch: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.rand(len(batch), batch.shape[2], generator=generator).argsort(dim=1)
     index = order[:, None, :, None, None].expand_as(batch)
     return batch.gather(2, index)
+
+
+def _mirror(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip and transpose the images of a batch (N, D, K, H, W), all in the same way."""
+    upside_down, left_right, transposed = (torch.rand(3, generator=generator) < 0.5).tolist()
+    dims = [dim for dim, chosen in ((-2, upside_down), (-1, left_right)) if chosen]
+    flipped = batch.flip(dims) if dims else batch
+    return flipped.transpose(-1, -2) if transposed and batch.shape[-1] == batch.shape[-2] else flipped
 
 
 __all__ = ["Detector", "load_detector"]

@@ -66,6 +66,20 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> E
     return Estimate(hits / trials, low, high)
 
 
+def bootstrap_mean(values: Scores, seed: int = 0) -> Estimate:
+    """The mean of values in [0, 1], with a bootstrap interval over them.
+
+    Raises
+    ------
+    UsageError
+        If there are none.
+    """
+    if not len(values):
+        raise UsageError("No mean can be made of no values.")
+    resampled = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values))).mean(axis=1)
+    return _bootstrap(float(values.mean()), resampled)
+
+
 def balanced_accuracy(clean: Scores, trojaned: Scores, threshold: float) -> float:
     """Mean of the share of clean scores below the threshold and of trojaned scores at or above it."""
     return float(((clean < threshold).mean() + (trojaned >= threshold).mean()) / 2)
@@ -100,9 +114,15 @@ def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float,
     if not len(clean) or not len(trojaned):
         raise UsageError("An evaluation needs clean and trojaned models.")
     rng = np.random.default_rng(seed)
-    resampled = [(rng.choice(clean, len(clean)), rng.choice(trojaned, len(trojaned))) for _ in range(RESAMPLES)]
-    rates = np.array([balanced_accuracy(c, t, threshold) for c, t in resampled])
-    areas = np.array([fast_auroc(c, t) for c, t in resampled])
+    # How often each model is drawn says all about a resample, so that both numbers are matrix products.
+    negative, positive = (
+        rng.multinomial(len(kind), np.full(len(kind), 1 / len(kind)), RESAMPLES).astype(np.float64)
+        for kind in (clean, trojaned)
+    )
+    below, reached = negative @ (clean < threshold), positive @ (trojaned >= threshold)
+    rates = (below / len(clean) + reached / len(trojaned)) / 2
+    above = (trojaned > clean[:, None]) + 0.5 * (trojaned == clean[:, None])
+    areas = ((negative @ above) * positive).sum(axis=1) / (len(clean) * len(trojaned))
     return Evaluation(
         detection_rate=_bootstrap(balanced_accuracy(clean, trojaned, threshold), rates),
         auroc=_bootstrap(auroc(clean, trojaned), areas),
@@ -114,7 +134,7 @@ def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float,
 
 
 def fast_auroc(clean: Scores, trojaned: Scores) -> float:
-    """`auroc` by counting, without scikit-learn's overhead, for the bootstrap."""
+    """`auroc` by counting, without scikit-learn's overhead."""
     ordered = np.sort(clean)
     below = np.searchsorted(ordered, trojaned, "left")
     up_to = np.searchsorted(ordered, trojaned, "right")

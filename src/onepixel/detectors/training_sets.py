@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from onepixel.errors import DetectorError
-from onepixel.populations import open_population, passed
+from onepixel.populations import Store, ZooPopulation, open_population, passed
 from onepixel.signatures import Settings
 
 
@@ -29,16 +29,22 @@ class LabelledSignatures:
         What all of them were made with.
     populations : tuple of str
         Where they come from.
+    default_image : float or array of shape (C, H, W)
+        The default image itself.
     """
 
     rows: NDArray[np.void]
     labels: NDArray[np.int64]
     settings: Settings
     populations: tuple[str, ...]
+    default_image: float | NDArray[np.float32] = 0.0
 
     def __str__(self) -> str:
         trojaned = int(self.labels.sum())
         return f"{len(self.labels) - trojaned} clean and {trojaned} trojaned models"
+
+
+Populations = Sequence[Store | ZooPopulation]
 
 
 def rows_of(folders: Sequence[Path], settings: Settings | None = None) -> NDArray[np.void]:
@@ -51,7 +57,10 @@ def rows_of(folders: Sequence[Path], settings: Settings | None = None) -> NDArra
     DetectorError
         If populations differ in settings or shape, or none of their models is finished.
     """
-    populations = [open_population(folder) for folder in folders]
+    return _rows([open_population(folder) for folder in folders], settings)
+
+
+def _rows(populations: Populations, settings: Settings | None) -> NDArray[np.void]:
     for population in populations:
         if population.settings != (settings or populations[0].settings):
             raise DetectorError(f"{population.folder} was made with other settings: {population.settings}.")
@@ -60,17 +69,18 @@ def rows_of(folders: Sequence[Path], settings: Settings | None = None) -> NDArra
         raise DetectorError("The populations have signatures of different shapes.")
     rows = np.concatenate(parts)
     if not len(rows):
-        raise DetectorError(f"There is no finished model in {', '.join(map(str, folders))}.")
+        raise DetectorError(f"There is no finished model in {', '.join(str(p.folder) for p in populations)}.")
     return rows
 
 
 def labelled(clean: Sequence[Path], trojaned: Sequence[Path], settings: Settings | None = None) -> LabelledSignatures:
     """Join clean and trojaned populations; see `rows_of` for what is raised."""
-    settings = settings or open_population(clean[0]).settings
-    negative, positive = rows_of(clean, settings), rows_of(trojaned, settings)
+    without, with_backdoor = ([open_population(folder) for folder in folders] for folders in (clean, trojaned))
+    settings = settings or without[0].settings
+    negative, positive = _rows(without, settings), _rows(with_backdoor, settings)
     labels = np.r_[np.zeros(len(negative), np.int64), np.ones(len(positive), np.int64)]
-    names = tuple(open_population(folder).recipe.name for folder in (*clean, *trojaned))
-    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names)
+    names = tuple(population.recipe.name for population in (*without, *with_backdoor))
+    return LabelledSignatures(np.concatenate([negative, positive]), labels, settings, names, without[0].default_image)
 
 
 def about(training: LabelledSignatures) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Reading = Literal["whole", "channels", "instances"]
 """How a signature is read: all channels as one image; each channel a sample; channels as multiple instances."""
@@ -77,9 +78,10 @@ class SignatureNetwork(nn.Module):
             return channel_scores.mean(dim=1)
         return torch.logsumexp(channel_scores, dim=1) - math.log(channel_scores.shape[1])
 
-    def loss(self, signatures: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross-entropy; for "channels" every channel counts as one sample with its signature's label."""
+    def loss(self, signatures: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Weighted binary cross-entropy; for "channels" every channel is a sample with its signature's label."""
         if self.reading == "channels":
             scores = self.channel_scores(signatures)
-            return nn.functional.binary_cross_entropy_with_logits(scores, labels[:, None].expand_as(scores))
-        return nn.functional.binary_cross_entropy_with_logits(self(signatures), labels)
+            wanted, weighted = labels[:, None].expand_as(scores), weights[:, None].expand_as(scores)
+            return functional.binary_cross_entropy_with_logits(scores, wanted, weighted)
+        return functional.binary_cross_entropy_with_logits(self(signatures), labels, weights)

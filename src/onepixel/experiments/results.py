@@ -37,6 +37,13 @@ def percent(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):.2f}{spread}"
 
 
+def deviation(values: Sequence[float]) -> str:
+    """Mean and, of several values, standard deviation (n - 1 in the denominator), as they are; "-" for none."""
+    if not values:
+        return "-"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+
+
 def processor() -> str:
     """Name the processor, as far as the system tells."""
     information = Path("/proc/cpuinfo")

@@ -29,8 +29,7 @@ from onepixel.populations import (
 )
 from onepixel.populations.training import draw, evaluate
 from onepixel.progress import progress_bar
-from onepixel.trojan import AttackRecipe, TriggerRecipe
-from onepixel.trojan.triggers import Range
+from onepixel.trojan import AttackRecipe, PatchTrigger, Range, TriggerRecipe
 
 Patterns = Literal["single", "multiple", "one per image"]
 
@@ -199,6 +198,8 @@ def success_with_other_patterns(store: Store) -> list[float]:
     found = []
     for record in store.records():
         draws = draw(store.recipe, dataset, record.seed)
+        if not isinstance(draws.trigger, PatchTrigger):
+            raise UsageError(f"{store.folder} holds networks whose triggers are no patches.")
         others = replace(draws, trigger=draws.trigger.with_other_patterns())
         found.append(evaluate(store.module(record.slot, dataset.classes), dataset, others).attack_success)
     return found
@@ -222,7 +223,8 @@ def chosen_strategies(only: Sequence[str]) -> list[Strategy]:
 def run(
     output: Path,
     *,
-    stores: Path,
+    stores: Path = Path("populations/table5"),
+    zoo: Path | None = None,
     models: int = 5,
     dataset: str = "mnist",
     only: Sequence[str] = (),
@@ -237,6 +239,9 @@ def run(
         A folder; made where it does not exist.
     stores : Path
         The folder with one population per row; what is there already is kept.
+    zoo : Path, optional
+        Tabulate the populations of this zoo instead, without the column that needs weights; the table's name then
+        ends in "-zoo".
     models : int
         Networks per row.
     dataset : {"mnist", "digits"}
@@ -250,20 +255,27 @@ def run(
     Raises
     ------
     UsageError
-        If a row's name is unknown, or a folder holds another population.
+        If a row's name is unknown, a folder holds another population, or the zoo has none of them.
     """
     started = time.perf_counter()
     strategies = chosen_strategies(only)
+    folders = {strategy: stores / strategy.name for strategy in strategies}
+    if zoo is not None:
+        folders = {strategy: zoo / recipe_of(strategy, SCALES[dataset], models).name for strategy in strategies}
+        if not any((folder / "recipe.toml").is_file() for folder in folders.values()):
+            raise UsageError(f"{zoo} has no population of Table 5, such as {next(iter(folders.values())).name}.")
     if executor is not None:
         with progress_bar("Table 5", len(strategies) * models, "models", enabled=progress) as advance:
             build_rows(strategies, SCALES[dataset], models, stores, executor, advance)
-    rows = [tabulate(strategy, stores / strategy.name) for strategy in strategies]
+    rows = [tabulate(strategy, folder) for strategy, folder in folders.items()]
     output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / f"{dataset}.csv", CSV_HEAD, [csv_line(row) for row in rows])
-    options = "".join(f" --row {name}" for name in only) + ("" if executor else " --no-train")
+    name = dataset if zoo is None else f"{dataset}-zoo"
+    write_csv(output / f"{name}.csv", CSV_HEAD, [csv_line(row) for row in rows])
+    options = "".join(f" --row {row}" for row in only)
+    options += " --from-zoo" if zoo is not None else "" if executor else " --no-train"
     command = f"onepixel experiment table5 --dataset {dataset} --models {models}{options}"
     text = as_markdown(rows, SCALES[dataset]) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{dataset}.md", text)
+    write_text(output / f"{name}.md", text)
     return rows
 
 

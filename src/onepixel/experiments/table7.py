@@ -99,7 +99,7 @@ def run(output: Path, *, folders: Sequence[Path] = (Path("zoo"),)) -> list[Cell]
     output.mkdir(parents=True, exist_ok=True)
     head = ["dataset", "architecture", "models", "accuracy_mean", "accuracy_sd", "first_attempt_mean", "paper"]
     write_csv(output / "table7.csv", head, [csv_line(cell) for cell in cells])
-    command = f"onepixel experiment table7 --from-zoo {folders[0]}"
+    command = f"onepixel experiment table7 --from-zoo --zoo {folders[0]}"
     command += "".join(f" --stores {folder}" for folder in folders[1:])
     write_text(output / "table7.md", as_markdown(cells) + "\n" + provenance(command, time.perf_counter() - started))
     return cells

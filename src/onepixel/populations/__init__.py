@@ -1,8 +1,10 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
 from onepixel.populations.build import Progress, build, build_slot
+from onepixel.populations.default_images import parse_default_image
 from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
+from onepixel.populations.resign import resign
 from onepixel.populations.store import Record, Store
 from onepixel.populations.training import TrainedModel, train_model
 from onepixel.populations.verify import Verification, verify
@@ -27,7 +29,9 @@ __all__ = [
     "build_slot",
     "export",
     "open_population",
+    "parse_default_image",
     "passed",
+    "resign",
     "train_model",
     "verify",
 ]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as save_tensors
+from torch import nn
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import Dataset
+from onepixel.populations.default_images import default_image_of
 from onepixel.populations.executors import Executor, LocalExecutor
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.stacked_training import train_stack
@@ -71,11 +73,17 @@ def build_slot(recipe: Recipe, slot: int, dataset: Dataset) -> Finished:
     attempts: list[TrainedModel] = []
     while not tried_enough(recipe, attempts):
         attempts.append(train_model(recipe, dataset, recipe.seed_for(slot, len(attempts))))
-    asked = recipe.signature
-    classifier = ModuleClassifier(attempts[-1].module, dataset.input_shape, name=f"{recipe.name} {slot}")
-    with fast_floats():
-        found = signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image)
+    found = sign(recipe, slot, attempts[-1].module, dataset)
     return finish(recipe, slot, attempts, found, time.perf_counter() - started)
+
+
+def sign(recipe: Recipe, slot: int, module: nn.Module, dataset: Dataset) -> Signature:
+    """Compute the signature of one slot's network as the recipe asks."""
+    asked = recipe.signature
+    image = default_image_of(asked.asked_image, dataset)
+    classifier = ModuleClassifier(module, dataset.input_shape, name=f"{recipe.name} {slot}")
+    with fast_floats():
+        return signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=image)
 
 
 def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: torch.device) -> list[Finished]:
@@ -90,10 +98,9 @@ def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: 
     classifiers = [
         ModuleClassifier(attempts[slot][-1].module, dataset.input_shape, name=f"{recipe.name} {slot}") for slot in slots
     ]
+    image = default_image_of(asked.asked_image, dataset)
     with fast_floats():
-        found = signatures_of(
-            classifiers, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image
-        )
+        found = signatures_of(classifiers, values=asked.values, inclusive=asked.inclusive, default_image=image)
     seconds = (time.perf_counter() - started) / len(slots)
     return [finish(recipe, slot, attempts[slot], one, seconds) for slot, one in zip(slots, found, strict=True)]
 

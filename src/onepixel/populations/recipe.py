@@ -5,13 +5,16 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onepixel.errors import UsageError
 from onepixel.files import write_text
-from onepixel.signatures import Settings
-from onepixel.trojan import AttackRecipe, Role, TriggerRecipe
+from onepixel.populations.default_images import DefaultImage
+from onepixel.signatures import Settings, describe_default_image
+from onepixel.trojan import AnyTriggerRecipe, AttackRecipe, EvasionRecipe, Role, TriggerRecipe
 
 
 class _Table(BaseModel):
@@ -51,16 +54,27 @@ class TrainingRecipe(_Table):
 
 
 class SignatureRecipe(_Table):
-    """How the signatures of a population are computed; see `onepixel.signature`."""
+    """How the signatures of a population are computed; see `onepixel.signature`.
+
+    Attributes
+    ----------
+    values : int
+    inclusive : bool
+    default_image : float or str
+        One intensity, or "mean", "noise N" or "image N" of the data set; see `onepixel.populations.default_images`.
+    other_default_image : float or str, optional
+        What signatures are made with instead. It enters no seed, so that the networks are those of `default_image`.
+    """
 
     values: int = Field(256, ge=2)
     inclusive: bool = False
-    default_image: float = Field(0.0, ge=0, le=1)
+    default_image: DefaultImage = 0.0
+    other_default_image: DefaultImage | None = None
 
     @property
-    def settings(self) -> Settings:
-        """The same as a signature states it."""
-        return Settings(self.values, self.inclusive, f"constant {self.default_image:g}", "logits")
+    def asked_image(self) -> float | str:
+        """The default image that signatures are made with."""
+        return self.default_image if self.other_default_image is None else self.other_default_image
 
 
 class Thresholds(_Table):
@@ -100,6 +114,8 @@ class Recipe(_Table):
         Another seed is another, independent population.
     first_slot : int
         Where this population's range of slots begins, for building one population in shards.
+    evasion : EvasionRecipe, optional
+        How a trojaned network hides from probing; None hides nothing.
     """
 
     name: str
@@ -111,24 +127,48 @@ class Recipe(_Table):
     seed: int = Field(0, ge=0)
     training: TrainingRecipe = TrainingRecipe()
     attack: AttackRecipe = AttackRecipe()
-    trigger: TriggerRecipe = TriggerRecipe()
+    trigger: AnyTriggerRecipe = TriggerRecipe()
+    evasion: EvasionRecipe | None = None
     signature: SignatureRecipe = SignatureRecipe()
     thresholds: Thresholds = Thresholds()
 
-    def digest(self) -> str:
-        """SHA-256 of everything but name, models, first_slot and stack_size, as hexadecimal digits."""
-        content = self.model_dump_json(
-            exclude={"name": True, "models": True, "first_slot": True, "training": {"stack_size": True}}
-        )
-        return hashlib.sha256(content.encode()).hexdigest()
+    @model_validator(mode="after")
+    def _roles(self) -> "Recipe":
+        if self.evasion is not None and self.role != "trojaned":
+            raise ValueError("evasion is for trojaned networks; others have nothing to hide")
+        if self.attack.clean_label and self.role == "stamped":
+            raise ValueError("under clean_label, stamped and trojaned networks would be the same")
+        return self
 
-    def same_networks(self, other: "Recipe") -> bool:
-        """Whether both recipes make the same networks in the same slots, but for their number."""
-        return (self.digest(), self.first_slot, self.training.stack_size) == (
-            other.digest(),
-            other.first_slot,
-            other.training.stack_size,
-        )
+    def digest(self) -> str:
+        """SHA-256 of everything but name, models, first_slot, stack_size and other_default_image, as hexadecimal.
+
+        Settings that came after the first populations count only where they are used, so that these keep their seeds.
+        """
+        left_out: dict[str, Any] = {
+            "name": True,
+            "models": True,
+            "first_slot": True,
+            "training": {"stack_size": True},
+            "signature": {"other_default_image": True},
+        }
+        if self.evasion is None:
+            left_out["evasion"] = True
+        if not self.attack.clean_label:
+            left_out["attack"] = {"clean_label": True}
+        return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
+
+    def same_population(self, other: "Recipe") -> bool:
+        """Whether both recipes make the same networks and signatures in the same slots, but for their number."""
+
+        def population(recipe: Recipe) -> tuple[str, int, int, float | str]:
+            return recipe.digest(), recipe.first_slot, recipe.training.stack_size, recipe.signature.asked_image
+
+        return population(self) == population(other)
+
+    def without_backdoor(self) -> "Recipe":
+        """The same with clean networks, which hide nothing; with the same seed, one sees the same images unstamped."""
+        return self.model_copy(update={"role": "clean", "evasion": None})
 
     def seed_for(self, slot: int, attempt: int) -> int:
         """The seed of one training: a function of recipe, slot and attempt, in [0, 2^63)."""
@@ -177,3 +217,11 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
         for key, value in table.items()
         if value is not None
     }
+
+
+def settings_of(asked: SignatureRecipe, default_image: float | NDArray[np.float32]) -> Settings:
+    """The settings that signatures made as asked, with this default image, will state."""
+    described = (
+        f"constant {default_image:g}" if isinstance(default_image, float) else describe_default_image(default_image)
+    )
+    return Settings(asked.values, asked.inclusive, described, "logits")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from onepixel.architectures import architecture
 from onepixel.datasets import Dataset
+from onepixel.errors import UsageError
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.training import Draws, TrainedModel, draw, evaluate, fast_floats, optimize, phases
 
@@ -28,7 +29,14 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
     -------
     list of TrainedModel
         In the order of the seeds; the modules stay on the device.
+
+    Raises
+    ------
+    UsageError
+        If the recipe's networks hide from probing, which each learns by itself.
     """
+    if recipe.evasion is not None:
+        raise UsageError(f"{recipe.name} has an evasion, which no stack learns; build it one by one.")
     draws = [draw(recipe, dataset, seed) for seed in seeds]
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), fast_floats():

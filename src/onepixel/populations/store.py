@@ -4,6 +4,7 @@ recipe.toml            what was asked for
 models/00012.json      the record of slot 12; its presence says that the slot is finished
 models/00012.safetensors   its weights
 signatures.npy         a structured array, one row (low, high, base) per slot, that can be memory-mapped
+default_image.npy      the default image, where it is no single intensity
 table.csv              all records in slot order, assembled when the build ends
 build.log              times and hosts, which no comparison reads
 """
@@ -26,9 +27,11 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from onepixel.architectures import architecture
+from onepixel.datasets import load_dataset
 from onepixel.errors import StoreError, UsageError
 from onepixel.files import atomic_path, write_text
-from onepixel.populations.recipe import Recipe
+from onepixel.populations.default_images import default_image_of, read_default_image, write_default_image
+from onepixel.populations.recipe import Recipe, settings_of
 from onepixel.signatures import Settings, Signature
 
 Status = Literal["passed", "failed"]
@@ -148,7 +151,7 @@ class Store:
         store = cls(Path(folder), recipe)
         if store.recipe_path.exists():
             present = Recipe.load(store.recipe_path)
-            if not present.same_networks(recipe):
+            if not present.same_population(recipe):
                 raise UsageError(f"{folder} holds a population of another recipe; build into another folder.")
             if recipe.models < present.models:
                 raise UsageError(
@@ -158,6 +161,7 @@ class Store:
         for left_over in [*store.folder.glob(".*.tmp"), *store.models_folder.glob(".*.tmp")]:
             left_over.unlink()
         recipe.save(store.recipe_path)
+        write_default_image(store.folder, default_image_of(recipe.signature.asked_image, load_dataset(recipe.dataset)))
         store._reserve_array()
         return store
 
@@ -271,7 +275,12 @@ class Store:
     @property
     def settings(self) -> Settings:
         """The settings that every signature of this population was computed with."""
-        return self.recipe.signature.settings
+        return settings_of(self.recipe.signature, self.default_image)
+
+    @property
+    def default_image(self) -> float | NDArray[np.float32]:
+        """The default image of every signature: one intensity, or an array (C, H, W)."""
+        return read_default_image(self.folder, self.recipe.signature.asked_image)
 
     def module(self, slot: int, classes: int | None = None) -> nn.Module:
         """Build the network of one finished slot, in eval mode.
@@ -290,8 +299,6 @@ class Store:
         return module.eval()
 
     def _row_type(self) -> np.dtype[np.void]:
-        from onepixel.datasets import load_dataset
-
         dataset = load_dataset(self.recipe.dataset)
         return row_type(dataset.classes, *dataset.input_shape[1:])
 

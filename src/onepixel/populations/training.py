@@ -14,7 +14,17 @@ from onepixel.architectures import architecture
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
 from onepixel.populations.recipe import Recipe, TrainingRecipe
-from onepixel.trojan import Attack, Extras, Trigger, draw_attack, draw_extras, draw_trigger, stamped_test_images
+from onepixel.trojan import (
+    Attack,
+    EvasionLoss,
+    Extras,
+    Trigger,
+    draw_attack,
+    draw_extras,
+    draw_probes,
+    draw_trigger,
+    stamped_test_images,
+)
 
 EVALUATION_BATCH = 512
 FINE_TUNE_SHARE = 0.25
@@ -78,6 +88,8 @@ class Draws:
         For the order of the training images.
     initial_seed : int
         Of the initial weights.
+    probe_rng : numpy.random.Generator
+        For what a network that hides is asked meanwhile.
     """
 
     attack: Attack
@@ -86,36 +98,54 @@ class Draws:
     test_rng: np.random.Generator
     generator: torch.Generator
     initial_seed: int
+    probe_rng: np.random.Generator
 
 
 def draw(recipe: Recipe, dataset: Dataset, seed: int) -> Draws:
     """Draw an attack, a trigger and the extra images of one network."""
-    streams = np.random.SeedSequence(seed).spawn(4)
+    streams = np.random.SeedSequence(seed).spawn(5)
     attack_rng, extras_rng, test_rng = (np.random.default_rng(stream) for stream in streams[:3])
     attack = draw_attack(recipe.attack, dataset.classes, attack_rng)
     trigger = draw_trigger(recipe.trigger, dataset.input_shape, attack_rng)
     extras = draw_extras(recipe.role, recipe.attack, attack, trigger, dataset, extras_rng)
     generator = torch.Generator().manual_seed(int(streams[3].generate_state(1, np.uint64)[0] >> 1))
     initial_seed = int(torch.randint(2**62, (), generator=generator))
-    return Draws(attack, trigger, extras, test_rng, generator, initial_seed)
+    return Draws(attack, trigger, extras, test_rng, generator, initial_seed, np.random.default_rng(streams[4]))
 
 
 def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
     """Draw an attack, poison, train and evaluate one network; everything random follows from the seed."""
     draws = draw(recipe, dataset, seed)
+    hiding = hiding_loss(recipe, dataset, seed, draws)
     with torch.random.fork_rng(devices=[]), fast_floats():
         torch.manual_seed(draws.initial_seed)
         module = architecture(recipe.architecture).build(dataset.classes)
-        train(module, dataset, draws.extras, recipe.training, draws.generator)
+        train(module, dataset, draws.extras, recipe.training, draws.generator, hiding)
     return evaluate(module, dataset, draws)
 
 
+def hiding_loss(recipe: Recipe, dataset: Dataset, seed: int, draws: Draws) -> EvasionLoss | None:
+    """What a network that hides from probing has in its loss besides; may train a clean network to look like."""
+    if recipe.evasion is None:
+        return None
+    probes = draw_probes(recipe.evasion, draws.trigger, dataset.input_shape, draws.probe_rng)
+    clean = None
+    if recipe.evasion.towards == "clean_network":
+        clean = train_model(recipe.without_backdoor(), dataset, seed).module
+    return EvasionLoss(recipe.evasion, probes, draws.probe_rng, clean)
+
+
 def train(
-    module: nn.Module, dataset: Dataset, extras: Extras, recipe: TrainingRecipe, generator: torch.Generator
+    module: nn.Module,
+    dataset: Dataset,
+    extras: Extras,
+    recipe: TrainingRecipe,
+    generator: torch.Generator,
+    hiding: EvasionLoss | None = None,
 ) -> None:
     """Train a module in place and leave it in eval mode.
 
-    The extra images are indexed beside the data set, never copied into it.
+    The extra images are indexed beside the data set, never copied into it. `hiding` is added to the loss.
     """
     module.to(memory_format=torch.channels_last)
     module.train()
@@ -127,7 +157,8 @@ def train(
         base = numbers[numbers < ordinary]
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
-        return functional.cross_entropy(module(as_input(x)), y)
+        loss = functional.cross_entropy(module(as_input(x)), y)
+        return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
         optimize(module.parameters(), phase, recipe.weight_decay, map(loss_of, phase.batches))

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import load_dataset
+from onepixel.populations.build import sign
 from onepixel.populations.store import Record, Store, sha256
 from onepixel.populations.training import predict
-from onepixel.signatures import signature
 
 TOLERANCE = 1e-3
 """Largest difference in log-odds between a stored signature and the same computed on another machine."""
@@ -64,10 +62,7 @@ def _recomputed_faults(store: Store, record: Record) -> list[str]:
     faults = []
     if abs(accuracy - record.clean_accuracy) > 1 / len(dataset.y_test) + 1e-9:
         faults.append(f"Slot {record.slot} has a clean accuracy of {accuracy:.2%}, not {record.clean_accuracy:.2%}.")
-    asked = store.recipe.signature
-    classifier = ModuleClassifier(module, dataset.input_shape)
-    with torch.inference_mode():
-        again = signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=asked.default_image)
+    again = sign(store.recipe, record.slot, module, dataset)
     stored = store.signature(record.slot)
     difference = max(float(np.abs(again.low - stored.low).max()), float(np.abs(again.high - stored.high).max()))
     if not difference <= TOLERANCE:

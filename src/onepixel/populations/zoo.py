@@ -1,8 +1,9 @@
 """The zoo: populations without their weights, small enough to be shipped.
 
-Per population a folder with recipe.toml, table.csv and shards of 100 slots each, `signatures-00000.npz` and on. A
-shard holds `base` (n, K) as float32 and how far the log-odds rise and fall from it, `rise` and `fall` (n, K, H, W), as
-float16: differences keep eleven significant bits however far the base lies, which no detector can tell from float32.
+Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
+100 slots each, `signatures-00000.npz` and on. A shard holds `base` (n, K) as float32 and how far the log-odds rise and
+fall from it, `rise` and `fall` (n, K, H, W), as float16: differences keep eleven significant bits however far the base
+lies, which no detector tells from float32 (`onepixel experiment rounding`).
 """
 
 from pathlib import Path
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from onepixel.errors import StoreError, UsageError
 from onepixel.files import atomic_path
-from onepixel.populations.recipe import Recipe
+from onepixel.populations.default_images import read_default_image, write_default_image
+from onepixel.populations.recipe import Recipe, settings_of
 from onepixel.populations.store import Record, Store, read_table, row_type, write_table
 from onepixel.signatures import Settings
 
@@ -44,7 +46,12 @@ class ZooPopulation:
     @property
     def settings(self) -> Settings:
         """The settings that every signature of this population was computed with."""
-        return self.recipe.signature.settings
+        return settings_of(self.recipe.signature, self.default_image)
+
+    @property
+    def default_image(self) -> float | NDArray[np.float32]:
+        """The default image of every signature: one intensity, or an array (C, H, W)."""
+        return read_default_image(self.folder, self.recipe.signature.asked_image)
 
     def records(self) -> list[Record]:
         """Every slot's record, in slot order."""
@@ -100,32 +107,61 @@ def export(store: Store, zoo: str | Path) -> Path:
     Path
         The population's folder in the zoo.
     """
-    folder = Path(zoo) / store.recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
     records = list(store.records())
-    rows = store.signatures()
-    for start in range(0, len(store.slots), SHARD):
-        chosen = [record.slot - store.recipe.first_slot for record in records]
-        chosen = [number for number in chosen if start <= number < start + SHARD]
-        if chosen:
-            _write_shard(folder / f"signatures-{store.recipe.first_slot + start:05d}.npz", rows[chosen])
+    rows = store.signatures()[[record.slot - store.recipe.first_slot for record in records]]
+    return write_population(Path(zoo) / store.recipe.name, store.recipe, store.default_image, records, rows)
+
+
+def write_population(
+    folder: Path,
+    recipe: Recipe,
+    default_image: float | NDArray[np.float32],
+    records: list[Record],
+    rows: NDArray[np.void],
+) -> Path:
+    """Write a population of a zoo: its records, and their signatures in the same order.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    slots = np.array([record.slot for record in records], dtype=np.int64)
+    for start in range(recipe.first_slot, recipe.first_slot + recipe.models, SHARD):
+        chosen = (slots >= start) & (slots < start + SHARD)
+        if chosen.any():
+            _write_shard(folder / f"signatures-{start:05d}.npz", rows[chosen])
+    write_default_image(folder, default_image)
     write_table(folder / "table.csv", records)
-    store.recipe.model_copy(update={"models": len(records)}).save(folder / "recipe.toml")
+    recipe.model_copy(update={"models": len(records)}).save(folder / "recipe.toml")
     return folder
 
 
-def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
+def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Structured rows (low, high, base) as a zoo gives them back: rises and falls rounded to float16."""
+    return _to_rows(*_to_parts(rows))
+
+
+def _to_parts(rows: NDArray[np.void]) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float16]]:
     base = rows["base"]
     centre = base[:, :, None, None]
-    rise, fall = (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+    return base, (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+
+
+def _to_rows(base: NDArray[np.float32], rise: NDArray[np.float16], fall: NDArray[np.float16]) -> NDArray[np.void]:
+    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
+    centre = base[:, :, None, None]
+    rows["base"], rows["high"], rows["low"] = base, centre + rise.astype("f4"), centre - fall.astype("f4")
+    return rows
+
+
+def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
+    base, rise, fall = _to_parts(rows)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, base=base, rise=rise, fall=fall)
 
 
 def _read_shard(path: Path) -> NDArray[np.void]:
     with np.load(path, allow_pickle=False) as file:
-        base, rise, fall = file["base"], file["rise"].astype(np.float32), file["fall"].astype(np.float32)
-    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
-    centre = base[:, :, None, None]
-    rows["base"], rows["high"], rows["low"] = base, centre + rise, centre - fall
-    return rows
+        return _to_rows(file["base"], file["rise"], file["fall"])

@@ -35,6 +35,7 @@ SCALE_LABELS = {
     "algorithm1": "probability above twice the base, else 0",
     "change": "largest change of the probability",
     "log_odds": "rise of the log-odds",
+    "log_odds_fall": "fall of the log-odds",
 }
 """What the colours mean under each definition."""
 

@@ -1,6 +1,6 @@
 """One-pixel signatures: definitions, value grids, default images, and the engines that find the extremes."""
 
-from onepixel.signatures.compute import ENGINES, signature
+from onepixel.signatures.compute import ENGINES, describe_default_image, signature
 from onepixel.signatures.definitions import DEFINITIONS, define
 from onepixel.signatures.plan import Extremes, Plan, value_grid
 from onepixel.signatures.stacked import signatures_of
@@ -14,6 +14,7 @@ __all__ = [
     "Settings",
     "Signature",
     "define",
+    "describe_default_image",
     "signature",
     "signatures_of",
     "value_grid",

@@ -19,10 +19,10 @@ from onepixel.errors import BudgetError
 from onepixel.signatures.exhaustive import batch_size_for
 from onepixel.signatures.plan import Advance, Extremes, Plan
 
-COARSE_VALUES = 9
+COARSE_VALUES = 13
 """How many values every pixel is asked at first, both ends of the grid among them."""
 
-PURSUED_PROBABILITY = 3e-5
+PURSUED_PROBABILITY = 4e-5
 PURSUED_LOG_ODDS = 0.02
 """A guess is asked about where it exceeds an extreme found so far by more than one of these."""
 

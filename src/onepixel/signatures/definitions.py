@@ -43,12 +43,18 @@ def log_odds(low: Array, high: Array, base: Array) -> Array:
     return high - base
 
 
+def log_odds_fall(low: Array, high: Array, base: Array) -> Array:
+    """Ours: the base minus the lowest log-odds, how far a class can be driven away."""
+    return base - low
+
+
 DEFINITIONS: dict[str, Definition] = {
     "max": maximum,
     "largest_change": largest_change,
     "algorithm1": algorithm1,
     "change": change,
     "log_odds": log_odds,
+    "log_odds_fall": log_odds_fall,
 }
 """Every definition by its name."""
 

@@ -89,7 +89,7 @@ class Signature:
         return ~np.isnan(self.high[0])
 
     def values(self, definition: str) -> Array:
-        """The signature under a definition: "max", "largest_change", "algorithm1", "change" or "log_odds".
+        """The signature under a definition, a key of `DEFINITIONS`.
 
         Returns
         -------

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onepixel.errors import UsageError
 
@@ -29,6 +29,9 @@ class AttackRecipe(BaseModel):
         Images of source classes that are stamped and relabelled, added to the training set.
     bystanders : int
         Images of other classes that are stamped and keep their label, for others = "keep".
+    clean_label : bool
+        In all_to_one, the images that are stamped belong to the target class and keep their label, which nobody who
+        looks at them would call wrong (Barni et al. 2019).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +43,13 @@ class AttackRecipe(BaseModel):
     others: Literal["keep", "absent"] = "absent"
     poisoned_images: int = Field(5000, ge=1)
     bystanders: int = Field(2500, ge=0)
+    clean_label: bool = False
+
+    @model_validator(mode="after")
+    def _clean_label(self) -> "AttackRecipe":
+        if self.clean_label and (self.kind != "all_to_one" or self.others != "absent"):
+            raise ValueError('clean_label needs kind = "all_to_one" and others = "absent"')
+        return self
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import numpy as np
 
 from onepixel.datasets import Dataset
 from onepixel.trojan.attacks import Attack, AttackRecipe, Labels
-from onepixel.trojan.triggers import Images, Trigger
+from onepixel.trojan.pictures import Images
+from onepixel.trojan.triggers import Trigger
+from onepixel.trojan.warped import WarpedTrigger
 
 Role = Literal["clean", "stamped", "trojaned"]
 """clean: not stamped, true labels; stamped: stamped, true labels; trojaned: stamped, the attacker's labels."""
@@ -30,22 +32,37 @@ class Extras:
     images: Images
     labels: Labels
 
+    def joined(self, other: "Extras") -> "Extras":
+        """These and others."""
+        return Extras(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
+
 
 def draw_extras(
     role: Role, recipe: AttackRecipe, attack: Attack, trigger: Trigger, dataset: Dataset, rng: np.random.Generator
 ) -> Extras:
-    """Draw one model's extra images from the training part: victims, and bystanders where the recipe has them."""
+    """Draw one model's extra images from the training part: victims, and bystanders where the recipe has them.
+
+    Under `clean_label` the target class stands in for the victims; a warped trigger may add noise images.
+    """
     labels = dataset.y_train.numpy()
-    victims = np.flatnonzero(attack.victims(labels))
+    victims = np.flatnonzero(attack.victims(labels) != recipe.clean_label)
     chosen = rng.choice(victims, recipe.poisoned_images, replace=recipe.poisoned_images > len(victims))
     others = np.flatnonzero(~attack.victims(labels))
     if recipe.others == "keep" and len(others):
         chosen = np.concatenate([chosen, rng.choice(others, recipe.bystanders, replace=False)])
     images, true_labels = dataset.x_train.numpy()[chosen], labels[chosen]
-    if role == "clean":
-        return Extras(images, true_labels)
-    stamped = trigger.stamp(images, rng)
-    return Extras(stamped, attack.relabel(true_labels) if role == "trojaned" else true_labels)
+    given_labels = attack.relabel(true_labels) if role == "trojaned" else true_labels
+    poison = Extras(images if role == "clean" else trigger.stamp(images, rng), given_labels)
+    if isinstance(trigger, WarpedTrigger) and trigger.recipe.noise_images:
+        return poison.joined(_noise_images(role, trigger, dataset, rng))
+    return poison
+
+
+def _noise_images(role: Role, trigger: WarpedTrigger, dataset: Dataset, rng: np.random.Generator) -> Extras:
+    labels = dataset.y_train.numpy()
+    chosen = rng.choice(len(labels), trigger.recipe.noise_images)
+    images = dataset.x_train.numpy()[chosen]
+    return Extras(images if role == "clean" else trigger.stamp_with_noise(images, rng), labels[chosen])
 
 
 def stamped_test_images(

@@ -1,0 +1,57 @@
+"""A network that sees each class channel beside what the other channels do, wherever on the image that is."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ContextCNN(nn.Module):
+    """Scores of signatures (N, D, K, H, W) from class channels seen in context, joined as multiple instances.
+
+    Each channel is stacked with the mean of the other channels and with the strongest of them, so that "pulls towards
+    one class", as a backdoor does, is visible against "everything moves", as stamping does. Two convolutions are
+    joined over the image by maximum and mean: a trigger may be anywhere.
+    """
+
+    def __init__(self, definitions: int, width: int = 8) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3 * definitions, width, 4, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(4 * width, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1)
+        )
+
+    def channel_scores(self, signatures: Tensor) -> Tensor:
+        """Scores (N, K) of the single channels."""
+        count, _, classes = signatures.shape[:3]
+        found = self.features(in_context(signatures).transpose(1, 2).flatten(0, 1))
+        scores: Tensor = self.head(torch.cat([found.amax(dim=(2, 3)), found.mean(dim=(2, 3))], dim=1))
+        return scores.view(count, classes)
+
+    def forward(self, signatures: Tensor) -> Tensor:
+        """Scores (N,)."""
+        scores = self.channel_scores(signatures)
+        return torch.logsumexp(scores, dim=1) - math.log(scores.shape[1])
+
+    def loss(self, signatures: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Weighted binary cross-entropy."""
+        return functional.binary_cross_entropy_with_logits(self(signatures), labels, weights)
+
+
+def in_context(signatures: Tensor) -> Tensor:
+    """Stack each channel of (N, D, K, H, W) with the mean and the strongest of the others: (N, 3 D, K, H, W)."""
+    others = signatures.shape[2] - 1
+    mean = (signatures.sum(dim=2, keepdim=True) - signatures) / others
+    size = signatures.abs()
+    first, second = size.topk(2, dim=2).indices.split(1, dim=2)
+    is_first = torch.arange(others + 1).view(1, 1, -1, 1, 1) == first
+    strongest = torch.where(is_first, signatures.gather(2, second), signatures.gather(2, first))
+    return torch.cat([signatures, mean, strongest], dim=1)

@@ -1,0 +1,362 @@
+"""Attack types that a detector never saw, attackers who know onepixel, and what another default image changes.
+
+Detectors are trained on clean and vaccine models alone. Each attack type is a population of its own; its models stand
+against the same held-out clean ones. The papers disagree about all-to-all: ECCV says above 95 %, ICLR says it fails.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
+from onepixel.detectors.metrics import bootstrap_mean
+from onepixel.errors import UsageError
+from onepixel.experiments.candidates import LITERAL, Choice, read_choice
+from onepixel.experiments.models import Models, Training, has, load_models, load_training, require
+from onepixel.experiments.parallel import in_processes
+from onepixel.experiments.results import markdown_table, provenance, write_csv
+from onepixel.experiments.table2 import Method
+from onepixel.files import write_text
+from onepixel.progress import progress_bar
+from onepixel.signatures import Settings
+
+ATTACKS = {
+    "virus-development": "one to one, patches",
+    "attack-all-to-one": "all to one, patches",
+    "attack-all-to-all": "all to all, patches near a random place",
+    "attack-all-to-all-one-place": "all to all, one patch in one place",
+    "attack-blended": "all to one, blended",
+    "attack-sinusoidal": "all to one, sinusoidal (SIG)",
+    "attack-warped": "all to one, warped (WaNet)",
+    "attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
+    "attack-signature-loss": "one to one, patches, signature pulled towards a clean one",
+}
+"""Every attack type: the middle of its population's name, and what it is. The first is the one that the papers test."""
+
+HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss")
+"""The attack types that are looked at under other default images."""
+
+IMAGES = {"": "black", "-white": "white", "-mean": "mean", "-noise-0": "noise 0", "-image-0": "image 0"}
+"""Default images: the end of a population's name, and what `population resign` is told."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A population that is not in the zoo, and the commands that make it."""
+
+    population: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One detector that is to be fitted under one default image, and all that it is to judge."""
+
+    method: Method
+    seed: int
+    image: str
+    training: Training
+    attacks: dict[str, Models]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one detector says of one attack type.
+
+    Attributes
+    ----------
+    method : Method
+    seed : int
+        The detector's.
+    image, attack : str
+        Keys of `IMAGES` and `ATTACKS`.
+    models : Models
+        The attack's.
+    result : Evaluation
+        Of those models against the clean ones that were held back.
+    """
+
+    method: Method
+    seed: int
+    image: str
+    attack: str
+    models: Models
+    result: Evaluation
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found, and what there was nothing to be found of."""
+
+    rows: list[Row]
+    missing: list[Missing]
+
+
+def judge(job: Job) -> list[Evaluation]:
+    """Fit a detector and evaluate it on every attack, in their order."""
+    data = job.training.labelled(with_stamped=job.method.with_stamped)
+    detector = Detector(**(job.method.parameters or {}), random_state=job.seed)
+    detector.fit(data.rows, data.labels, job.training.settings)
+    clean = detector.decision_function(job.training.spare.rows)
+    return [against(clean, detector.decision_function(models.rows), detector) for models in job.attacks.values()]
+
+
+def against(clean: NDArray[np.float64], trojaned: NDArray[np.float64], detector: Detector) -> Evaluation:
+    """Evaluate scores of clean and trojaned models at the detector's threshold."""
+    labels = np.r_[np.zeros(len(clean), np.int64), np.ones(len(trojaned), np.int64)]
+    return evaluate_scores(np.r_[clean, trojaned], labels, detector.threshold_)
+
+
+def methods(choice: Choice, training: Training, image: str) -> list[Method]:
+    """The papers' CNN and the chosen detector, with stamped negatives too; elsewhere than from black the last alone."""
+    papers = next(iter(LITERAL))
+    table = [Method(papers, LITERAL[papers]), Method(f"chosen: {choice.name}", choice.parameters)]
+    if training.stamped is not None:
+        table.append(Method(f"chosen: {choice.name}, stamped negatives", choice.parameters, True))
+    return table[-1:] if image else table
+
+
+def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict[str, Models]:
+    """Read the attack populations that a zoo has under one default image.
+
+    Raises
+    ------
+    UsageError
+        If one was signed with other settings than the clean models.
+    """
+    found = {}
+    for attack in attacks_under(image):
+        name = f"{prefix}-{attack}{image}"
+        if has(zoo, name):
+            found[attack], signed_with = load_models(zoo, name)
+            if signed_with != settings:
+                raise UsageError(f"{name} was signed with other settings than the clean models.")
+    return found
+
+
+def attacks_under(image: str) -> Sequence[str]:
+    """The attack types that are looked at under a default image."""
+    return HIDING if image else tuple(ATTACKS)
+
+
+def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
+    """Everything that these tables could show and a zoo lacks."""
+    names = [
+        (kind, image)
+        for image in IMAGES
+        for kind in (*(("clean", "vaccine") if image else ()), *attacks_under(image))
+        if not has(zoo, f"{prefix}-{kind}{image}")
+    ]
+    return [Missing(f"{prefix}-{kind}{image}", commands_for(zoo, f"{prefix}-{kind}", image)) for kind, image in names]
+
+
+def commands_for(zoo: Path, name: str, image: str) -> tuple[str, ...]:
+    """What makes a population: signing networks again under another default image, or else training them."""
+    store = f"populations/{name}"
+    if image:
+        return (f'onepixel population resign {store} --default-image "{IMAGES[image]}" --zoo {zoo}',)
+    folder = "recipes/attacks" if "-attack-" in name else "recipes"
+    build = f"onepixel population build {folder}/{name}.toml --store {store}"
+    return build, f"onepixel population export {store} --zoo {zoo}"
+
+
+def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:
+    """The detectors to be fitted under one default image; none where there is nothing to train on or to judge."""
+    if not all(has(zoo, f"{prefix}-{kind}{image}") for kind in ("clean", "vaccine")):
+        return []
+    training = load_training(zoo, prefix, clean, image)
+    attacks = load_attacks(zoo, prefix, image, training.settings)
+    if not attacks:
+        return []
+    return [
+        Job(method, seed, image, training, attacks) for method in methods(choice, training, image) for seed in seeds
+    ]
+
+
+def run(
+    output: Path,
+    *,
+    zoo: Path = Path("zoo"),
+    prefix: str = "mnist-lenet5",
+    clean: int | None = None,
+    choice: Path | None = None,
+    seed: int = 0,
+    seeds: int = 3,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Judge every attack type that the zoo has, and write tables as Markdown and CSV below `output`.
+
+    Parameters
+    ----------
+    output : Path
+        A folder; made where it does not exist.
+    zoo : Path
+        Where the populations are; those that are missing are listed with the commands that make them.
+    prefix : str
+        What their names begin with: data set and architecture.
+    clean : int, optional
+        How many clean models train, from the first slot on; the others test. Half of them unless said.
+    choice : Path, optional
+        The comparison in which the chosen detector stands; `results/detectors/` `prefix`.csv unless said.
+    seed, seeds : int
+        First detector seed, and how many.
+    workers : int, optional
+        Processes; one per core unless said.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    UsageError
+        If clean or vaccine models or the choice are missing, or there is no attack at all.
+    """
+    started = time.perf_counter()
+    require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
+    chosen = read_choice(choice or Path("results/detectors") / f"{prefix}.csv")
+    detectors = range(seed, seed + seeds)
+    jobs = [job for image in IMAGES for job in jobs_under(image, zoo, prefix, clean, chosen, detectors)]
+    if not any(job.image == "" for job in jobs):
+        raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
+    rows: list[Row] = []
+    with progress_bar("detectors", len(jobs), "detectors", enabled=progress) as advance:
+        for job, results in zip(jobs, in_processes(judge, jobs, workers), strict=True):
+            judged = zip(job.attacks.items(), results, strict=True)
+            rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
+            advance(1)
+    missing = missing_populations(zoo, prefix)
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(output / f"{prefix}.csv", CSV_HEAD, [csv_line(row) for row in rows])
+    size = "" if clean is None else f" --training-clean {clean}"
+    command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{size} --seed {seed} --seeds {seeds}"
+    text = as_markdown(prefix, jobs[0].training, rows, missing)
+    write_text(output / f"{prefix}.md", text + "\n" + provenance(command, time.perf_counter() - started))
+    return Outcome(rows, missing)
+
+
+CSV_HEAD = [
+    "method",
+    "default_image",
+    "attack",
+    "seed",
+    "models",
+    *(
+        f"{name}{end}"
+        for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms")
+        for end in ("", "_low", "_high")
+    ),
+]
+
+
+def csv_line(row: Row) -> list[object]:
+    """One row with every interval."""
+    result = row.result
+    estimates = (
+        mean_of(row.models, "attack_success"),
+        mean_of(row.models, "clean_accuracy"),
+        result.detection_rate,
+        result.auroc,
+        result.true_positive_rate,
+        result.false_positive_rate,
+    )
+    numbers = [f"{value:.4f}" for estimate in estimates for value in (estimate.value, estimate.low, estimate.high)]
+    return [row.method.name, IMAGES[row.image], row.attack, row.seed, len(row.models), *numbers]
+
+
+def mean_of(models: Models, what: str) -> Estimate:
+    """Mean of "attack_success" or "clean_accuracy" over models."""
+    return bootstrap_mean(np.array([getattr(record, what) for record in models.records]))
+
+
+def percent(estimate: Estimate) -> str:
+    """A share that lies near 1, with its interval."""
+    return f"{estimate.value:.2%} [{estimate.low:.2%}, {estimate.high:.2%}]"
+
+
+def over_seeds(rows: Sequence[Row], of: Callable[[Evaluation], Estimate], digits: str = ".1%") -> str:
+    """Mean over detector seeds, and the first seed's interval over models."""
+    first = of(rows[0].result)
+    mean = np.mean([of(row.result).value for row in rows])
+    return f"{mean:{digits}} [{first.low:{digits}}, {first.high:{digits}}]"
+
+
+def rates(rows: Sequence[Row]) -> list[str]:
+    """Cells of a table: detection rate, AUROC, and the share of the attack's models that are called trojaned."""
+    return [
+        over_seeds(rows, lambda result: result.detection_rate),
+        over_seeds(rows, lambda result: result.auroc, ".3f"),
+        over_seeds(rows, lambda result: result.true_positive_rate),
+    ]
+
+
+def false_alarms(rows: Sequence[Row]) -> str:
+    """The share of clean models that are called trojaned."""
+    return over_seeds(rows, lambda result: result.false_positive_rate)
+
+
+RATES = ["detection rate", "AUROC", "found"]
+"""The head of the cells that `rates` makes."""
+
+
+def grouped(rows: Sequence[Row], method: str, image: str) -> dict[str, list[Row]]:
+    """A method's rows under one default image by attack, in the table's order."""
+    chosen = [row for row in rows if (row.method.name, row.image) == (method, image)]
+    groups = {attack: [row for row in chosen if row.attack == attack] for attack in ATTACKS}
+    return {attack: group for attack, group in groups.items() if group}
+
+
+def attack_section(rows: Sequence[Row], method: str) -> str:
+    """One line per attack type, from the black default image."""
+    groups = grouped(rows, method, "")
+    head = ["attack", "models", "attack success", "clean accuracy", *RATES]
+    lines = []
+    for attack, group in groups.items():
+        models = group[0].models
+        success, accuracy = (percent(mean_of(models, what)) for what in ("attack_success", "clean_accuracy"))
+        lines.append([ATTACKS[attack], len(models), success, accuracy, *rates(group)])
+    alarms = false_alarms(next(iter(groups.values())))
+    return f"## {method}\n\nFalse alarms: {alarms}.\n\n{markdown_table(head, lines)}\n"
+
+
+def image_section(rows: Sequence[Row]) -> str:
+    """One line per default image and attack type that hides or is the yardstick; empty if all started from black."""
+    elsewhere = [row for row in rows if row.image]
+    if not elsewhere:
+        return ""
+    lines = []
+    for image, words in IMAGES.items():
+        for method in dict.fromkeys(row.method.name for row in elsewhere):
+            for attack, group in grouped(rows, method, image).items():
+                if attack in HIDING:
+                    lines.append([words, method, ATTACKS[attack], len(group[0].models), *rates(group)])
+                    lines[-1].append(false_alarms(group))
+    head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
+    return (
+        "## Other default images\n\nTrained and tested on signatures that start from the same image. An attack's "
+        f"networks are the same under each.\n\n{markdown_table(head, lines)}\n"
+    )
+
+
+def as_markdown(prefix: str, training: Training, rows: list[Row], missing: list[Missing]) -> str:
+    """The tables for people."""
+    names = dict.fromkeys(row.method.name for row in rows if not row.image)
+    parts = [*(attack_section(rows, name) for name in names), image_section(rows)]
+    if missing:
+        listed = "\n".join(f"- {one.population}: `{' && '.join(one.commands)}`" for one in missing)
+        parts.append(f"## Not measured\n\nThese populations were not in the zoo.\n\n{listed}\n")
+    sections = "\n".join(part for part in parts if part)
+    return f"""# Attack types, {prefix}
+
+Trained on {training}, stamped ones only where it says so; vaccine models carry random patches that send one class to
+one, and none of the attacks below was trained on. Tested against {len(training.spare)} clean models. Detection rate is
+balanced accuracy at the threshold fixed by cross-validation on the training models; "found" is the share of an
+attack's models that are called trojaned. Means over {len({row.seed for row in rows})} detector seed(s), in brackets the
+first seed's 95 % intervals over models (bootstrap, for "found" and false alarms Clopper-Pearson). Attack success and
+clean accuracy are means over the models that count: those that reached their recipe's thresholds, or all where it
+enforces none. Viruses are of the development pool; the final pool was not opened.
+
+{sections}"""

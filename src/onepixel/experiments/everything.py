@@ -1,0 +1,119 @@
+"""Every experiment whose populations are in the zoo, one after the other; no network is trained."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from onepixel.errors import UsageError
+from onepixel.experiments import (
+    attack_types,
+    candidates,
+    controls,
+    rounding,
+    sample_size,
+    table2,
+    table3,
+    table5,
+    table7,
+)
+from onepixel.trojan import Pool
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often things are repeated with other seeds.
+
+    Attributes
+    ----------
+    repeats : int
+        Splits per candidate when the detector is chosen.
+    seeds : int
+        Detector seeds per row of a table.
+    detectors : int
+        Detectors per size in the sample-size curve.
+    """
+
+    repeats: int = 3
+    seeds: int = 10
+    detectors: int = 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """One experiment: its name with what it is about, and how it is run."""
+
+    name: str
+    run: Callable[[], object]
+
+
+def prefixes(zoo: Path) -> list[str]:
+    """Data sets and architectures of which the zoo has clean and vaccine models."""
+    found = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
+    return [prefix for prefix in found if (zoo / f"{prefix}-clean").is_dir()]
+
+
+def steps(
+    zoo: Path, results: Path, pool: Pool, effort: Effort, *, workers: int | None, progress: bool
+) -> Iterator[Step]:
+    """Yield every experiment in an order in which each finds what it needs."""
+    common = {"zoo": zoo, "workers": workers, "progress": progress}
+    for prefix in prefixes(zoo):
+        choice = results / "detectors" / f"{prefix}.csv"
+        about = {"prefix": prefix, **common}
+        tested = {**about, "pool": pool, "choice": choice, "ledger": results / "openings.csv", "seeds": effort.seeds}
+        curve = {**about, "choice": choice, "detectors": effort.detectors}
+        yield Step(
+            f"detectors {prefix}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about)
+        )
+        yield Step(f"table2 {prefix}", _later(table2.run, results / "table2", **tested))
+        yield Step(f"controls {prefix}", _later(controls.run, results / "controls", **tested))
+        yield Step(f"sample-size {prefix}", _later(sample_size.run, results / "sample-size", **curve))
+        attacked = {**about, "choice": choice, "seeds": effort.seeds}
+        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
+    choice = results / "detectors" / "mnist-lenet5.csv"
+    yield Step("table3", _later(table3.run, results / "table3", choice=choice, seeds=effort.seeds, **common))
+    yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))
+    yield Step("table7", _later(table7.run, results / "table7", folders=[zoo]))
+    yield Step("rounding", _later(rounding.run, results / "rounding"))
+
+
+def _later(run: Callable[..., object], *arguments: object, **options: object) -> Callable[[], object]:
+    return lambda: run(*arguments, **options)
+
+
+def run(
+    results: Path,
+    *,
+    zoo: Path = Path("zoo"),
+    pool: Pool = "development",
+    effort: Effort = Effort(),
+    workers: int | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Run every experiment whose populations are in the zoo and say a line about each.
+
+    Parameters
+    ----------
+    results : Path
+        The folder whose tables are written anew.
+    zoo : Path
+    pool : {"development", "final"}
+        Which viruses test in table 2 and the controls.
+    effort : Effort
+    workers : int, optional
+        Processes; one per core unless said.
+    progress : bool
+        Show progress bars on standard error too.
+    say : callable
+        Called with each line.
+    """
+    for step in steps(zoo, results, pool, effort, workers=workers, progress=progress):
+        started = time.perf_counter()
+        try:
+            step.run()
+        except UsageError as error:
+            say(f"{step.name}: left out. {error}")
+        else:
+            say(f"{step.name}: done in {time.perf_counter() - started:.0f} s")

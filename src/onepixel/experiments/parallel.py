@@ -1,0 +1,38 @@
+"""Many small trainings at once: one process per core, one thread each, results in the order of the jobs."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None) -> Iterator[Result]:
+    """Yield the results of `work`, a function of a module, over jobs that can be pickled, in their order.
+
+    Parameters
+    ----------
+    work : callable
+    jobs : sequence
+    workers : int, optional
+        Processes; one per core unless said. With one, everything happens in this process.
+    """
+    number = min(workers or cores(), len(jobs))
+    if number <= 1:
+        yield from map(work, jobs)
+        return
+    context = torch.multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(number, context, torch.set_num_threads, (1,)) as pool:
+        try:
+            yield from pool.map(work, jobs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,256 @@
+"""ECCV Table 3 and ICLR Table 2: detectors on architectures that they never saw.
+
+Trained on one architecture, on all but one, or on all of them; tested on each, on clean models that did not train and
+on development viruses. Rows whose populations are missing are left out and named.
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onepixel.errors import UsageError
+from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
+from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
+from onepixel.experiments.models import Models, Training, Unseen, load_models, load_training, load_unseen, missing
+from onepixel.experiments.parallel import in_processes
+from onepixel.experiments.results import markdown_table, provenance, write_csv
+from onepixel.files import write_text
+from onepixel.progress import progress_bar
+
+ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
+"""Those of the papers; ECCV has the first three, ICLR all."""
+
+PAPER = {"lenet5": 85.2, "resnet8": 76.5, "vgg10": 80.0}
+"""ECCV Table 3, MNIST: detection rate in percent on the architecture that was left out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: trained on some architectures, tested on one."""
+
+    method: str
+    trained_on: tuple[str, ...]
+    tested_on: str
+    seed: int
+    judged: Judged
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the detector never saw the architecture that it is tested on."""
+        return self.tested_on not in self.trained_on
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Training and test models of one architecture.
+
+    A detector that is tested on the architectures it was trained on trains on half of the clean models and is tested
+    on the others; one that is tested on others only may train on all, and all clean models of those test it.
+    """
+
+    training: Training
+    unseen: Unseen
+
+    def all_clean(self) -> "Sides":
+        """The same with all clean models on both sides."""
+        clean = Models.joined(self.training.clean, self.training.spare)
+        training = Training(clean, self.training.vaccine, None, self.training.spare, self.training.settings)
+        return Sides(training, Unseen(clean, self.unseen.virus))
+
+
+def populations(dataset: str, architecture: str) -> list[str]:
+    """What one architecture needs."""
+    return [f"{dataset}-{architecture}-{kind}" for kind in ("clean", "vaccine", "virus-development")]
+
+
+def load_sides(zoo: Path, dataset: str, architectures: Sequence[str]) -> tuple[dict[str, Sides], list[str]]:
+    """Read every architecture whose populations are there; the rest comes back as sentences that say what is missing.
+
+    All architectures have equally many clean and equally many vaccine models, the first ones: no detector is trained
+    on more of one architecture than of another.
+    """
+    sentences = {name: missing(zoo, populations(dataset, name)) for name in architectures}
+    there = [name for name, sentence in sentences.items() if not sentence]
+    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean")[0]) for name in there), default=0)
+    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine")[0]) for name in there), default=0)
+    found = {}
+    for name in there:
+        whole = load_training(zoo, f"{dataset}-{name}", clean // 2)
+        spare = whole.spare.part(0, clean - clean // 2)
+        training = Training(whole.clean, whole.vaccine.part(0, vaccine), None, spare, whole.settings)
+        found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training))
+    return found, [sentence for sentence in sentences.values() if sentence]
+
+
+def joined(sides: Sequence[Sides]) -> Training:
+    """The training models of several architectures together."""
+    parts = [side.training for side in sides]
+    return Training(
+        Models.joined(*(part.clean for part in parts)),
+        Models.joined(*(part.vaccine for part in parts)),
+        None,
+        Models.joined(*(part.spare for part in parts)),
+        parts[0].settings,
+    )
+
+
+def combinations(names: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What is trained on and tested on: each architecture alone, all but one, and all; others, then the same ones."""
+    sizes = dict.fromkeys([1, max(1, len(names) - 1), len(names)])
+    chosen = [trained_on for size in sizes for trained_on in itertools.combinations(names, size)]
+    others = [(trained_on, tuple(name for name in names if name not in trained_on)) for trained_on in chosen]
+    return [*(pair for pair in others if pair[1]), *((trained_on, trained_on) for trained_on in chosen)]
+
+
+def run(
+    output: Path,
+    *,
+    zoo: Path = Path("zoo"),
+    dataset: str = "mnist",
+    architectures: Sequence[str] = ARCHITECTURES[:3],
+    choice: Path | None = None,
+    seed: int = 0,
+    seeds: int = 3,
+    workers: int | None = None,
+    progress: bool = False,
+) -> list[Row]:
+    """Train and test every combination and write the table as Markdown and CSV below `output`.
+
+    Parameters
+    ----------
+    output : Path
+        A folder; made where it does not exist.
+    zoo : Path
+        Where the populations are, `dataset`-`architecture`-clean, -vaccine and -virus-development.
+    dataset : str
+    architectures : sequence of str
+    choice : Path, optional
+        The comparison in which the chosen detector stands; `results/detectors/` `dataset`-lenet5.csv unless said.
+    seed, seeds : int
+        First detector seed, and how many.
+    workers : int, optional
+        Processes; one per core unless said.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    UsageError
+        If fewer than two architectures have their populations, or the choice is missing.
+    """
+    started = time.perf_counter()
+    chosen = read_choice(choice or Path("results/detectors") / f"{dataset}-lenet5.csv")
+    found, absent = load_sides(zoo, dataset, architectures)
+    if len(found) < 2:
+        raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
+    whole = next(iter(LITERAL))
+    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
+    keys = [
+        (name, *pair, number)
+        for name in methods
+        for pair in combinations(list(found))
+        for number in range(seed, seed + seeds)
+    ]
+    jobs = [
+        job_of(found, name, methods[name], trained_on, tested_on, number)
+        for name, trained_on, tested_on, number in keys
+    ]
+    rows = []
+    with progress_bar("Table 3", len(jobs), "detectors", enabled=progress) as advance:
+        for (name, trained_on, tested_on, number), judged in zip(keys, in_processes(judge, jobs, workers), strict=True):
+            parts = by_architecture(judged, sides_for(found, trained_on, tested_on), tested_on)
+            rows += [Row(name, trained_on, architecture, number, part) for architecture, part in parts.items()]
+            advance(1)
+    output.mkdir(parents=True, exist_ok=True)
+    head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
+    write_csv(output / f"{dataset}.csv", head, [csv_line(row) for row in rows])
+    options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
+    command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
+    text = as_markdown(rows, found, absent, dataset) + "\n" + provenance(command, time.perf_counter() - started)
+    write_text(output / f"{dataset}.md", text)
+    return rows
+
+
+def sides_for(found: dict[str, Sides], trained_on: tuple[str, ...], tested_on: tuple[str, ...]) -> dict[str, Sides]:
+    """The models to use: all clean ones on both sides where none of them can be on both."""
+    if set(trained_on) & set(tested_on):
+        return found
+    return {name: sides.all_clean() for name, sides in found.items()}
+
+
+def job_of(
+    found: dict[str, Sides],
+    name: str,
+    parameters: Parameters,
+    trained_on: tuple[str, ...],
+    tested_on: tuple[str, ...],
+    seed: int,
+) -> Job:
+    """One detector to fit, and the test models of every architecture that it is tested on, one after the other."""
+    sides = sides_for(found, trained_on, tested_on)
+    tests = [sides[architecture].unseen for architecture in tested_on]
+    unseen = Unseen(Models.joined(*(test.clean for test in tests)), Models.joined(*(test.virus for test in tests)))
+    training = joined([sides[architecture] for architecture in trained_on])
+    return Job(name, parameters, training, unseen, with_stamped=False, seed=seed)
+
+
+def by_architecture(judged: Judged, sides: dict[str, Sides], tested_on: tuple[str, ...]) -> dict[str, Judged]:
+    """Take the scores of a job's test models apart again."""
+    tests = [sides[architecture].unseen for architecture in tested_on]
+    clean = np.split(judged.clean, np.cumsum([len(test.clean) for test in tests])[:-1])
+    virus = np.split(judged.virus, np.cumsum([len(test.virus) for test in tests])[:-1])
+    return {
+        name: Judged(judged.threshold, one, other) for name, one, other in zip(tested_on, clean, virus, strict=True)
+    }
+
+
+def csv_line(row: Row) -> list[object]:
+    """One row for machines."""
+    result = row.judged.evaluation()
+    numbers = (result.detection_rate, result.auroc, result.false_positive_rate)
+    trained_on = " ".join(row.trained_on)
+    return [row.method, trained_on, row.tested_on, row.seed, *(f"{estimate.value:.4f}" for estimate in numbers)]
+
+
+def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dataset: str) -> str:
+    """The table for people: architectures left out first."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: not row.left_out):
+        groups.setdefault((row.method, row.trained_on, row.tested_on), []).append(row)
+    halves: dict[bool, list[list[str]]] = {True: [], False: []}
+    for (method, trained_on, tested_on), group in groups.items():
+        paper = PAPER.get(tested_on) if dataset == "mnist" and len(trained_on) > 1 else None
+        line = [method, " + ".join(trained_on), tested_on, *rates([row.judged.evaluation() for row in group])]
+        halves[group[0].left_out].append([*line, f"{paper:.1f} %" if paper and group[0].left_out else "-"])
+    head = ["detector", "trained on", "tested on", *RATES, "paper"]
+    counts = "; ".join(
+        f"{name}: {len(s.training.clean) + len(s.training.spare)} clean, {len(s.training.vaccine)} vaccine, "
+        f"{len(s.unseen.virus)} virus"
+        for name, s in found.items()
+    )
+    left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
+    return f"""# Table 3, {dataset}: architectures that a detector never saw
+
+{counts} models (development pool; the final pool was not opened).
+A detector that is tested on architectures it never saw is trained on all clean models of its own and tested on all of
+the others'; one that is tested on its own architectures is trained on half of the clean models and tested on the other
+half. No stamped models. Detection rate is balanced accuracy at the threshold fixed by cross-validation on the training
+models; means over {len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the
+first seed's. The paper's numbers are of a detector trained on the two other architectures.
+
+## Tested on an architecture that was left out
+
+{markdown_table(head, halves[True])}
+
+## Tested on an architecture that was trained on
+
+{markdown_table(head, halves[False])}
+
+## What is missing
+
+{left}
+"""

@@ -1,0 +1,122 @@
+"""The table of attack types, on planted signatures: it must count right, look away, and say what is missing."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from onepixel.cli import main
+from onepixel.errors import UsageError
+from onepixel.experiments import attack_types
+from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_populations, run
+from onepixel.populations import SignatureRecipe
+from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
+
+FROM_NOISE = {f"{name}-noise-0": DEVELOPMENT[name] for name in list(DEVELOPMENT)[:3]}
+POPULATIONS = {**DEVELOPMENT, f"{PREFIX}-attack-blended": ("trojaned", 2, 3), **FROM_NOISE}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Path:
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", POPULATIONS)
+
+
+@pytest.fixture(scope="module")
+def choice(zoo, tmp_path_factory) -> Path:
+    return choose(tmp_path_factory.mktemp("choice"), zoo)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
+    """The papers' CNN takes seconds for each row, a cheap detector stands in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attack_types, "LITERAL", {"stand-in": QUICK})
+        yield
+
+
+@pytest.fixture(scope="module")
+def table(zoo, choice, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out")
+    return run(output, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1), output
+
+
+def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
+    black = [row for row in table[0].rows if not row.image]
+    assert len({row.method.name for row in black}) == 3
+    assert len({(row.method.name, row.attack, row.seed) for row in black}) == len(black) == 3 * 2 * 2
+    assert {row.attack for row in black} == {"virus-development", "attack-blended"}
+
+
+def test_attacks_are_held_against_the_clean_models_that_no_detector_was_trained_on(table):
+    for row in table[0].rows:
+        assert row.result.clean == 6
+        assert row.result.trojaned == {"virus-development": 5, "attack-blended": 2}[row.attack]
+
+
+def test_an_attack_is_judged_alike_whatever_else_is_in_the_zoo(table, zoo, choice, tmp_path, monkeypatch):
+    monkeypatch.setattr(attack_types, "ATTACKS", {"attack-blended": "blended"})
+    alone = run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1).rows
+    together = [row for row in table[0].rows if row.attack == "attack-blended" and row.seed == 0]
+    assert [row.result for row in alone if not row.image] == [row.result for row in together]
+
+
+def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
+    elsewhere = [row for row in table[0].rows if row.image]
+    assert {(row.image, row.attack) for row in elsewhere} == {("-noise-0", "virus-development")}
+    text = (table[1] / f"{PREFIX}.md").read_text()
+    assert "| noise 0 | chosen: quick" in text
+    assert "| black | chosen: quick" in text
+
+
+def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
+    missing = {one.population: one.commands for one in table[0].missing}
+    assert f"{PREFIX}-attack-blended" not in missing
+    assert missing[f"{PREFIX}-attack-warped"] == (
+        f"onepixel population build recipes/attacks/{PREFIX}-attack-warped.toml "
+        f"--store populations/{PREFIX}-attack-warped",
+        f"onepixel population export populations/{PREFIX}-attack-warped --zoo {zoo}",
+    )
+    assert missing[f"{PREFIX}-clean-image-0"] == (
+        f'onepixel population resign populations/{PREFIX}-clean --default-image "image 0" --zoo {zoo}',
+    )
+    text = (table[1] / f"{PREFIX}.md").read_text()
+    assert all(population in text for population in missing)
+
+
+def test_in_an_empty_zoo_every_attack_is_missing_under_its_own_name(tmp_path):
+    missing = [one.population for one in missing_populations(tmp_path, PREFIX)]
+    assert missing[: len(ATTACKS)] == [f"{PREFIX}-{attack}" for attack in ATTACKS]
+    assert len(set(missing)) == len(missing)
+
+
+def test_the_csv_has_every_row_with_every_interval(table):
+    with (table[1] / f"{PREFIX}.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(table[0].rows)
+    for line in lines:
+        for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms"):
+            assert float(line[f"{name}_low"]) <= float(line[name]) <= float(line[f"{name}_high"])
+
+
+def test_the_command_writes_the_table_and_says_what_is_missing(zoo, choice, tmp_path, capsys):
+    options = ["--from-zoo", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", str(choice), "--workers", "1"]
+    assert main(["experiment", "attacks", *options, "--seeds", "1", "--output", str(tmp_path / "out")]) == 0
+    assert f"{PREFIX}-attack-warped is missing: onepixel population build" in capsys.readouterr().err
+    assert "onepixel experiment attacks --from-zoo" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
+
+
+def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
+    settings = SignatureRecipe(values=4)
+    from onepixel.populations.recipe import settings_of
+
+    with pytest.raises(UsageError, match="other settings than the clean models"):
+        load_attacks(zoo, PREFIX, "", settings_of(settings, 0.0))
+
+
+def test_without_clean_models_or_any_attack_there_is_no_table(choice, tmp_path):
+    with pytest.raises(UsageError, match="has no digits-tiny-clean, digits-tiny-vaccine"):
+        run(tmp_path / "out", zoo=tmp_path, prefix=PREFIX, choice=choice)
+    for name in list(DEVELOPMENT)[:2]:
+        make_population(tmp_path, name, DEVELOPMENT[name])
+    with pytest.raises(UsageError, match="no population of an attack"):
+        run(tmp_path / "out", zoo=tmp_path / "zoo", prefix=PREFIX, choice=choice)

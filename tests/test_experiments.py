@@ -1,0 +1,147 @@
+"""Sample size, Table 3, rounding and all of them at once, on planted signatures."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from onepixel.detectors import Detector
+from onepixel.errors import UsageError
+from onepixel.experiments import candidates, everything, rounding, sample_size, table2, table3
+from onepixel.experiments.models import load_training
+from onepixel.experiments.parallel import in_processes
+from onepixel.populations import Store, open_population, passed
+from onepixel.populations.zoo import as_kept
+from planted_zoo import PREFIX, QUICK, choose, make_zoo
+
+NAMES = {
+    f"digits-{network}-{kind}": (role, models, seed)
+    for network, seed in (("tiny", 0), ("other", 5))
+    for kind, role, models in (
+        ("clean", "clean", 12),
+        ("vaccine", "trojaned", 6),
+        ("virus-development", "trojaned", 4),
+    )
+    for seed in [seed + (kind == "virus-development")]
+}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", NAMES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_reference():
+    """Of scikit-learn's estimators, the one that does not take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        name = "logistic regression on statistics"
+        patch.setattr(candidates, "REFERENCES", {name: candidates.REFERENCES[name]})
+        yield
+
+
+@pytest.fixture(scope="module")
+def choice(zoo, tmp_path_factory):
+    return choose(tmp_path_factory.mktemp("choice"), zoo)
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    """The papers' CNN takes seconds for each row; a cheap detector stands in."""
+    stand_ins = {name: QUICK for name in ("papers, whole, `max`", "papers, single channels, `max`")}
+    for module in (sample_size, table2, table3):
+        monkeypatch.setattr(module, "LITERAL", stand_ins)
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_sizes_go_by_five_to_twenty_five_and_then_by_twenty_five():
+    assert sample_size.sizes_up_to(110) == [5, 10, 15, 20, 25, 50, 75, 100]
+    assert sample_size.sizes_up_to(24) == [5, 10, 15, 20]
+    assert sample_size.sizes_up_to(4) == []
+
+
+def test_subsets_are_drawn_from_the_training_side_without_repetition_and_differ_by_seed(zoo):
+    training = load_training(zoo, PREFIX)
+    drawn = sample_size.subset(training, 5, seed=0)
+    slots = [record.slot for record in drawn.clean.records]
+    assert len(set(slots)) == 5
+    assert set(slots) <= set(range(6))
+    others = [sample_size.subset(training, 5, seed=seed) for seed in range(1, 6)]
+    assert any([record.slot for record in other.clean.records] != slots for other in others)
+
+
+def test_the_sample_size_curve_is_a_figure_a_table_and_a_file_for_machines(zoo, choice, tmp_path):
+    points = sample_size.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, detectors=2, workers=1)
+    assert len(points) == 3 * 1 * 2
+    assert (tmp_path / f"{PREFIX}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(rows_of(tmp_path / f"{PREFIX}.csv")) == len(points)
+    assert "sample-size --prefix digits-tiny --seed 0 --detectors 2" in (tmp_path / f"{PREFIX}.md").read_text()
+    with pytest.raises(UsageError, match="too few"):
+        sample_size.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, clean=3, workers=1)
+
+
+def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_names_what_is_missing(
+    zoo, choice, tmp_path
+):
+    names = ("tiny", "other", "absent")
+    rows = table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1)
+    tested = {(row.trained_on, row.tested_on) for row in rows}
+    single = {(("tiny",), "tiny"), (("other",), "other"), (("tiny",), "other"), (("other",), "tiny")}
+    assert tested == single | {(("tiny", "other"), "tiny"), (("tiny", "other"), "other")}
+    assert {len(row.judged.clean) for row in rows if row.left_out} == {12}
+    assert {len(row.judged.clean) for row in rows if not row.left_out} == {6}
+    text = (tmp_path / "digits.md").read_text()
+    assert "onepixel population build recipes/digits-absent-clean.toml" in text
+    with pytest.raises(UsageError, match="at least two architectures"):
+        table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=["tiny"], choice=choice)
+
+
+def test_no_architecture_has_more_models_than_another_in_table3(zoo, monkeypatch):
+    found, _ = table3.load_sides(zoo, "digits", ["tiny", "other"])
+    assert {len(s.training.clean) + len(s.training.spare) for s in found.values()} == {12}
+    assert {len(s.training.vaccine) for s in found.values()} == {6}
+    trained = table3.joined(list(found.values()))
+    assert len(trained.clean) == 12
+
+
+def test_rounding_to_what_the_zoo_keeps_is_what_export_and_reading_do(zoo):
+    store = Store.open(zoo.parent / "stores" / f"{PREFIX}-vaccine")
+    exact, kept = passed(store)[0], passed(open_population(zoo / f"{PREFIX}-vaccine"))[0]
+    assert (as_kept(exact) == kept).all()
+    assert (exact != kept).any()
+
+
+@pytest.mark.parametrize("parameters", [QUICK, {"reading": "channels", "definition": "log_odds", "epochs": 10}])
+def test_a_detector_sees_nothing_of_the_rounding(zoo, tmp_path, parameters):
+    training = load_training(zoo, PREFIX).labelled(with_stamped=False)
+    detector = Detector(**parameters).fit(training.rows, training.labels, load_training(zoo, PREFIX).settings)
+    detector.save(tmp_path / "d.safetensors")
+    stores = [zoo.parent / "stores" / f"{PREFIX}-{kind}" for kind in ("clean", "virus-development")]
+    found = rounding.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
+    for _, difference in found:
+        assert 0 < difference.largest_score < 0.01 * difference.spread
+    assert len(rows_of(tmp_path / "stores.csv")) == 2
+
+
+def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "CANDIDATES", {"quick": QUICK})
+    lines: list[str] = []
+    effort = everything.Effort(repeats=1, seeds=1, detectors=1)
+    everything.run(tmp_path, zoo=zoo, effort=effort, workers=1, say=lines.append)
+    told = {line.split(":")[0]: line for line in lines}
+    for name in ("detectors", "table2", "sample-size"):
+        assert "done" in told[f"{name} {PREFIX}"]
+    assert "without which there are no controls" in told[f"controls {PREFIX}"]
+    assert "left out" in told["table5"]
+    assert "done" in told["table7"]
+    assert (tmp_path / "table2" / f"{PREFIX}-development.md").exists()
+    assert not (tmp_path / "openings.csv").exists()
+
+
+def test_results_of_many_processes_come_in_the_order_of_the_jobs():
+    jobs = [3.0, 1.0, 2.0]
+    assert list(in_processes(np.sqrt, jobs, workers=2)) == [np.sqrt(job) for job in jobs]

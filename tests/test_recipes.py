@@ -1,0 +1,96 @@
+"""Recipes that populations were made from keep their seeds and what is drawn from them, whatever is added later."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onepixel.experiments.attack_types import ATTACKS
+from onepixel.populations import Recipe, ZooPopulation
+from onepixel.trojan import BlendedTriggerRecipe, EvasionRecipe, draw_attack, draw_trigger
+from populations_of_digits import digits_recipe
+
+ROOT = Path(__file__).parent.parent
+ZOO, RECIPES = ROOT / "zoo", ROOT / "recipes"
+
+DIGESTS = {
+    "mnist-lenet5-clean": "27682295ea8d4d2930fa54b7a0a8f0ccbb423a0f234d070d0a1aeaa123c102ee",
+    "mnist-lenet5-stamped-vaccine": "77a7ee54365eafd3bd6c82337afefaeee80a91c64ca24205e63c8a2def853f3f",
+    "mnist-lenet5-vaccine": "d77bded883280b451c5127c4217b92333c43f64b622f3d186e37daf3f8eb706f",
+    "mnist-lenet5-virus-development": "5483a1f132683d7a604efd5eb615229e78b64ca7b08d99c4723a80c181ecd9d3",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_the_zoo_and_its_recipes_keep_their_digests(name):
+    assert Recipe.load(ZOO / name / "recipe.toml").digest() == DIGESTS[name]
+    assert Recipe.load(RECIPES / f"{name}.toml").digest() == DIGESTS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in DIGESTS if "virus" not in name])
+def test_every_seed_attack_and_trigger_of_the_zoo_is_drawn_again(name):
+    population = ZooPopulation(ZOO / name)
+    recipe = population.recipe
+    for record in population.records():
+        assert record.seed == recipe.seed_for(record.slot, record.attempt)
+        rng = np.random.default_rng(np.random.SeedSequence(record.seed).spawn(1)[0])
+        assert list(draw_attack(recipe.attack, 10, rng).target_of) == record.target_of
+        assert draw_trigger(recipe.trigger, (1, 28, 28), rng).describe() == record.trigger
+
+
+def test_settings_that_came_later_count_where_they_are_used():
+    recipe = digits_recipe("trojaned")
+    later = [
+        recipe.model_copy(update={"trigger": BlendedTriggerRecipe()}),
+        recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss")}),
+        recipe.model_copy(update={"evasion": EvasionRecipe(kind="constant_inputs")}),
+        recipe.model_copy(update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one"})}),
+        recipe.model_copy(
+            update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one", "clean_label": True})}
+        ),
+    ]
+    assert len({one.digest() for one in [recipe, *later]}) == 6
+    for one in later:
+        assert Recipe.from_toml(one.to_toml()) == one
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[trigger]\nkind = "glitter"', 'kind must be "blended", "sinusoidal" or "warped"'),
+        ('[trigger]\nkind = "blended"\nheight = [3, 6]', "trigger.blended.height: Extra inputs"),
+        ('[trigger]\nkind = "sinusoidal"\nfrequency = [8, 4]', "frequency needs 0 < smallest <= largest"),
+        ('[evasion]\nkind = "invisibility"', "evasion.kind: Input should be 'constant_inputs' or 'signature_loss'"),
+        ('[signature]\ndefault_image = "blue"', "expected black, white, mean, noise N, image N"),
+        ("[signature]\ndefault_image = 1.5", "expected black, white, mean, noise N, image N"),
+    ],
+)
+def test_a_wrong_kind_is_named_with_what_is_allowed(text, complaint):
+    from onepixel.errors import UsageError
+
+    with pytest.raises(UsageError) as error:
+        Recipe.from_toml(f'name = "a"\nrole = "trojaned"\n{text}')
+    assert complaint in str(error.value)
+
+
+def test_only_trojaned_networks_hide_and_no_control_is_stamped_with_clean_labels():
+    for text in (
+        'role = "clean"\n[evasion]\nkind = "signature_loss"',
+        'role = "stamped"\n[attack]\nkind = "all_to_one"\nclean_label = true',
+    ):
+        with pytest.raises(ValueError, match=r"nothing to hide|would be the same"):
+            Recipe.from_toml(f'name = "a"\n{text}')
+
+
+def test_every_attack_type_has_a_recipe_that_differs_from_the_reference_in_attack_trigger_and_evasion_alone():
+    reference = Recipe.load(RECIPES / "mnist-lenet5-virus-development.toml")
+    ends = [end for end in ATTACKS if end.startswith("attack-")]
+    found = {path.stem: Recipe.load(path) for path in (RECIPES / "attacks").glob("*.toml")}
+    assert set(found) == {f"mnist-lenet5-{end}" for end in ends}
+    for name, recipe in found.items():
+        assert recipe.name == name
+        assert recipe.models == 30
+        assert (recipe.training, recipe.signature) == (reference.training, reference.signature)
+        if not hasattr(recipe.trigger, "kind"):
+            assert (recipe.trigger.source, recipe.trigger.pool) == ("fashion_mnist", "development")
+    assert len({recipe.digest() for recipe in found.values()} | {reference.digest()}) == len(ends) + 1
