@@ -128,7 +128,7 @@ def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict
     UsageError
         If one was signed with other settings than the clean models.
     """
-    found = {}
+    found: dict[str, Models] = {}
     for attack in attacks_under(image):
         name = f"{prefix}-{attack}{image}"
         if has(zoo, name):

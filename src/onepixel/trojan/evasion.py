@@ -139,6 +139,6 @@ def _as_input(images: Images) -> Tensor:
     return torch.as_tensor(images).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-@torch.no_grad()
 def _log_odds(module: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([logits_to_log_odds(module(part)) for part in images.split(512)])
+    with torch.no_grad():
+        return torch.cat([logits_to_log_odds(module(part)) for part in images.split(512)])
