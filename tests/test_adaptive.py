@@ -133,7 +133,7 @@ def test_budget_that_cannot_suffice_is_refused_before_anything_is_asked() -> Non
 
 def test_budget_is_never_exceeded_whatever_it_is() -> None:
     needed = onepixel.signature(example("digits_cnn"), values=128, engine="adaptive").queries
-    least = 1 + 64 * 8 + engine.CHECKS
+    least = 1 + 64 * (engine.COARSE_VALUES - 1) + engine.CHECKS
     assert needed > least + 10
     for budget in np.linspace(least, needed - 1, 7).astype(int):
         counting = Counting(example("digits_cnn"))
@@ -153,7 +153,7 @@ def test_same_classifier_gets_the_same_signature_twice() -> None:
 
 def test_monotone_responses_cost_the_coarse_values_and_the_checks_alone() -> None:
     found = onepixel.signature(linear_classifier((1, 6, 6), classes=2), engine="adaptive")
-    assert found.queries == 1 + 36 * 8 + engine.CHECKS
+    assert found.queries == 1 + 36 * (engine.COARSE_VALUES - 1) + engine.CHECKS
 
 
 def test_constant_certain_answers_cost_the_coarse_values_and_the_checks_alone() -> None:
@@ -161,7 +161,7 @@ def test_constant_certain_answers_cost_the_coarse_values_and_the_checks_alone() 
         return np.eye(10, dtype=np.float32)[np.zeros(len(images), dtype=int)]
 
     found = onepixel.signature(onepixel.as_classifier(certain, input_shape=(1, 6, 6)), engine="adaptive")
-    assert found.queries == 1 + 36 * 8 + engine.CHECKS
+    assert found.queries == 1 + 36 * (engine.COARSE_VALUES - 1) + engine.CHECKS
 
 
 def test_smooth_bump_between_coarse_values_is_found() -> None:

@@ -136,8 +136,8 @@ BODIES: dict[str, Nodes | tuple[int, Nodes]] = {
     "there and back": [
         ("Transpose", "images > t", {"perm": [0, 2, 3, 1]}),
         ("Relu", "t > r", {}),
-        ("Mul", "r number > m", {}),
-        ("Transpose", "m > u", {"perm": [0, 3, 1, 2]}),
+        ("Mul", "r number > scaled", {}),
+        ("Transpose", "scaled > u", {"perm": [0, 3, 1, 2]}),
         ("Conv", "u w > maps", {}),
     ],
     "channels last before the dense layer": [*CONV, ("Transpose", "c > maps", {"perm": [0, 2, 3, 1]})],
