@@ -201,6 +201,24 @@ def test_the_zoo_keeps_signatures_to_a_relative_thousandth_of_their_change(store
     assert population.records() == list(store.records())
 
 
+def test_a_zoo_grows_by_ranges_of_slots_built_apart(tmp_path):
+    whole, first, rest = (digits_recipe(models=n, first_slot=s, epochs=0.1) for n, s in ((3, 0), (1, 0), (2, 1)))
+    stores = [build(r, tmp_path / str(number), executor=InProcess()) for number, r in enumerate((whole, rest, first))]
+    at_once = export(stores[0], tmp_path / "at-once")
+    for store in (stores[1], stores[2], stores[2]):
+        grown = export(store, tmp_path / "grown")
+    assert {path.name: path.read_bytes() for path in grown.iterdir()} == {
+        path.name: path.read_bytes() for path in at_once.iterdir()
+    }
+
+
+def test_a_zoo_does_not_mix_populations_of_one_name(store, tmp_path):
+    export(store, tmp_path / "zoo")
+    other = build(store.recipe.model_copy(update={"seed": 77}), tmp_path / "other", executor=InProcess())
+    with pytest.raises(UsageError, match="another recipe"):
+        export(other, tmp_path / "zoo")
+
+
 def test_a_zoo_with_a_missing_shard_is_one_clear_sentence(store, tmp_path):
     folder = export(store, tmp_path / "zoo")
     (folder / "signatures-00000.npz").unlink()

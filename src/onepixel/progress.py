@@ -1,12 +1,15 @@
 """One look for every progress bar: what is being done, how far, how fast, how long still."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+Item = TypeVar("Item")
 
 listener: ContextVar[Callable[[int], None] | None] = ContextVar("listener", default=None)
 """Set where somebody else shows the progress: it is then called with every number of units, and no bar is drawn."""
@@ -49,3 +52,11 @@ def progress_bar(label: str, total: int, unit: str, *, enabled: bool) -> Iterato
 def tell(sentence: str) -> None:
     """Print a sentence on standard error, beside any progress bar."""
     Console(stderr=True).print(sentence, highlight=False)
+
+
+def counted(items: Iterable[Item], name: str, total: int, unit: str, *, enabled: bool) -> Iterator[Item]:
+    """Yield items as they come and count them with a progress bar."""
+    with progress_bar(name, total, unit, enabled=enabled) as advance:
+        for item in items:
+            yield item
+            advance(1)

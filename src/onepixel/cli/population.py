@@ -27,6 +27,12 @@ def build(
     models: Annotated[
         int | None, typer.Option(min=1, help="Another number of models than the recipe says; may grow a population.")
     ] = None,
+    first_slot: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Where the range of slots begins, to build a population in parts that `export` joins."
+        ),
+    ] = None,
     executor: Annotated[
         ExecutorName,
         typer.Option(
@@ -58,9 +64,8 @@ def build(
     from onepixel.populations import Recipe
     from onepixel.populations import build as build_population
 
-    asked = Recipe.load(recipe)
-    if models is not None:
-        asked = asked.model_copy(update={"models": models})
+    said = {"models": models, "first_slot": first_slot}
+    asked = Recipe.load(recipe).model_copy(update={name: value for name, value in said.items() if value is not None})
     built = build_population(
         asked,
         store,
@@ -134,7 +139,7 @@ def export(
     store: StoreFolder,
     zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets recipe, table and signatures.")],
 ) -> None:
-    """Copy a population without its weights into a zoo."""
+    """Copy a population without its weights into a zoo, beside slots of it that the zoo has already."""
     from onepixel.populations import Store
     from onepixel.populations import export as export_population
 

@@ -16,12 +16,11 @@ from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
-from onepixel.experiments.models import Models, Training, has, load_models, load_training, require
+from onepixel.experiments.models import Models, Training, clean_option, has, load_models, load_training, require
 from onepixel.experiments.parallel import in_processes
-from onepixel.experiments.results import markdown_table, provenance, write_csv
+from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method
-from onepixel.files import write_text
-from onepixel.progress import progress_bar
+from onepixel.progress import counted
 from onepixel.signatures import Settings
 
 ATTACKS = {
@@ -217,24 +216,23 @@ def run(
     """
     started = time.perf_counter()
     require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
-    chosen = read_choice(choice or Path("results/detectors") / f"{prefix}.csv")
+    chosen = read_choice(choice, prefix)
     detectors = range(seed, seed + seeds)
     jobs = [job for image in IMAGES for job in jobs_under(image, zoo, prefix, clean, chosen, detectors)]
     if not any(job.image == "" for job in jobs):
         raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
     rows: list[Row] = []
-    with progress_bar("detectors", len(jobs), "detectors", enabled=progress) as advance:
-        for job, results in zip(jobs, in_processes(judge, jobs, workers), strict=True):
-            judged = zip(job.attacks.items(), results, strict=True)
-            rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
-            advance(1)
+    found = counted(in_processes(judge, jobs, workers), "detectors", len(jobs), "detectors", enabled=progress)
+    for job, results in zip(jobs, found, strict=True):
+        judged = zip(job.attacks.items(), results, strict=True)
+        rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
-    output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / f"{prefix}.csv", CSV_HEAD, [csv_line(row) for row in rows])
-    size = "" if clean is None else f" --training-clean {clean}"
-    command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{size} --seed {seed} --seeds {seeds}"
+    command = (
+        f"onepixel experiment attacks --from-zoo --prefix {prefix}{clean_option(clean)} --seed {seed} --seeds {seeds}"
+    )
     text = as_markdown(prefix, jobs[0].training, rows, missing)
-    write_text(output / f"{prefix}.md", text + "\n" + provenance(command, time.perf_counter() - started))
+    made = provenance(command, time.perf_counter() - started)
+    write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return Outcome(rows, missing)
 
 

@@ -24,11 +24,10 @@ from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.errors import UsageError
-from onepixel.experiments.models import Labelled, Training, load_training
+from onepixel.experiments.models import Labelled, Training, clean_option, load_training
 from onepixel.experiments.parallel import in_processes
-from onepixel.experiments.results import deviation, markdown_table, provenance, write_csv
-from onepixel.files import write_text
-from onepixel.progress import progress_bar
+from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
+from onepixel.progress import counted
 
 Parameters = dict[str, Any]
 
@@ -154,20 +153,19 @@ def compare(
     named: dict[str, Parameters | None] = {**candidates, **dict.fromkeys(REFERENCES)}
     jobs = [Job(name, parameters, data, seed) for seed in seeds for name, parameters in named.items()]
     found: dict[str, list[Outcome]] = {name: [] for name in named}
-    with progress_bar("cross-validation", len(jobs), "candidates", enabled=progress) as advance:
-        for outcome in in_processes(cross_validate, jobs, workers):
-            found[outcome.name].append(outcome)
-            advance(1)
+    outcomes = in_processes(cross_validate, jobs, workers)
+    for outcome in counted(outcomes, "cross-validation", len(jobs), "candidates", enabled=progress):
+        found[outcome.name].append(outcome)
     lines = []
-    for name, outcomes in found.items():
-        areas = [np.split(outcome.scores, [clean, clean + vaccine]) for outcome in outcomes]
+    for name, repeats in found.items():
+        areas = [np.split(outcome.scores, [clean, clean + vaccine]) for outcome in repeats]
         lines.append(
             Line(
                 name,
                 named[name],
                 [fast_auroc(part[0], part[1]) for part in areas],
                 [fast_auroc(part[2], part[1]) for part in areas if len(part[2])],
-                float(np.mean([outcome.seconds for outcome in outcomes])),
+                float(np.mean([outcome.seconds for outcome in repeats])),
             )
         )
     return sorted(lines, key=lambda line: -line.criterion)
@@ -186,14 +184,15 @@ class Choice:
     parameters: Parameters
 
 
-def read_choice(path: Path) -> Choice:
-    """Read which detector `run` chose.
+def read_choice(path: Path | None, prefix: str) -> Choice:
+    """Read which detector `run` chose: from `results/detectors/` `prefix`.csv unless another path is given.
 
     Raises
     ------
     UsageError
         If there is no comparison at this path, or it is damaged.
     """
+    path = path or Path("results/detectors") / f"{prefix}.csv"
     if not path.is_file():
         raise UsageError(f"There is no {path}, where the chosen detector stands: run `onepixel experiment detectors`.")
     try:
@@ -249,7 +248,6 @@ def run(
     rivals = CANDIDATES if candidates is None else candidates
     lines = compare(training, rivals, range(seed, seed + repeats), workers=workers, progress=progress)
     chosen = chosen_of(lines)
-    output.mkdir(parents=True, exist_ok=True)
     head = ["candidate", "chosen", "auroc_clean", "auroc_stamped", "criterion", "seconds", "parameters"]
     cells = [
         [
@@ -263,11 +261,10 @@ def run(
         ]
         for line in lines
     ]
-    write_csv(output / f"{prefix}.csv", head, cells)
-    size = "" if clean is None else f" --training-clean {clean}"
+    size = clean_option(clean)
     command = f"onepixel experiment detectors --prefix {prefix}{size} --seed {seed} --repeats {repeats}"
-    text = as_markdown(training, lines, chosen, prefix) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{prefix}.md", text)
+    made = provenance(command, time.perf_counter() - started)
+    write_result(output, prefix, head, cells, as_markdown(training, lines, chosen, prefix), made)
     return Choice(chosen.name, dict(chosen.parameters or {}))
 
 

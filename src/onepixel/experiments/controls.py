@@ -14,10 +14,9 @@ from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
-from onepixel.experiments.models import Training, Unseen
-from onepixel.experiments.results import markdown_table, provenance, write_csv
+from onepixel.experiments.models import Training, Unseen, clean_option
+from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides
-from onepixel.files import write_text
 from onepixel.trojan import Pool
 
 
@@ -47,8 +46,8 @@ def run(
     Arguments and errors are those of `table2.run`; besides, stamped models are needed.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice or Path("results/detectors") / f"{prefix}.csv")
-    size = "" if clean is None else f" --training-clean {clean}"
+    chosen = read_choice(choice, prefix)
+    size = clean_option(clean)
     command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{size} --seed {seed} --seeds {seeds}"
     table = methods(chosen)
     names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))
@@ -56,10 +55,9 @@ def run(
     if training.stamped is None:
         raise UsageError(f"{zoo} has no {prefix}-stamped-vaccine, without which there are no controls.")
     rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
-    output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / f"{prefix}-{pool}.csv", CSV_HEAD, [csv_line(row) for row in rows])
-    text = as_markdown(training, unseen, rows, prefix, pool) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{prefix}-{pool}.md", text)
+    made = provenance(command, time.perf_counter() - started)
+    text = as_markdown(training, unseen, rows, prefix, pool)
+    write_result(output, f"{prefix}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
 
 

@@ -101,18 +101,8 @@ def judge_by_detector(job: Job) -> Judged:
     detector = Detector(**(job.parameters or {}), random_state=job.seed)
     detector.fit(training.rows, training.labels, job.training.settings)
 
-    def scores(models: Models | None) -> Scores:
-        return NONE if models is None else detector.decision_function(models.rows)
-
-    trained = job.training.stamped if job.with_stamped else None
-    held_out = None if trained is None else detector.held_out_scores_[-len(trained) :]
-    return Judged(
-        threshold=detector.threshold_,
-        clean=scores(job.unseen.clean),
-        virus=scores(job.unseen.virus),
-        stamped_vaccine=scores(job.training.stamped) if held_out is None else held_out,
-        stamped_virus=scores(job.unseen.stamped),
-        stamped_all_classes=scores(job.unseen.stamped_all_classes),
+    return judged_by(
+        job, detector.decision_function, lambda models: models.rows, detector.threshold_, detector.held_out_scores_
     )
 
 
@@ -126,15 +116,28 @@ def judge_by_baseline(job: Job) -> Judged:
     held_out = cross_val_predict(logistic_regression(), numbers, labels, cv=splitter, method=method)
     model = logistic_regression().fit(numbers, labels)
 
-    def scores(models: Models | None) -> Scores:
-        return NONE if models is None else model.decision_function(features(models))
+    threshold = best_threshold(held_out[labels == 0], held_out[labels == 1])
+    return judged_by(job, model.decision_function, features, threshold, held_out)
 
-    trained = job.training.stamped if job.with_stamped else None
+
+def judged_by(
+    job: Job,
+    decide: Callable[[Any], Scores],
+    look: Callable[[Models], NDArray[Any]],
+    threshold: float,
+    held_out: Scores,
+) -> Judged:
+    """Score everything that did not train; stamped models, which stand last where they trained, by held-out scores."""
+
+    def scores(models: Models | None) -> Scores:
+        return NONE if models is None else decide(look(models))
+
+    stamped = job.training.stamped
     return Judged(
-        threshold=best_threshold(held_out[labels == 0], held_out[labels == 1]),
+        threshold=threshold,
         clean=scores(job.unseen.clean),
         virus=scores(job.unseen.virus),
-        stamped_vaccine=scores(job.training.stamped) if trained is None else held_out[-len(trained) :],
+        stamped_vaccine=held_out[-len(stamped) :] if job.with_stamped and stamped is not None else scores(stamped),
         stamped_virus=scores(job.unseen.stamped),
         stamped_all_classes=scores(job.unseen.stamped_all_classes),
     )

@@ -170,6 +170,11 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
     )
 
 
+def clean_option(clean: int | None) -> str:
+    """How a command says what `clean` of `load_training` is; nothing for the default."""
+    return "" if clean is None else f" --training-clean {clean}"
+
+
 @dataclass(frozen=True)
 class Unseen:
     """The test side.

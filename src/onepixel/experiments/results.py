@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import sklearn
 import torch
 
 from onepixel.files import write_text
+from onepixel.threads import cores
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -58,7 +58,6 @@ def provenance(command: str, seconds: float) -> str:
     """How a result was made: command, date, cost, machine, versions, as a Markdown list."""
     from onepixel import __version__
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = (
         f"onepixel {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}"
@@ -70,8 +69,17 @@ def provenance(command: str, seconds: float) -> str:
             f"- command: `{command}`",
             f"- date: {datetime.now(UTC):%Y-%m-%d}",
             f"- cost: {seconds:.0f} s, {torch.get_num_threads()} thread(s)",
-            f"- machine: {processor()}, {cores} core(s)",
+            f"- machine: {processor()}, {cores()} core(s)",
             f"- versions: {versions}",
             "",
         ]
     )
+
+
+def write_result(
+    output: Path, name: str, head: Sequence[str], rows: Sequence[Sequence[object]], text: str, made: str
+) -> None:
+    """Write `name`.csv for machines and `name`.md for people, the text and how it was `made`, below `output`."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(output / f"{name}.csv", head, rows)
+    write_text(output / f"{name}.md", text + "\n" + made)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 import onepixel
 from onepixel.detectors import Detector, load_detector
-from onepixel.experiments.results import markdown_table, provenance, write_csv
-from onepixel.files import write_text
+from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.populations import Store, passed
 from onepixel.populations.store import signature_row
 from onepixel.populations.zoo import as_kept
@@ -104,16 +103,12 @@ def run(
     sources = [(Store.open(store).recipe.name, passed(Store.open(store))[0]) for store in stores]
     sources = sources or [("the example networks", examples(folder))]
     found = [(name, compare(load_detector(name), rows, source)) for name in detectors for source, rows in sources]
-    output.mkdir(parents=True, exist_ok=True)
     head = ["detector", "models_from", "models", "largest_log_odds", "largest_score", "spread", "decisions_changed"]
     cells = [[name, *vars(difference).values()] for name, difference in found]
     name = "stores" if stores else "examples"
-    write_csv(output / f"{name}.csv", head, cells)
     options = "".join(f" --store {store}" for store in stores) + "".join(f" --detector {name}" for name in detectors)
-    text = (
-        as_markdown(found) + "\n" + provenance(f"onepixel experiment rounding{options}", time.perf_counter() - started)
-    )
-    write_text(output / f"{name}.md", text)
+    made = provenance(f"onepixel experiment rounding{options}", time.perf_counter() - started)
+    write_result(output, name, head, cells, as_markdown(found), made)
     return found
 
 

@@ -15,11 +15,10 @@ from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
 from onepixel.experiments.judging import Job, judge
-from onepixel.experiments.models import Training, Unseen, load_training, load_unseen
+from onepixel.experiments.models import Training, Unseen, clean_option, load_training, load_unseen
 from onepixel.experiments.parallel import in_processes
-from onepixel.experiments.results import deviation, markdown_table, percent, provenance, write_csv
-from onepixel.files import write_text
-from onepixel.progress import progress_bar
+from onepixel.experiments.results import deviation, markdown_table, percent, provenance, write_result
+from onepixel.progress import counted
 from onepixel.report.figures import save_figure
 
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
@@ -119,7 +118,7 @@ def run(
         If a population or the choice is missing, or there are too few models.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice or Path("results/detectors") / f"{prefix}.csv")
+    chosen = read_choice(choice, prefix)
     training = load_training(zoo, prefix, clean)
     unseen = load_unseen(zoo, prefix, "development", training)
     sizes = sizes_up_to(min(len(training.clean), len(training.vaccine)))
@@ -133,23 +132,19 @@ def run(
         for name, parameters in named.items()
         for number in range(seed, seed + detectors)
     ]
-    points = []
-    with progress_bar("sample size", len(trials), "detectors", enabled=progress) as advance:
-        for point in in_processes(try_out, trials, workers):
-            points.append(point)
-            advance(1)
-    output.mkdir(parents=True, exist_ok=True)
+    found = in_processes(try_out, trials, workers)
+    points = list(counted(found, "sample size", len(trials), "detectors", enabled=progress))
     head = ["method", "pairs", "seed", "detection_rate", "auroc"]
     cells = [
         [p.method, p.pairs, p.seed, f"{p.result.detection_rate.value:.4f}", f"{p.result.auroc.value:.4f}"]
         for p in points
     ]
-    write_csv(output / f"{prefix}.csv", head, cells)
+    command = (
+        f"onepixel experiment sample-size --prefix {prefix}{clean_option(clean)} --seed {seed} --detectors {detectors}"
+    )
+    made = provenance(command, time.perf_counter() - started)
+    write_result(output, prefix, head, cells, as_markdown(points, unseen, prefix), made)
     save_curve(points, output / f"{prefix}.png")
-    size = "" if clean is None else f" --training-clean {clean}"
-    command = f"onepixel experiment sample-size --prefix {prefix}{size} --seed {seed} --detectors {detectors}"
-    text = as_markdown(points, unseen, prefix) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{prefix}.md", text)
     return points
 
 

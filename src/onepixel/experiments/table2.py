@@ -10,12 +10,19 @@ from pathlib import Path
 
 from onepixel.experiments.candidates import LITERAL, Choice, Parameters, read_choice
 from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged, judge, mean_share, rates
-from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, names_of_test, require
+from onepixel.experiments.models import (
+    Training,
+    Unseen,
+    clean_option,
+    load_training,
+    load_unseen,
+    names_of_test,
+    require,
+)
 from onepixel.experiments.openings import record_opening
 from onepixel.experiments.parallel import in_processes
-from onepixel.experiments.results import markdown_table, provenance, write_csv
-from onepixel.files import write_text
-from onepixel.progress import progress_bar
+from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.progress import counted
 from onepixel.trojan import Pool
 
 
@@ -82,12 +89,8 @@ def judge_all(
     """Fit every method with every seed (a baseline with the first one only) and judge what it did not see."""
     wanted = [(method, seed) for method in chosen for seed in (seeds if method.parameters else seeds[:1])]
     jobs = [Job(m.name, m.parameters, training, unseen, m.with_stamped, seed) for m, seed in wanted]
-    rows = []
-    with progress_bar("detectors", len(jobs), "rows", enabled=progress) as advance:
-        for (method, seed), judged in zip(wanted, in_processes(judge, jobs, workers), strict=True):
-            rows.append(Row(method, seed, judged))
-            advance(1)
-    return rows
+    found = counted(in_processes(judge, jobs, workers), "detectors", len(jobs), "rows", enabled=progress)
+    return [Row(method, seed, judged) for (method, seed), judged in zip(wanted, found, strict=True)]
 
 
 def run(
@@ -136,17 +139,17 @@ def run(
         If a population or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice or Path("results/detectors") / f"{prefix}.csv")
-    size = "" if clean is None else f" --training-clean {clean}"
-    command = f"onepixel experiment table2 --prefix {prefix} --pool {pool}{size} --seed {seed} --seeds {seeds}"
+    chosen = read_choice(choice, prefix)
+    command = (
+        f"onepixel experiment table2 --prefix {prefix} --pool {pool}{clean_option(clean)} --seed {seed} --seeds {seeds}"
+    )
     detectors = [*LITERAL, f"chosen: {chosen.name}"]
     training, unseen = load_sides(zoo, prefix, pool, clean, detectors, ledger, command)
     table = methods(chosen, training)
     rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
-    output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / f"{prefix}-{pool}.csv", CSV_HEAD, [csv_line(row) for row in rows])
-    text = as_markdown(training, unseen, rows, prefix, pool) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{prefix}-{pool}.md", text)
+    made = provenance(command, time.perf_counter() - started)
+    text = as_markdown(training, unseen, rows, prefix, pool)
+    write_result(output, f"{prefix}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
 
 

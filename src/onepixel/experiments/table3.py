@@ -17,9 +17,8 @@ from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import Models, Training, Unseen, load_models, load_training, load_unseen, missing
 from onepixel.experiments.parallel import in_processes
-from onepixel.experiments.results import markdown_table, provenance, write_csv
-from onepixel.files import write_text
-from onepixel.progress import progress_bar
+from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.progress import counted
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
@@ -143,7 +142,7 @@ def run(
         If fewer than two architectures have their populations, or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice or Path("results/detectors") / f"{dataset}-lenet5.csv")
+    chosen = read_choice(choice, f"{dataset}-lenet5")
     found, absent = load_sides(zoo, dataset, architectures)
     if len(found) < 2:
         raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
@@ -160,18 +159,16 @@ def run(
         for name, trained_on, tested_on, number in keys
     ]
     rows = []
-    with progress_bar("Table 3", len(jobs), "detectors", enabled=progress) as advance:
-        for (name, trained_on, tested_on, number), judged in zip(keys, in_processes(judge, jobs, workers), strict=True):
-            parts = by_architecture(judged, sides_for(found, trained_on, tested_on), tested_on)
-            rows += [Row(name, trained_on, architecture, number, part) for architecture, part in parts.items()]
-            advance(1)
-    output.mkdir(parents=True, exist_ok=True)
+    judgements = counted(in_processes(judge, jobs, workers), "Table 3", len(jobs), "detectors", enabled=progress)
+    for (name, trained_on, tested_on, number), judged in zip(keys, judgements, strict=True):
+        parts = by_architecture(judged, sides_for(found, trained_on, tested_on), tested_on)
+        rows += [Row(name, trained_on, architecture, number, part) for architecture, part in parts.items()]
     head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
-    write_csv(output / f"{dataset}.csv", head, [csv_line(row) for row in rows])
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
-    text = as_markdown(rows, found, absent, dataset) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{dataset}.md", text)
+    made = provenance(command, time.perf_counter() - started)
+    text = as_markdown(rows, found, absent, dataset)
+    write_result(output, dataset, head, [csv_line(row) for row in rows], text, made)
     return rows
 
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from onepixel.datasets import load_dataset
 from onepixel.errors import UsageError
-from onepixel.experiments.results import markdown_table, percent, provenance, write_csv
-from onepixel.files import write_text
+from onepixel.experiments.results import markdown_table, percent, provenance, write_result
 from onepixel.populations import (
     Executor,
     Recipe,
@@ -268,14 +267,12 @@ def run(
         with progress_bar("Table 5", len(strategies) * models, "models", enabled=progress) as advance:
             build_rows(strategies, SCALES[dataset], models, stores, executor, advance)
     rows = [tabulate(strategy, folder) for strategy, folder in folders.items()]
-    output.mkdir(parents=True, exist_ok=True)
     name = dataset if zoo is None else f"{dataset}-zoo"
-    write_csv(output / f"{name}.csv", CSV_HEAD, [csv_line(row) for row in rows])
     options = "".join(f" --row {row}" for row in only)
     options += " --from-zoo" if zoo is not None else "" if executor else " --no-train"
     command = f"onepixel experiment table5 --dataset {dataset} --models {models}{options}"
-    text = as_markdown(rows, SCALES[dataset]) + "\n" + provenance(command, time.perf_counter() - started)
-    write_text(output / f"{name}.md", text)
+    made = provenance(command, time.perf_counter() - started)
+    write_result(output, name, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(rows, SCALES[dataset]), made)
     return rows
 
 

@@ -158,13 +158,17 @@ class Recipe(_Table):
             left_out["attack"] = {"clean_label": True}
         return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
+    def grows_to(self, other: "Recipe") -> bool:
+        """Whether both recipes make the same networks and signatures, but for which slots and how many."""
+
+        def networks(recipe: Recipe) -> tuple[str, int, float | str]:
+            return recipe.digest(), recipe.training.stack_size, recipe.signature.asked_image
+
+        return networks(self) == networks(other)
+
     def same_population(self, other: "Recipe") -> bool:
         """Whether both recipes make the same networks and signatures in the same slots, but for their number."""
-
-        def population(recipe: Recipe) -> tuple[str, int, int, float | str]:
-            return recipe.digest(), recipe.first_slot, recipe.training.stack_size, recipe.signature.asked_image
-
-        return population(self) == population(other)
+        return self.grows_to(other) and self.first_slot == other.first_slot
 
     def without_backdoor(self) -> "Recipe":
         """The same with clean networks, which hide nothing; with the same seed, one sees the same images unstamped."""

@@ -1,12 +1,14 @@
 """The zoo: populations without their weights, small enough to be shipped.
 
 Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
-100 slots each, `signatures-00000.npz` and on. A shard holds `base` (n, K) as float32 and how far the log-odds rise and
-fall from it, `rise` and `fall` (n, K, H, W), as float16: differences keep eleven significant bits however far the base
-lies, which no detector tells from float32 (`onepixel experiment rounding`).
+100 slots each, `signatures-00000.npz` and on, so that a population can grow. A shard holds `base` (n, K) as float32
+and how far the log-odds rise and fall from it, `rise` and `fall` (n, K, H, W), as float16: differences keep eleven
+significant bits however far the base lies, which no detector tells from float32 (`onepixel experiment rounding`).
 """
 
 from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,21 @@ from onepixel.populations.store import Record, Store, read_table, row_type, writ
 from onepixel.signatures import Settings
 
 SHARD = 100
+
+
+class Parts(NamedTuple):
+    """One signature as a zoo keeps it.
+
+    Attributes
+    ----------
+    base : array of shape (K,), float32
+    rise, fall : array of shape (K, H, W), float16
+        How far the log-odds rise above the base, and fall below it.
+    """
+
+    base: NDArray[np.float32]
+    rise: NDArray[np.float16]
+    fall: NDArray[np.float16]
 
 
 class ZooPopulation:
@@ -65,14 +82,19 @@ class ZooPopulation:
         StoreError
             If a shard is missing or damaged.
         """
-        shards = sorted(self.folder.glob("signatures-*.npz"))
+        return _to_rows(self.parts())
+
+    def parts(self) -> list[Parts]:
+        """The same as a zoo keeps them, one per record."""
         try:
-            rows = np.concatenate([_read_shard(shard) for shard in shards])
-        except (OSError, KeyError, ValueError) as error:
+            shards = sorted(self.folder.glob("signatures-*.npz"))
+            found = [part for shard in shards for part in _read_shard(shard)]
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise StoreError(f"The signatures in {self.folder} are missing or damaged.") from error
-        if len(rows) != len(self._records):
-            raise StoreError(f"{self.folder} has {len(self._records)} records but {len(rows)} signatures.")
-        return rows
+        if not found or len(found) != len(self._records):
+            counts = f"there are {len(self._records)} records but {len(found)} signatures"
+            raise StoreError(f"The signatures in {self.folder} are missing or damaged: {counts}.")
+        return found
 
 
 def open_population(folder: str | Path) -> Store | ZooPopulation:
@@ -102,12 +124,24 @@ def passed(population: Store | ZooPopulation) -> tuple[NDArray[np.void], list[Re
 def export(store: Store, zoo: str | Path) -> Path:
     """Copy a store's recipe, table and signatures into a zoo; what is finished counts, the rest is left out.
 
+    Where the zoo has other slots of the same population already, these stay, so that a population grows by ranges of
+    slots that were built apart (`Recipe.first_slot`).
+
     Returns
     -------
     Path
         The population's folder in the zoo.
+
+    Raises
+    ------
+    UsageError
+        If nothing is finished, or the zoo has another population under this name.
+    StoreError
+        If what the zoo has is damaged.
     """
     records = list(store.records())
+    if not records:
+        raise UsageError(f"{store.folder} has no finished network.")
     rows = store.signatures()[[record.slot - store.recipe.first_slot for record in records]]
     return write_population(Path(zoo) / store.recipe.name, store.recipe, store.default_image, records, rows)
 
@@ -119,49 +153,62 @@ def write_population(
     records: list[Record],
     rows: NDArray[np.void],
 ) -> Path:
-    """Write a population of a zoo: its records, and their signatures in the same order.
+    """Write a population of a zoo, or add to it: records, and their signatures in the same order; see `export`.
 
     Returns
     -------
     Path
         The folder.
     """
+    parts = {record.slot: part for record, part in zip(records, _to_parts(rows), strict=True)}
+    changed = {slot // SHARD for slot in parts}
+    known = {record.slot: record for record in records}
+    if (folder / "recipe.toml").is_file():
+        there = ZooPopulation(folder)
+        if not there.recipe.grows_to(recipe):
+            raise UsageError(f"{folder} holds a population of another recipe; export into another zoo.")
+        kept = there.records()
+        parts = {record.slot: part for record, part in zip(kept, there.parts(), strict=True)} | parts
+        known = {record.slot: record for record in kept} | known
     folder.mkdir(parents=True, exist_ok=True)
-    slots = np.array([record.slot for record in records], dtype=np.int64)
-    for start in range(recipe.first_slot, recipe.first_slot + recipe.models, SHARD):
-        chosen = (slots >= start) & (slots < start + SHARD)
-        if chosen.any():
-            _write_shard(folder / f"signatures-{start:05d}.npz", rows[chosen])
+    slots = sorted(known)
+    for number in sorted(changed):
+        chosen = [parts[slot] for slot in slots if slot // SHARD == number]
+        _write_shard(folder / f"signatures-{number * SHARD:05d}.npz", chosen)
     write_default_image(folder, default_image)
-    write_table(folder / "table.csv", records)
-    recipe.model_copy(update={"models": len(records)}).save(folder / "recipe.toml")
+    write_table(folder / "table.csv", [known[slot] for slot in slots])
+    recipe.model_copy(update={"models": len(slots), "first_slot": slots[0]}).save(folder / "recipe.toml")
     return folder
 
 
 def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
     """Structured rows (low, high, base) as a zoo gives them back: rises and falls rounded to float16."""
-    return _to_rows(*_to_parts(rows))
+    return _to_rows(_to_parts(rows))
 
 
-def _to_parts(rows: NDArray[np.void]) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float16]]:
-    base = rows["base"]
-    centre = base[:, :, None, None]
-    return base, (rows["high"] - centre).astype(np.float16), (centre - rows["low"]).astype(np.float16)
+def _to_parts(rows: NDArray[np.void]) -> list[Parts]:
+    return [
+        Parts(row["base"], (row["high"] - centre).astype(np.float16), (centre - row["low"]).astype(np.float16))
+        for row in rows
+        for centre in [row["base"][:, None, None]]
+    ]
 
 
-def _to_rows(base: NDArray[np.float32], rise: NDArray[np.float16], fall: NDArray[np.float16]) -> NDArray[np.void]:
-    rows = np.zeros(len(base), dtype=row_type(*rise.shape[1:]))
-    centre = base[:, :, None, None]
-    rows["base"], rows["high"], rows["low"] = base, centre + rise.astype("f4"), centre - fall.astype("f4")
+def _to_rows(parts: list[Parts]) -> NDArray[np.void]:
+    rows = np.zeros(len(parts), dtype=row_type(*parts[0].rise.shape))
+    for row, part in zip(rows, parts, strict=True):
+        centre = part.base[:, None, None]
+        row["base"] = part.base
+        row["high"], row["low"] = centre + part.rise.astype("f4"), centre - part.fall.astype("f4")
     return rows
 
 
-def _write_shard(path: Path, rows: NDArray[np.void]) -> None:
-    base, rise, fall = _to_parts(rows)
+def _write_shard(path: Path, parts: list[Parts]) -> None:
+    base, rise, fall = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, base=base, rise=rise, fall=fall)
 
 
-def _read_shard(path: Path) -> NDArray[np.void]:
+def _read_shard(path: Path) -> list[Parts]:
     with np.load(path, allow_pickle=False) as file:
-        return _to_rows(file["base"], file["rise"], file["fall"])
+        return [Parts(*arrays) for arrays in zip(file["base"], file["rise"], file["fall"], strict=True)]

@@ -1,6 +1,5 @@
 """One process per core of this machine."""
 
-import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,6 +9,7 @@ from onepixel.errors import UsageError
 from onepixel.populations.executors.processes import Workers
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Finished
+from onepixel.threads import cores
 
 
 class LocalExecutor:
@@ -31,7 +31,7 @@ class LocalExecutor:
     def __init__(self, workers: int | None = None, restarts: int = 10) -> None:
         if workers is not None and workers < 1:
             raise UsageError(f"At least 1 worker is needed but got {workers}.")
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or cores()
         self.restarts = restarts
 
     def run(self, recipe: Recipe, slots: Sequence[int]) -> Iterator[Finished]:
