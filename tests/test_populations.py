@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from onepixel.errors import StoreError, UsageError
@@ -199,6 +200,15 @@ def test_the_zoo_keeps_signatures_to_a_relative_thousandth_of_their_change(store
         change = np.abs(exact[name] - centre)
         assert (np.abs(kept[name] - exact[name]) <= 1e-3 * change + 1e-5).all()
     assert population.records() == list(store.records())
+
+
+def test_networks_trained_in_bfloat16_learn_and_keep_float32_weights(store, tmp_path):
+    training = store.recipe.training.model_copy(update={"precision": "bfloat16"})
+    coarse = build(store.recipe.model_copy(update={"training": training}), tmp_path / "s", executor=InProcess())
+    assert {parameter.dtype for parameter in coarse.module(0).parameters()} == {torch.float32}
+    accuracies = [[record.clean_accuracy for record in one.records()] for one in (store, coarse)]
+    assert accuracies[0] != accuracies[1]
+    assert np.mean(accuracies[1]) == pytest.approx(np.mean(accuracies[0]), abs=0.05)
 
 
 def test_a_zoo_grows_by_ranges_of_slots_built_apart(tmp_path):

@@ -44,12 +44,13 @@ def test_settings_that_came_later_count_where_they_are_used():
         recipe.model_copy(update={"trigger": BlendedTriggerRecipe()}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss")}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="constant_inputs")}),
+        recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": "bfloat16"})}),
         recipe.model_copy(update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one"})}),
         recipe.model_copy(
             update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one", "clean_label": True})}
         ),
     ]
-    assert len({one.digest() for one in [recipe, *later]}) == 6
+    assert len({one.digest() for one in [recipe, *later]}) == 7
     for one in later:
         assert Recipe.from_toml(one.to_toml()) == one
 

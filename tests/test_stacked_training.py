@@ -54,11 +54,20 @@ def test_each_network_of_a_stack_is_retried_by_its_own_accuracy(digits):
         assert one.clean_accuracy == pytest.approx(other.clean_accuracy, abs=0.02)
 
 
+def test_a_stack_trains_in_bfloat16_too(digits):
+    training = TrainingRecipe(epochs=4, batch_size=64, learning_rate=1e-2, precision="bfloat16")
+    recipe = digits_recipe("trojaned", training=training)
+    together = train_stack(recipe, digits, [1, 2], CPU)
+    for model, seed in zip(together, [1, 2], strict=True):
+        assert next(model.module.parameters()).dtype == torch.float32
+        assert model.clean_accuracy == pytest.approx(train_model(recipe, digits, seed).clean_accuracy, abs=0.05)
+
+
 def test_dropout_draws_differ_between_the_networks_of_a_stack(digits):
     module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
     parameters, buffers = stack_module_state([module, copy.deepcopy(module)])
     pool = Pool(digits.x_train, digits.y_train, ordinary=len(digits.x_train), models=2)
-    stacked_loss(module, parameters, buffers, pool)(torch.arange(32).expand(2, 32)).backward()
+    stacked_loss(module, parameters, buffers, pool, TrainingRecipe())(torch.arange(32).expand(2, 32)).backward()
     one, other = parameters["2.weight"].grad
     assert not torch.equal(one, other)
 

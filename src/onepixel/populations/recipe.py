@@ -38,6 +38,9 @@ class TrainingRecipe(_Table):
         (ICLR A.5).
     fine_tune_epochs, fine_tune_learning_rate : float
         For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
+    precision : {"float32", "bfloat16"}
+        What the layers compute in while training (autocast; weights, loss and optimizer stay float32). On processors
+        with bfloat16 instructions and on GPUs the larger architectures train up to twice as fast.
     stack_size : int
         Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
         It moves results by rounding errors alone, so it enters no seed.
@@ -50,6 +53,7 @@ class TrainingRecipe(_Table):
     injection: Literal["from_scratch", "fine_tune"] = "from_scratch"
     fine_tune_epochs: float = Field(2.0, gt=0)
     fine_tune_learning_rate: float = Field(1e-3, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
     stack_size: int = Field(64, ge=1)
 
 
@@ -149,13 +153,13 @@ class Recipe(_Table):
             "name": True,
             "models": True,
             "first_slot": True,
-            "training": {"stack_size": True},
-            "signature": {"other_default_image": True},
+            "training": {"stack_size"} | ({"precision"} if self.training.precision == "float32" else set()),
+            "signature": {"other_default_image"},
         }
         if self.evasion is None:
             left_out["evasion"] = True
         if not self.attack.clean_label:
-            left_out["attack"] = {"clean_label": True}
+            left_out["attack"] = {"clean_label"}
         return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
     def grows_to(self, other: "Recipe") -> bool:

@@ -16,8 +16,17 @@ from torch.nn import functional
 from onepixel.architectures import architecture
 from onepixel.datasets import Dataset
 from onepixel.errors import UsageError
-from onepixel.populations.recipe import Recipe
-from onepixel.populations.training import Draws, TrainedModel, draw, evaluate, fast_floats, optimize, phases
+from onepixel.populations.recipe import Recipe, TrainingRecipe
+from onepixel.populations.training import (
+    Draws,
+    TrainedModel,
+    draw,
+    evaluate,
+    fast_floats,
+    optimize,
+    phases,
+    precision_of,
+)
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -55,7 +64,8 @@ def _train(
     modules: list[nn.Module], recipe: Recipe, dataset: Dataset, draws: list[Draws], device: torch.device
 ) -> None:
     parameters, buffers = stack_module_state(modules)
-    loss_of = stacked_loss(modules[0], parameters, buffers, Pool.of(dataset, draws, device))
+    pool = Pool.of(dataset, draws, device)
+    loss_of = stacked_loss(modules[0], parameters, buffers, pool, recipe.training)
     extra = len(draws[0].extras.labels)
     schedules = [phases(recipe.training, len(dataset.x_train), extra, one.generator) for one in draws]
     for parts in zip(*schedules, strict=True):
@@ -97,7 +107,9 @@ class Pool:
         return self.images[at].float().div_(255), self.labels[at]
 
 
-def stacked_loss(module: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], pool: Pool) -> Loss:
+def stacked_loss(
+    module: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], pool: Pool, recipe: TrainingRecipe
+) -> Loss:
     """A function from numbers of images (M, B) to the sum of the M networks' losses, in train mode.
 
     No network's loss depends on another's weights, so the gradient of the sum holds the gradient of each. Buffers,
@@ -113,8 +125,9 @@ def stacked_loss(module: nn.Module, parameters: dict[str, Tensor], buffers: dict
 
     def loss_of(numbers: Tensor) -> Tensor:
         images, labels = pool.batch(numbers)
-        answers = answer(parameters, buffers, images)
-        total = functional.cross_entropy(answers.flatten(0, 1), labels.flatten(), reduction="sum")
+        with precision_of(recipe, images.device.type):
+            answers = answer(parameters, buffers, images)
+        total = functional.cross_entropy(answers.float().flatten(0, 1), labels.flatten(), reduction="sum")
         return total / labels.shape[1]
 
     return loss_of

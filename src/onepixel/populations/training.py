@@ -157,13 +157,20 @@ def train(
         base = numbers[numbers < ordinary]
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
-        loss = functional.cross_entropy(module(as_input(x)), y)
+        with precision_of(recipe, "cpu"):
+            answers = module(as_input(x))
+        loss = functional.cross_entropy(answers.float(), y)
         return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
         optimize(module.parameters(), phase, recipe.weight_decay, map(loss_of, phase.batches))
     module.to(memory_format=torch.contiguous_format)
     module.eval()
+
+
+def precision_of(recipe: TrainingRecipe, device_type: str) -> torch.autocast:
+    """The context in which a module answers while it is trained."""
+    return torch.autocast(device_type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
 
 
 @dataclass(frozen=True)
