@@ -28,6 +28,16 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
+def counted_by(listen: Callable[[int], None]) -> Iterator[None]:
+    """Have `listen` called with every number of units meanwhile, instead of drawing bars."""
+    token = listener.set(listen)
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
+@contextmanager
 def progress_bar(label: str, total: int, unit: str, *, enabled: bool) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar on standard error by a number of units; silent unless enabled."""
     heard = listener.get()

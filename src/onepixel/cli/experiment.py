@@ -13,6 +13,12 @@ FromZoo = Annotated[
     bool, typer.Option("--from-zoo", help="Train no network, read the populations of the zoo. Always so here.")
 ]
 Prefix = Annotated[str, typer.Option(help="Data set and architecture, as population names begin.")]
+DefaultImage = Annotated[
+    str,
+    typer.Option(
+        "--default-image", metavar="IMAGE", help="The populations that were signed from black, class means, mean, ..."
+    ),
+]
 PoolName = Annotated[
     Literal["development", "final"],
     typer.Option(help="Which viruses are the test. Opening the final pool is written down in results/openings.csv."),
@@ -60,6 +66,7 @@ def detectors(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     prefix: Prefix = "mnist-lenet5",
+    default_image: DefaultImage = "black",
     training_clean: TrainingClean = None,
     seed: Seed = 0,
     repeats: Annotated[int, typer.Option(min=1, help="How many splits, each with other network seeds.")] = 3,
@@ -67,11 +74,13 @@ def detectors(
 ) -> None:
     """Choose a detector by cross-validation on clean, stamped and vaccine models; no virus is looked at."""
     from onepixel.experiments.candidates import run
+    from onepixel.experiments.models import ending_of
 
     chosen = run(
         output,
         zoo=zoo,
         prefix=prefix,
+        ending=ending_of(default_image),
         clean=training_clean,
         seed=seed,
         repeats=repeats,
@@ -87,6 +96,7 @@ def table2(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     prefix: Prefix = "mnist-lenet5",
+    default_image: DefaultImage = "black",
     pool: PoolName = "development",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
@@ -95,12 +105,14 @@ def table2(
     workers: WorkerCount = None,
 ) -> None:
     """Vaccine-trained detectors on unseen viruses (ECCV Table 2), and baselines."""
+    from onepixel.experiments.models import ending_of
     from onepixel.experiments.table2 import run
 
     run(
         output,
         zoo=zoo,
         prefix=prefix,
+        ending=ending_of(default_image),
         pool=pool,
         clean=training_clean,
         choice=choice,
@@ -149,6 +161,7 @@ def controls(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     prefix: Prefix = "mnist-lenet5",
+    default_image: DefaultImage = "black",
     pool: PoolName = "development",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
@@ -158,11 +171,13 @@ def controls(
 ) -> None:
     """Do detectors see the backdoor or only the stamping? With and without stamped models in training."""
     from onepixel.experiments.controls import run
+    from onepixel.experiments.models import ending_of
 
     run(
         output,
         zoo=zoo,
         prefix=prefix,
+        ending=ending_of(default_image),
         pool=pool,
         clean=training_clean,
         choice=choice,
@@ -180,6 +195,7 @@ def sample_size(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     prefix: Prefix = "mnist-lenet5",
+    default_image: DefaultImage = "black",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
     seed: Seed = 0,
@@ -187,12 +203,14 @@ def sample_size(
     workers: WorkerCount = None,
 ) -> None:
     """Detection rate over the number of training pairs."""
+    from onepixel.experiments.models import ending_of
     from onepixel.experiments.sample_size import run
 
     run(
         output,
         zoo=zoo,
         prefix=prefix,
+        ending=ending_of(default_image),
         clean=training_clean,
         choice=choice,
         seed=seed,

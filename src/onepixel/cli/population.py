@@ -150,9 +150,13 @@ def export(
 def resign(
     store: StoreFolder,
     default_image: Annotated[
-        str, typer.Option(metavar="IMAGE", help="black, white, mean, noise N, image N, or an intensity from 0 to 1.")
+        str,
+        typer.Option(
+            metavar="IMAGE", help="black, white, mean, class means, noise N, image N, or an intensity from 0 to 1."
+        ),
     ],
     zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets the new population.")],
+    values: Annotated[int | None, typer.Option(min=2, help="Another number of intensities per pixel.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Compute the signatures of a store's networks again, under another default image, into a zoo.
@@ -161,7 +165,7 @@ def resign(
 
     [bold]Example[/bold]
 
-    onepixel population resign populations/clean --default-image "noise 0" --zoo zoo
+    onepixel population resign populations/clean --default-image "class means" --values 32 --zoo zoo
     """
     from onepixel.populations import Store, parse_default_image
     from onepixel.populations import resign as resign_store
@@ -171,7 +175,7 @@ def resign(
     population = Store.open(store)
     finished = len(list(population.records()))
     with progress_bar(f"signatures of {population.recipe.name}", finished, "models", enabled=not quiet) as advance:
-        folder = resign_store(population, image, zoo, advance=advance)
+        folder = resign_store(population, image, zoo, values=values, advance=advance)
     typer.echo(f"{folder}")
 
 

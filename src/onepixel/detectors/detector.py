@@ -88,7 +88,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Scores of clean models used for nothing else; empty before `calibrate`.
     settings_ : Settings
         What the training signatures were made with; others are refused.
-    default_image_ : array of shape (C, H, W), or None
+    default_image_ : array of shape (C, H, W) or, of several, (M, C, H, W), or None
         Where audits start from; None where the settings say it.
     shape_ : (K, H, W)
 
@@ -142,7 +142,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels : array-like of shape (N,)
         settings : Settings, optional
             What rows of an array were made with; the default settings unless said.
-        default_image : float or array-like of shape (C, H, W), optional
+        default_image : float or array-like of shape (C, H, W) or (M, C, H, W), optional
             The default image itself, which an audit needs where it is no single intensity.
 
         Raises

@@ -16,7 +16,7 @@ from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
-from onepixel.experiments.models import Models, Training, clean_option, has, load_models, load_training, require
+from onepixel.experiments.models import IMAGES, Models, Training, has, load_models, load_training, require, side_options
 from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method
@@ -37,10 +37,7 @@ ATTACKS = {
 """Every attack type: the middle of its population's name, and what it is. The first is the one that the papers test."""
 
 HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss")
-"""The attack types that are looked at under other default images."""
-
-IMAGES = {"": "black", "-white": "white", "-mean": "mean", "-noise-0": "noise 0", "-image-0": "image 0"}
-"""Default images: the end of a population's name, and what `population resign` is told."""
+"""The attack types that are looked at under default images other than black and the class means."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict
 
 def attacks_under(image: str) -> Sequence[str]:
     """The attack types that are looked at under a default image."""
-    return HIDING if image else tuple(ATTACKS)
+    return tuple(ATTACKS) if image in ("", "-class-means") else HIDING
 
 
 def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
@@ -228,7 +225,7 @@ def run(
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
     command = (
-        f"onepixel experiment attacks --from-zoo --prefix {prefix}{clean_option(clean)} --seed {seed} --seeds {seeds}"
+        f"onepixel experiment attacks --from-zoo --prefix {prefix}{side_options(clean)} --seed {seed} --seeds {seeds}"
     )
     text = as_markdown(prefix, jobs[0].training, rows, missing)
     made = provenance(command, time.perf_counter() - started)
@@ -321,7 +318,7 @@ def attack_section(rows: Sequence[Row], method: str) -> str:
 
 
 def image_section(rows: Sequence[Row]) -> str:
-    """One line per default image and attack type that hides or is the yardstick; empty if all started from black."""
+    """One line per default image and attack type; empty if all started from black."""
     elsewhere = [row for row in rows if row.image]
     if not elsewhere:
         return ""
@@ -329,9 +326,8 @@ def image_section(rows: Sequence[Row]) -> str:
     for image, words in IMAGES.items():
         for method in dict.fromkeys(row.method.name for row in elsewhere):
             for attack, group in grouped(rows, method, image).items():
-                if attack in HIDING:
-                    lines.append([words, method, ATTACKS[attack], len(group[0].models), *rates(group)])
-                    lines[-1].append(false_alarms(group))
+                lines.append([words, method, ATTACKS[attack], len(group[0].models), *rates(group)])
+                lines[-1].append(false_alarms(group))
     head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
     return (
         "## Other default images\n\nTrained and tested on signatures that start from the same image. An attack's "

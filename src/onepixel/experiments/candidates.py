@@ -24,7 +24,7 @@ from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.errors import UsageError
-from onepixel.experiments.models import Labelled, Training, clean_option, load_training
+from onepixel.experiments.models import Labelled, Training, load_training, side_options
 from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
 from onepixel.progress import counted
@@ -210,6 +210,7 @@ def run(
     *,
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
+    ending: str = "",
     clean: int | None = None,
     candidates: Mapping[str, Parameters] | None = None,
     seed: int = 0,
@@ -227,6 +228,8 @@ def run(
         Where the populations are.
     prefix : str
         What their names begin with: data set and architecture.
+    ending : str
+        What they end with where signatures start from another default image than black, a key of `IMAGES`.
     clean : int, optional
         How many clean models are on the training side; half of them unless said.
     candidates : mapping of str to dict, optional
@@ -244,7 +247,7 @@ def run(
         If a population is missing or too small.
     """
     started = time.perf_counter()
-    training = load_training(zoo, prefix, clean)
+    training = load_training(zoo, prefix, clean, ending)
     rivals = CANDIDATES if candidates is None else candidates
     lines = compare(training, rivals, range(seed, seed + repeats), workers=workers, progress=progress)
     chosen = chosen_of(lines)
@@ -261,10 +264,11 @@ def run(
         ]
         for line in lines
     ]
-    size = clean_option(clean)
-    command = f"onepixel experiment detectors --prefix {prefix}{size} --seed {seed} --repeats {repeats}"
+    sides = side_options(clean, ending)
+    command = f"onepixel experiment detectors --prefix {prefix}{sides} --seed {seed} --repeats {repeats}"
     made = provenance(command, time.perf_counter() - started)
-    write_result(output, prefix, head, cells, as_markdown(training, lines, chosen, prefix), made)
+    name = prefix + ending
+    write_result(output, name, head, cells, as_markdown(training, lines, chosen, name), made)
     return Choice(chosen.name, dict(chosen.parameters or {}))
 
 

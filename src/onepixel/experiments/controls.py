@@ -14,7 +14,7 @@ from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
-from onepixel.experiments.models import Training, Unseen, clean_option
+from onepixel.experiments.models import Training, Unseen, side_options
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides
 from onepixel.trojan import Pool
@@ -32,6 +32,7 @@ def run(
     *,
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
+    ending: str = "",
     pool: Pool = "development",
     clean: int | None = None,
     choice: Path | None = None,
@@ -46,18 +47,18 @@ def run(
     Arguments and errors are those of `table2.run`; besides, stamped models are needed.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    size = clean_option(clean)
-    command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{size} --seed {seed} --seeds {seeds}"
+    chosen = read_choice(choice, prefix + ending)
+    sides = side_options(clean, ending)
+    command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
     table = methods(chosen)
     names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))
-    training, unseen = load_sides(zoo, prefix, pool, clean, names, ledger, command)
+    training, unseen = load_sides(zoo, prefix, ending, pool, clean, names, ledger, command)
     if training.stamped is None:
-        raise UsageError(f"{zoo} has no {prefix}-stamped-vaccine, without which there are no controls.")
+        raise UsageError(f"{zoo} has no {prefix}-stamped-vaccine{ending}, without which there are no controls.")
     rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(training, unseen, rows, prefix, pool)
-    write_result(output, f"{prefix}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
+    text = as_markdown(training, unseen, rows, prefix + ending, pool)
+    write_result(output, f"{prefix}{ending}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
 
 

@@ -17,6 +17,7 @@ from onepixel.experiments import (
     table5,
     table7,
 )
+from onepixel.experiments.models import IMAGES, has
 from onepixel.trojan import Pool
 
 
@@ -47,10 +48,15 @@ class Step:
     run: Callable[[], object]
 
 
-def prefixes(zoo: Path) -> list[str]:
-    """Data sets and architectures of which the zoo has clean and vaccine models."""
-    found = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
-    return [prefix for prefix in found if (zoo / f"{prefix}-clean").is_dir()]
+def sides(zoo: Path) -> list[tuple[str, str]]:
+    """Prefixes (data set, architecture) and endings (default image) of which the zoo has clean and vaccine models."""
+    prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
+    return [
+        (prefix, ending)
+        for prefix in prefixes
+        for ending in IMAGES
+        if has(zoo, f"{prefix}-clean{ending}") and has(zoo, f"{prefix}-vaccine{ending}")
+    ]
 
 
 def steps(
@@ -58,19 +64,19 @@ def steps(
 ) -> Iterator[Step]:
     """Yield every experiment in an order in which each finds what it needs."""
     common = {"zoo": zoo, "workers": workers, "progress": progress}
-    for prefix in prefixes(zoo):
-        choice = results / "detectors" / f"{prefix}.csv"
-        about = {"prefix": prefix, **common}
+    for prefix, ending in sides(zoo):
+        name = prefix + ending
+        choice = results / "detectors" / f"{name}.csv"
+        about = {"prefix": prefix, "ending": ending, **common}
         tested = {**about, "pool": pool, "choice": choice, "ledger": results / "openings.csv", "seeds": effort.seeds}
         curve = {**about, "choice": choice, "detectors": effort.detectors}
-        yield Step(
-            f"detectors {prefix}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about)
-        )
-        yield Step(f"table2 {prefix}", _later(table2.run, results / "table2", **tested))
-        yield Step(f"controls {prefix}", _later(controls.run, results / "controls", **tested))
-        yield Step(f"sample-size {prefix}", _later(sample_size.run, results / "sample-size", **curve))
-        attacked = {**about, "choice": choice, "seeds": effort.seeds}
-        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
+        yield Step(f"detectors {name}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about))
+        yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
+        yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))
+        yield Step(f"sample-size {name}", _later(sample_size.run, results / "sample-size", **curve))
+        if not ending:
+            attacked = {"prefix": prefix, "choice": choice, "seeds": effort.seeds, **common}
+            yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
     choice = results / "detectors" / "mnist-lenet5.csv"
     yield Step("table3", _later(table3.run, results / "table3", choice=choice, seeds=effort.seeds, **common))
     yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))

@@ -170,9 +170,35 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
     )
 
 
-def clean_option(clean: int | None) -> str:
-    """How a command says what `clean` of `load_training` is; nothing for the default."""
-    return "" if clean is None else f" --training-clean {clean}"
+IMAGES = {
+    "": "black",
+    "-class-means": "class means",
+    "-white": "white",
+    "-mean": "mean",
+    "-noise-0": "noise 0",
+    "-image-0": "image 0",
+}
+"""Default images: the end of a population's name, and what `population resign` is told."""
+
+
+def ending_of(image: str) -> str:
+    """How names of populations end that were signed under a default image of this name.
+
+    Raises
+    ------
+    UsageError
+        If no experiment knows it.
+    """
+    for ending, name in IMAGES.items():
+        if name == image:
+            return ending
+    raise UsageError(f"Expected one of {', '.join(IMAGES.values())} for the default image but got {image!r}.")
+
+
+def side_options(clean: int | None, ending: str = "") -> str:
+    """How a command says what `clean` and `ending` of `load_training` are; nothing for the defaults."""
+    image = f' --default-image "{IMAGES[ending]}"' if ending else ""
+    return image if clean is None else f"{image} --training-clean {clean}"
 
 
 @dataclass(frozen=True)
@@ -198,29 +224,32 @@ class Unseen:
         return labelled(self.clean, self.virus)
 
 
-def names_of_test(prefix: str, pool: Pool) -> list[str]:
+def names_of_test(prefix: str, pool: Pool, ending: str = "") -> list[str]:
     """Populations without which there is no test."""
-    return [f"{prefix}-virus-{pool}", *([f"{prefix}-clean-final"] if pool == "final" else [])]
+    return [f"{prefix}-virus-{pool}{ending}", *([f"{prefix}-clean-final{ending}"] if pool == "final" else [])]
 
 
-def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training) -> Unseen:
+def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training, ending: str = "") -> Unseen:
     """Read `prefix`-virus-`pool`, stamped models where there are any, and clean models that did not train.
 
     Those are, for the development pool, the clean models that were held back from training; for the final pool a
     population of their own, `prefix`-clean-final. Write the opening of the final pool down first: `record_opening`.
+    Names end with `ending`, as for `load_training`.
 
     Raises
     ------
     UsageError
         If a population is missing, or no clean model was held back.
     """
-    require(zoo, names_of_test(prefix, pool))
-    clean = training.spare if pool == "development" else load_models(zoo, f"{prefix}-clean-final")[0]
+    require(zoo, names_of_test(prefix, pool, ending))
+    clean = training.spare if pool == "development" else load_models(zoo, f"{prefix}-clean-final{ending}")[0]
     if not len(clean):
-        raise UsageError(f"All models of {prefix}-clean are trained on and none is left to test; train on fewer.")
+        raise UsageError(
+            f"All models of {prefix}-clean{ending} are trained on and none is left to test; train on fewer."
+        )
     return Unseen(
         clean=clean,
-        virus=load_models(zoo, f"{prefix}-virus-{pool}")[0],
-        stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}"),
-        stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes"),
+        virus=load_models(zoo, f"{prefix}-virus-{pool}{ending}")[0],
+        stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}{ending}"),
+        stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes{ending}"),
     )

@@ -15,7 +15,7 @@ from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
 from onepixel.experiments.judging import Job, judge
-from onepixel.experiments.models import Training, Unseen, clean_option, load_training, load_unseen
+from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, side_options
 from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import deviation, markdown_table, percent, provenance, write_result
 from onepixel.progress import counted
@@ -84,6 +84,7 @@ def run(
     *,
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
+    ending: str = "",
     clean: int | None = None,
     choice: Path | None = None,
     seed: int = 0,
@@ -101,6 +102,8 @@ def run(
         Where the populations are.
     prefix : str
         What their names begin with: data set and architecture.
+    ending : str
+        What they end with where signatures start from another default image than black, a key of `IMAGES`.
     clean : int, optional
         How many clean models the subsets are drawn from; the rest is test. Half of them unless said.
     choice : Path, optional
@@ -118,9 +121,9 @@ def run(
         If a population or the choice is missing, or there are too few models.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    training = load_training(zoo, prefix, clean)
-    unseen = load_unseen(zoo, prefix, "development", training)
+    chosen = read_choice(choice, prefix + ending)
+    training = load_training(zoo, prefix, clean, ending)
+    unseen = load_unseen(zoo, prefix, "development", training, ending)
     sizes = sizes_up_to(min(len(training.clean), len(training.vaccine)))
     if not sizes:
         raise UsageError(f"{training} are too few: the smallest subset has {SMALLEST} pairs.")
@@ -139,12 +142,12 @@ def run(
         [p.method, p.pairs, p.seed, f"{p.result.detection_rate.value:.4f}", f"{p.result.auroc.value:.4f}"]
         for p in points
     ]
-    command = (
-        f"onepixel experiment sample-size --prefix {prefix}{clean_option(clean)} --seed {seed} --detectors {detectors}"
-    )
+    sides = side_options(clean, ending)
+    command = f"onepixel experiment sample-size --prefix {prefix}{sides} --seed {seed} --detectors {detectors}"
     made = provenance(command, time.perf_counter() - started)
-    write_result(output, prefix, head, cells, as_markdown(points, unseen, prefix), made)
-    save_curve(points, output / f"{prefix}.png")
+    name = prefix + ending
+    write_result(output, name, head, cells, as_markdown(points, unseen, name), made)
+    save_curve(points, output / f"{name}.png")
     return points
 
 

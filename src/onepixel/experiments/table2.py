@@ -13,11 +13,11 @@ from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged,
 from onepixel.experiments.models import (
     Training,
     Unseen,
-    clean_option,
     load_training,
     load_unseen,
     names_of_test,
     require,
+    side_options,
 )
 from onepixel.experiments.openings import record_opening
 from onepixel.experiments.parallel import in_processes
@@ -55,7 +55,14 @@ def methods(choice: Choice, training: Training) -> list[Method]:
 
 
 def load_sides(
-    zoo: Path, prefix: str, pool: Pool, clean: int | None, detectors: list[str], ledger: Path, command: str
+    zoo: Path,
+    prefix: str,
+    ending: str,
+    pool: Pool,
+    clean: int | None,
+    detectors: list[str],
+    ledger: Path,
+    command: str,
 ) -> tuple[Training, Unseen]:
     """Read training and test side; an opening of the final pool is written down before.
 
@@ -67,14 +74,15 @@ def load_sides(
     if clean is None and pool == "final":
         from onepixel.populations import open_population
 
-        require(zoo, [f"{prefix}-clean"])
-        clean = sum(record.status == "passed" for record in open_population(zoo / f"{prefix}-clean").records())
-    training = load_training(zoo, prefix, clean)
+        require(zoo, [f"{prefix}-clean{ending}"])
+        records = open_population(zoo / f"{prefix}-clean{ending}").records()
+        clean = sum(record.status == "passed" for record in records)
+    training = load_training(zoo, prefix, clean, ending)
     if pool == "final":
-        names = names_of_test(prefix, pool)
+        names = names_of_test(prefix, pool, ending)
         require(zoo, names)
         record_opening(ledger, names, detectors, command)
-    return training, load_unseen(zoo, prefix, pool, training)
+    return training, load_unseen(zoo, prefix, pool, training, ending)
 
 
 def judge_all(
@@ -98,6 +106,7 @@ def run(
     *,
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
+    ending: str = "",
     pool: Pool = "development",
     clean: int | None = None,
     choice: Path | None = None,
@@ -117,6 +126,8 @@ def run(
         Where the populations are.
     prefix : str
         What their names begin with: data set and architecture.
+    ending : str
+        What they end with where signatures start from another default image than black, a key of `IMAGES`.
     pool : {"development", "final"}
         Which viruses are the test. The final pool brings clean models of its own, and is written down in `ledger`.
     clean : int, optional
@@ -139,17 +150,16 @@ def run(
         If a population or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    command = (
-        f"onepixel experiment table2 --prefix {prefix} --pool {pool}{clean_option(clean)} --seed {seed} --seeds {seeds}"
-    )
+    chosen = read_choice(choice, prefix + ending)
+    sides = side_options(clean, ending)
+    command = f"onepixel experiment table2 --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
     detectors = [*LITERAL, f"chosen: {chosen.name}"]
-    training, unseen = load_sides(zoo, prefix, pool, clean, detectors, ledger, command)
+    training, unseen = load_sides(zoo, prefix, ending, pool, clean, detectors, ledger, command)
     table = methods(chosen, training)
     rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(training, unseen, rows, prefix, pool)
-    write_result(output, f"{prefix}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
+    text = as_markdown(training, unseen, rows, prefix + ending, pool)
+    write_result(output, f"{prefix}{ending}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
 
 

@@ -83,7 +83,7 @@ def sign(recipe: Recipe, slot: int, module: nn.Module, dataset: Dataset) -> Sign
     image = default_image_of(asked.asked_image, dataset)
     classifier = ModuleClassifier(module, dataset.input_shape, name=f"{recipe.name} {slot}")
     with fast_floats():
-        return signature(classifier, values=asked.values, inclusive=asked.inclusive, default_image=image)
+        return signature(classifier, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
 
 
 def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: torch.device) -> list[Finished]:
@@ -100,7 +100,7 @@ def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: 
     ]
     image = default_image_of(asked.asked_image, dataset)
     with fast_floats():
-        found = signatures_of(classifiers, values=asked.values, inclusive=asked.inclusive, default_image=image)
+        found = signatures_of(classifiers, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
     seconds = (time.perf_counter() - started) / len(slots)
     return [finish(recipe, slot, attempts[slot], one, seconds) for slot, one in zip(slots, found, strict=True)]
 

@@ -65,20 +65,29 @@ class SignatureRecipe(_Table):
     values : int
     inclusive : bool
     default_image : float or str
-        One intensity, or "mean", "noise N" or "image N" of the data set; see `onepixel.populations.default_images`.
+        One intensity, or "mean", "class means", "noise N" or "image N" of the data set; see
+        `onepixel.populations.default_images`.
     other_default_image : float or str, optional
-        What signatures are made with instead. It enters no seed, so that the networks are those of `default_image`.
+    other_values : int, optional
+        What signatures are made with instead. They enter no seed, so that the networks are those of `default_image`
+        and `values`.
     """
 
     values: int = Field(256, ge=2)
     inclusive: bool = False
     default_image: DefaultImage = 0.0
     other_default_image: DefaultImage | None = None
+    other_values: int | None = Field(None, ge=2)
 
     @property
     def asked_image(self) -> float | str:
         """The default image that signatures are made with."""
         return self.default_image if self.other_default_image is None else self.other_default_image
+
+    @property
+    def asked_values(self) -> int:
+        """The size of the value grid that signatures are made with."""
+        return self.other_values or self.values
 
 
 class Thresholds(_Table):
@@ -145,7 +154,7 @@ class Recipe(_Table):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of everything but name, models, first_slot, stack_size and other_default_image, as hexadecimal.
+        """SHA-256 of all but names, numbers of slots, stacks and what signatures are made with instead, as hexadecimal.
 
         Settings that came after the first populations count only where they are used, so that these keep their seeds.
         """
@@ -154,7 +163,7 @@ class Recipe(_Table):
             "models": True,
             "first_slot": True,
             "training": {"stack_size"} | ({"precision"} if self.training.precision == "float32" else set()),
-            "signature": {"other_default_image"},
+            "signature": {"other_default_image", "other_values"},
         }
         if self.evasion is None:
             left_out["evasion"] = True
@@ -165,8 +174,9 @@ class Recipe(_Table):
     def grows_to(self, other: "Recipe") -> bool:
         """Whether both recipes make the same networks and signatures, but for which slots and how many."""
 
-        def networks(recipe: Recipe) -> tuple[str, int, float | str]:
-            return recipe.digest(), recipe.training.stack_size, recipe.signature.asked_image
+        def networks(recipe: Recipe) -> tuple[str, int, float | str, int]:
+            asked = recipe.signature
+            return recipe.digest(), recipe.training.stack_size, asked.asked_image, asked.asked_values
 
         return networks(self) == networks(other)
 
@@ -232,4 +242,4 @@ def settings_of(asked: SignatureRecipe, default_image: float | NDArray[np.float3
     described = (
         f"constant {default_image:g}" if isinstance(default_image, float) else describe_default_image(default_image)
     )
-    return Settings(asked.values, asked.inclusive, described, "logits")
+    return Settings(asked.asked_values, asked.inclusive, described, "logits")

@@ -15,12 +15,17 @@ from onepixel.populations.zoo import write_population
 
 
 def resign(
-    store: Store, default_image: float | str, zoo: str | Path, *, advance: Callable[[int], None] = lambda slots: None
+    store: Store,
+    default_image: float | str,
+    zoo: str | Path,
+    *,
+    values: int | None = None,
+    advance: Callable[[int], None] = lambda slots: None,
 ) -> Path:
     """Compute the signatures of a store's finished networks under another default image, into a zoo.
 
-    The new population is called NAME-IMAGE and differs in `other_default_image` alone; building its recipe makes the
-    same networks again.
+    The new population is called NAME-IMAGE and differs in `other_default_image` and `other_values` alone; building its
+    recipe makes the same networks again. Slots of it that the zoo has already stay, as with `export`.
 
     Parameters
     ----------
@@ -29,6 +34,8 @@ def resign(
     default_image : float or str
         See `onepixel.populations.default_images`.
     zoo : path
+    values : int, optional
+        Another size of the value grid.
     advance : callable
         Called with 1 after each network.
 
@@ -46,7 +53,7 @@ def resign(
     """
     dataset = load_dataset(store.recipe.dataset)
     name = f"{store.recipe.name}-{short_name(default_image)}"
-    asked = store.recipe.signature.model_copy(update={"other_default_image": default_image})
+    asked = store.recipe.signature.model_copy(update={"other_default_image": default_image, "other_values": values})
     recipe = store.recipe.model_copy(update={"name": name, "signature": asked})
     records: list[Record] = []
     rows = []

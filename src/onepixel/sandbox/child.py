@@ -120,19 +120,16 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
 def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run an engine in here; progress goes out as small frames on the way."""
     import onepixel
-    from onepixel import progress
+    from onepixel.progress import counted_by
     from onepixel.sandbox.protocol import send
 
-    token = progress.listener.set(lambda count: send(answers, {"progress": count}))
-    try:
+    with counted_by(lambda count: send(answers, {"progress": count})):
         found = onepixel.signature(
             classifier,
             default_image=frame.arrays["default_image"],
             pixels=frame.arrays["pixels"],
             **frame.about["signature"],
         )
-    finally:
-        progress.listener.reset(token)
     about = {key: getattr(found, key) for key in ("engine", "queries", "note", "details")}
     return about, {"low": found.low, "high": found.high, "base": found.base}
 

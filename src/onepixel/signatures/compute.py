@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier
 from onepixel.errors import AnswerError, ExactnessError, UsageError
-from onepixel.progress import progress_bar, tell
+from onepixel.progress import counted_by, progress_bar, tell
 from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.incremental import incremental
-from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_array, pixel_mask, value_grid
+from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_arrays, pixel_mask, value_grid
 from onepixel.signatures.value import Settings, Signature
 
 ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
@@ -31,10 +31,11 @@ class ComputesSignature(Protocol):
 
 
 def describe_default_image(image: NDArray[np.float32]) -> str:
-    """Name a default image so that equal images get equal names."""
+    """Name a default image (C, H, W), or several (M, C, H, W), so that equal images get equal names."""
     if (image == image.flat[0]).all():
         return f"constant {float(image.flat[0]):g}"
-    return f"array sha256:{hashlib.sha256(image.tobytes()).hexdigest()[:16]}"
+    kind = f"{len(image)} images" if image.ndim == 4 else "array"
+    return f"{kind} sha256:{hashlib.sha256(image.tobytes()).hexdigest()[:16]}"
 
 
 def signature(
@@ -59,8 +60,9 @@ def signature(
         V, the size of the value grid v / V.
     inclusive : bool
         v / (V - 1) instead, so that the grid ends at 1.
-    default_image : float or array of shape (C, H, W)
-        I_o, in [0, 1]; black unless asked.
+    default_image : float or array of shape (C, H, W) or (M, C, H, W)
+        I_o, in [0, 1]; black unless asked. Of several, each is visited, and the signature says how far the log-odds
+        rise and fall at most, starting from any of them (ours); `Signature.joined` has the details.
     pixels : int or boolean array of shape (H, W), optional
         Visit every s-th row and column only, or the pixels of a mask.
     engine : {"auto", "exhaustive", "incremental", "adaptive"}
@@ -70,6 +72,7 @@ def signature(
     budget : int, optional
         Images that may be asked at most, for a classifier whose answers cost something; the nine that were asked
         once when the classifier was wrapped are not counted. The exact engines need P x V + 1, known beforehand.
+        Several default images share it equally.
     progress : bool
         Show a progress bar on standard error.
 
@@ -94,6 +97,47 @@ def signature(
     >>> found.values("max").shape
     (3, 4, 4)
     """
+    images = default_image_arrays(default_image, classifier.input_shape)
+    each = None if budget is None else budget // len(images)
+
+    def start_from(image: NDArray[np.float32], progress: bool) -> Signature:
+        return _signature_from(
+            classifier,
+            values=values,
+            inclusive=inclusive,
+            default_image=image,
+            pixels=pixels,
+            engine=engine,
+            batch_size=batch_size,
+            budget=each,
+            progress=progress,
+        )
+
+    if len(images) == 1:
+        return start_from(images[0], progress)
+    total = len(images) * int(pixel_mask(pixels, *classifier.input_shape[1:]).sum())
+    with (
+        progress_bar(f"signature of {classifier.name}", total, "pixels", enabled=progress) as advance,
+        counted_by(advance),
+    ):
+        parts = [start_from(image, False) for image in images]
+    settings = replace(parts[0].settings, default_image=describe_default_image(np.stack(images)))
+    return Signature.joined(parts, settings)
+
+
+def _signature_from(
+    classifier: Classifier,
+    *,
+    values: int,
+    inclusive: bool,
+    default_image: NDArray[np.float32],
+    pixels: int | NDArray[np.bool_] | None,
+    engine: str,
+    batch_size: int | None,
+    budget: int | None,
+    progress: bool,
+) -> Signature:
+    """The signature from a single default image (C, H, W)."""
     if isinstance(classifier, ComputesSignature):
         return classifier.signature(
             values=values,
@@ -107,16 +151,15 @@ def signature(
         )
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
-    image = default_image_array(default_image, classifier.input_shape)
     mask = pixel_mask(pixels, height, width)
-    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), image, mask, batch_size, budget)
+    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), default_image, mask, batch_size, budget)
     if run is not adaptive:
         plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     if progress:
         plan = replace(plan, say=tell)
     with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
         extremes = run(classifier, plan, advance)
-    settings = Settings(values, inclusive, describe_default_image(image), classifier.outputs)
+    settings = Settings(values, inclusive, describe_default_image(default_image), classifier.outputs)
     return assemble(extremes, mask, settings, classifier.name)
 
 

@@ -61,6 +61,23 @@ def default_image_array(default_image: float | ArrayLike, input_shape: tuple[int
     return image
 
 
+def default_image_arrays(
+    default_image: float | ArrayLike, input_shape: tuple[int, int, int]
+) -> list[NDArray[np.float32]]:
+    """Make the default images, each (C, H, W), from one intensity, one array, or an array (M, C, H, W) of several.
+
+    Raises
+    ------
+    UsageError
+        As `default_image_array`, or if there is no image at all.
+    """
+    given = np.asarray(default_image, dtype=np.float32)
+    several = list(given) if given.ndim == 4 else [given]
+    if not several:
+        raise UsageError("Expected at least one default image but got none.")
+    return [default_image_array(image, input_shape) for image in several]
+
+
 def pixel_mask(pixels: int | NDArray[np.bool_] | None, height: int, width: int) -> NDArray[np.bool_]:
     """Which pixels are visited, (H, W): all (None), every s-th row and column (a stride), or a mask itself.
 

@@ -21,7 +21,7 @@ from onepixel.errors import UsageError
 from onepixel.progress import progress_bar
 from onepixel.signatures.compute import assemble, describe_default_image
 from onepixel.signatures.exhaustive import BATCH_BYTES, BATCH_IMAGES
-from onepixel.signatures.plan import Advance, Extremes, Plan, default_image_array, pixel_mask, value_grid
+from onepixel.signatures.plan import Advance, Extremes, Plan, default_image_arrays, pixel_mask, value_grid
 from onepixel.signatures.value import Settings, Signature
 
 MODELS_AT_ONCE = 64
@@ -224,15 +224,20 @@ def signatures_of(
     require_one_architecture(classifiers)
     first = classifiers[0]
     _, height, width = first.input_shape
-    image = default_image_array(default_image, first.input_shape)
+    images = default_image_arrays(default_image, first.input_shape)
     mask = pixel_mask(pixels, height, width)
-    plan = Plan.make(first, value_grid(values, inclusive=inclusive), image, mask, batch_size)
-    settings = Settings(values, inclusive, describe_default_image(image), first.outputs)
+    grid = value_grid(values, inclusive=inclusive)
     groups = [classifiers[start : start + MODELS_AT_ONCE] for start in range(0, len(classifiers), MODELS_AT_ONCE)]
-    label = f"signatures of {len(classifiers)} x {first.name}"
-    with progress_bar(label, len(groups) * len(plan.pixels), "pixels", enabled=progress) as advance:
-        found = [extremes for group in groups for extremes in stacked(group, plan, advance)]
-    return [
-        assemble(extremes, mask, settings, classifier.name)
-        for extremes, classifier in zip(found, classifiers, strict=True)
-    ]
+    label, total = f"signatures of {len(classifiers)} x {first.name}", len(images) * len(groups) * int(mask.sum())
+    by_image = []
+    with progress_bar(label, total, "pixels", enabled=progress) as advance:
+        for image in images:
+            plan = Plan.make(first, grid, image, mask, batch_size)
+            settings = Settings(values, inclusive, describe_default_image(image), first.outputs)
+            found = [extremes for group in groups for extremes in stacked(group, plan, advance)]
+            named = zip(found, classifiers, strict=True)
+            by_image.append([assemble(extremes, mask, settings, one.name) for extremes, one in named])
+    if len(images) == 1:
+        return by_image[0]
+    settings = Settings(values, inclusive, describe_default_image(np.stack(images)), first.outputs)
+    return [Signature.joined(parts, settings) for parts in zip(*by_image, strict=True)]

@@ -1,6 +1,7 @@
 """The `Signature` value: what was found, and everything that says how."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Settings:
     inclusive : bool
         Whether the grid ends at 1 (v / (V - 1)) or not (v / V).
     default_image : str
-        "constant 0", say, or "array" with a digest.
+        "constant 0", say, or "array" or "10 images" with a digest.
     outputs : str
         "logits" or "probabilities": what the log-odds were made from.
     """
@@ -48,7 +49,8 @@ class Signature:
     low, high : array of shape (K, H, W)
         Lowest and highest log-odds over the value grid; NaN at pixels that were not visited.
     base : array of shape (K,)
-        Log-odds of the default image.
+        Log-odds of the default image. From several default images: the mean of theirs; low and high then are as far
+        from it as the log-odds fall and rise at most, starting from any of the images.
     settings : Settings
     engine : str
         The engine that ran.
@@ -97,6 +99,28 @@ class Signature:
             NaN at pixels that were not visited.
         """
         return np.where(self.visited, define(definition, self.low, self.high, self.base), np.nan)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Signature"], settings: Settings) -> "Signature":
+        """Join the signatures of one classifier from several default images into one, as `base` above says.
+
+        A backdoor that needs the context of its source class shows in the image that has it; the others add nothing.
+        """
+        base = np.stack([part.base for part in parts]).mean(axis=0)
+        rise = np.max([part.high - part.base[:, None, None] for part in parts], axis=0)
+        fall = np.max([part.base[:, None, None] - part.low for part in parts], axis=0)
+        centre = base[:, None, None]
+        return cls(
+            low=centre - fall,
+            high=centre + rise,
+            base=base,
+            settings=settings,
+            engine=" and ".join(sorted({part.engine for part in parts})),
+            queries=sum(part.queries for part in parts),
+            classifier=parts[0].classifier,
+            note=next((part.note for part in parts if part.note), ""),
+            details={f"default image {n}": part.details for n, part in enumerate(parts) if part.details},
+        )
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file that holds the arrays and, in its header, everything else."""
