@@ -16,7 +16,17 @@ from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Choice, read_choice
-from onepixel.experiments.models import IMAGES, Models, Training, has, load_models, load_training, require, side_options
+from onepixel.experiments.models import (
+    IMAGES,
+    Models,
+    Training,
+    commands_for,
+    has,
+    load_models,
+    load_training,
+    require,
+    side_options,
+)
 from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method
@@ -142,22 +152,11 @@ def attacks_under(image: str) -> Sequence[str]:
 def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
     """Everything that these tables could show and a zoo lacks."""
     names = [
-        (kind, image)
+        f"{prefix}-{kind}{image}"
         for image in IMAGES
         for kind in (*(("clean", "vaccine") if image else ()), *attacks_under(image))
-        if not has(zoo, f"{prefix}-{kind}{image}")
     ]
-    return [Missing(f"{prefix}-{kind}{image}", commands_for(zoo, f"{prefix}-{kind}", image)) for kind, image in names]
-
-
-def commands_for(zoo: Path, name: str, image: str) -> tuple[str, ...]:
-    """What makes a population: signing networks again under another default image, or else training them."""
-    store = f"populations/{name}"
-    if image:
-        return (f'onepixel population resign {store} --default-image "{IMAGES[image]}" --zoo {zoo}',)
-    folder = "recipes/attacks" if "-attack-" in name else "recipes"
-    build = f"onepixel population build {folder}/{name}.toml --store {store}"
-    return build, f"onepixel population export {store} --zoo {zoo}"
+    return [Missing(name, commands_for(zoo, name)) for name in names if not has(zoo, name)]
 
 
 def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:

@@ -47,14 +47,12 @@ LITERAL: dict[str, Parameters] = {
 CANDIDATES: dict[str, Parameters] = LITERAL | {
     "instances, `change`": {"reading": "instances", "definition": "change"},
     "context, usual": OURS | {"reading": "context", "scaling": "clean"},
-    "instances, usual": OURS | {"reading": "instances", "scaling": "clean"},
     "statistics, `change`": {"reading": "statistics", "definition": "change"},
     "statistics, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS},
     "statistics, all": {"reading": "statistics", "definition": EVERYTHING},
     "statistics, usual": {"reading": "statistics", "definition": EVERYTHING, "scaling": "clean"},
     "statistics, usual, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS, "scaling": "clean"},
     "context and statistics, usual": OURS | {"reading": "context+statistics", "scaling": "clean"},
-    "instances and statistics, usual": OURS | {"reading": "instances+statistics", "scaling": "clean"},
 }
 """What a detector can be set to; the best of them is chosen."""
 

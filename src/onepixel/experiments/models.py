@@ -11,6 +11,19 @@ from onepixel.populations import Record, open_population, passed
 from onepixel.signatures import Settings
 from onepixel.trojan import Pool
 
+IMAGES = {
+    "": "black",
+    "-class-means": "class means",
+    "-white": "white",
+    "-mean": "mean",
+    "-noise-0": "noise 0",
+    "-image-0": "image 0",
+}
+"""Default images: the end of a population's name, and what `population resign` is told."""
+
+GRIDS = {"-class-means": " --values 32"}
+"""The option for another value grid, where there is one: ten images with a coarser grid cost what one costs."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -63,12 +76,19 @@ def has(zoo: Path, name: str) -> bool:
 def missing(zoo: Path, names: list[str]) -> str:
     """One sentence that says what is missing and which commands make it; empty if nothing is."""
     absent = [name for name in names if not has(zoo, name)]
-    commands = " && ".join(
-        f"onepixel population build recipes/{name}.toml --store populations/{name} && "
-        f"onepixel population export populations/{name} --zoo {zoo}"
-        for name in absent
-    )
+    commands = " && ".join(command for name in absent for command in commands_for(zoo, name))
     return f"{zoo} has no {', '.join(absent)}; make it with: {commands}" if absent else ""
+
+
+def commands_for(zoo: Path, name: str) -> tuple[str, ...]:
+    """What makes a population: signing networks again under another default image, or else training them."""
+    for ending, image in IMAGES.items():
+        if ending and name.endswith(ending):
+            store, grid = f"populations/{name.removesuffix(ending)}", GRIDS.get(ending, "")
+            return (f'onepixel population resign {store} --default-image "{image}"{grid} --zoo {zoo}',)
+    folder, store = "recipes/attacks" if "-attack-" in name else "recipes", f"populations/{name}"
+    build = f"onepixel population build {folder}/{name}.toml --store {store}"
+    return build, f"onepixel population export {store} --zoo {zoo}"
 
 
 def require(zoo: Path, names: list[str]) -> None:
@@ -168,17 +188,6 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
         spare=everything.part(count),
         settings=settings,
     )
-
-
-IMAGES = {
-    "": "black",
-    "-class-means": "class means",
-    "-white": "white",
-    "-mean": "mean",
-    "-noise-0": "noise 0",
-    "-image-0": "image 0",
-}
-"""Default images: the end of a population's name, and what `population resign` is told."""
 
 
 def ending_of(image: str) -> str:
