@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onepixel.cli import main
@@ -96,6 +97,22 @@ def test_a_detector_is_trained_from_stores_and_zoo_evaluated_and_judges(stores, 
     assert "4 clean and 4 trojaned" in capsys.readouterr().out
     assert main(["detector", "evaluate", str(detector), *populations, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["clean"] == 4
+
+
+def test_clean_models_that_are_held_back_calibrate_and_do_not_train(stores, tmp_path, capsys):
+    from onepixel.detectors import load_detector
+    from onepixel.populations import Store
+
+    populations = ["--clean", str(stores["clean"]), "--trojaned", str(stores["trojaned"])]
+    detector = tmp_path / "d.safetensors"
+    command = ["detector", "train", *populations, "--output", str(detector), "--reading", "statistics"]
+    assert main([*command, "--hold-back", "2"]) == 0
+    assert "2 clean and 4 trojaned" in capsys.readouterr().out
+    found = load_detector(detector)
+    last_two = np.array(Store.open(stores["clean"]).signatures()[-2:])
+    np.testing.assert_allclose(found.calibration_scores_, np.sort(found.decision_function(last_two)))
+    assert main([*command, "--hold-back", "4"]) == 2
+    assert "cannot be held back" in one_sentence(capsys)
 
 
 def test_populations_of_other_settings_are_refused_with_one_sentence(stores, tmp_path, capsys):

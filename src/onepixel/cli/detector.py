@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from onepixel.errors import UsageError
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Train, calibrate and evaluate detectors.")
 
 Clean = Annotated[
@@ -26,6 +28,12 @@ def train(
         list[Path] | None,
         typer.Option(metavar="POPULATION", help="Clean models used for nothing else, for p-values."),
     ] = None,
+    hold_back: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="The last N models of the first --clean population calibrate instead of training."
+        ),
+    ] = 0,
     definition: Annotated[str, typer.Option(help="Definition, or several joined by +.")] = "change",
     reading: Annotated[
         str,
@@ -50,12 +58,18 @@ def train(
 
     onepixel detector train --clean zoo/mnist-lenet5-clean --trojaned zoo/mnist-lenet5-vaccine --output own.safetensors
     """
+    import numpy as np
+
     from onepixel.cli.options import check_writable
     from onepixel.detectors import Detector
     from onepixel.detectors.training_sets import about, labelled, rows_of
 
     check_writable(output)
     training = labelled(clean, trojaned)
+    first = len(rows_of(clean[:1], training.settings))
+    if hold_back >= first:
+        raise UsageError(f"Of the {first} models in {clean[0]}, {hold_back} cannot be held back.")
+    training, held_back = training.hold_back(slice(first - hold_back, first))
     detector = Detector(
         definition=definition,
         reading=reading,
@@ -66,8 +80,9 @@ def train(
         random_state=seed,
     )
     detector.fit(training.rows, training.labels, training.settings, training.default_image)
-    if calibration:
-        detector.calibrate(rows_of(calibration, training.settings))
+    calibrating = [held_back, *([rows_of(calibration, training.settings)] if calibration else [])]
+    if sum(map(len, calibrating)):
+        detector.calibrate(np.concatenate(calibrating))
     detector.save(output, about(training))
     typer.echo(f"{output}: {detector.describe()}, trained on {training}.")
 

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ class LabelledSignatures:
     def __str__(self) -> str:
         trojaned = int(self.labels.sum())
         return f"{len(self.labels) - trojaned} clean and {trojaned} trojaned models"
+
+    def hold_back(self, numbers: slice) -> tuple["LabelledSignatures", NDArray[np.void]]:
+        """The others, and the rows of some models that are to calibrate instead of to train."""
+        kept = np.ones(len(self.rows), dtype=bool)
+        kept[numbers] = False
+        return replace(self, rows=self.rows[kept], labels=self.labels[kept]), self.rows[~kept]
 
 
 Populations = Sequence[Store | ZooPopulation]
