@@ -1,11 +1,14 @@
 """Signatures that start from several default images: what is joined, what it costs, and what it shows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import onepixel
 from examples import Counting, example
+from onepixel.cli import main
 from onepixel.detectors import Detector, load_detector
 from onepixel.detectors.training_sets import labelled
 from onepixel.errors import BudgetError, UsageError
@@ -14,6 +17,7 @@ from onepixel.populations.default_images import default_image_of
 from onepixel.signatures import Signature, signatures_of
 from populations_of_digits import InProcess, digits_recipe
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "clean.safetensors"
 SEVERAL = np.random.default_rng(5).random((3, 1, 8, 8)).astype(np.float32)
 FEW = {"values": 4, "pixels": 3}
 MEANS = SignatureRecipe(values=8, default_image="class means")
@@ -138,3 +142,14 @@ def test_signing_again_with_another_grid_makes_the_same_networks_and_grows_by_ra
     assert grown.recipe.seed_for(1, 0) == rest.recipe.seed_for(1, 0)
     again = build(grown.recipe, tmp_path / "again", executor=InProcess())
     np.testing.assert_allclose(again.signatures()["base"], grown.signatures()["base"], atol=1e-5)
+
+
+def test_the_command_starts_from_the_images_of_a_file(tmp_path, capsys):
+    np.save(tmp_path / "two.npy", np.zeros((2, 1, 28, 28)))
+    model = ["signature", str(EXAMPLE), "--architecture", "lenet5", "--outputs", "logits", "--normalize", "none"]
+    command = [*model, "--stride", "14", "--values", "2", "--quiet", "--out", str(tmp_path / "s.safetensors")]
+    assert main([*command, "--default-image", str(tmp_path / "two.npy")]) == 0
+    assert Signature.load(tmp_path / "s.safetensors").settings.default_image == "constant 0"
+    for wrong in ("grey", str(EXAMPLE), "1.5"):
+        assert main([*command, "--default-image", wrong]) == 2
+        assert "default image" in capsys.readouterr().err.replace("--default-image", "default image")

@@ -1,11 +1,17 @@
 """`onepixel signature`: the signature of one model, as a file and as a picture, without a verdict."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onepixel.cli import options
+from onepixel.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 GRID = "Signature"
 
@@ -22,9 +28,14 @@ def signature(
         int, typer.Option(min=2, max=65536, help="V, intensities per pixel.", rich_help_panel=GRID)
     ] = 256,
     default_image: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Intensity of the default image I_o; 0 is black.", rich_help_panel=GRID),
-    ] = 0.0,
+        str,
+        typer.Option(
+            metavar="VALUE|FILE.npy",
+            help="The default image I_o: an intensity (0 is black), or a NumPy file of one image (C, H, W) or of "
+            "several (M, C, H, W) in [0, 1].",
+            rich_help_panel=GRID,
+        ),
+    ] = "0",
     stride: Annotated[int, typer.Option(min=1, help="Visit every s-th row and column only.", rich_help_panel=GRID)] = 1,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
@@ -43,6 +54,7 @@ def signature(
     """
     options.check_writable(out, plot, opening.journal)
     engine = options.chosen_engine(engine, budget)
+    image = read_image(default_image)
     classifier = opening.classifier()
     import onepixel
 
@@ -50,7 +62,7 @@ def signature(
         found = onepixel.signature(
             classifier,
             values=values,
-            default_image=default_image,
+            default_image=image,
             pixels=stride,
             engine=engine,
             budget=budget,
@@ -63,3 +75,21 @@ def signature(
     typer.echo(f"{out}: {classes} classes, {height} x {width} pixels, {found.engine} engine, {found.queries} queries")
     for assumption in options.assumptions(classifier):
         typer.echo(f"  - {assumption}")
+
+
+def read_image(words: str) -> "float | NDArray[np.float32]":
+    """An intensity, or what a .npy file holds; nothing in such a file is run.
+
+    Raises
+    ------
+    UsageError
+        If it is neither a number nor a file of numbers.
+    """
+    with suppress(ValueError):
+        return float(words)
+    import numpy as np
+
+    try:
+        return np.load(words, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"Expected an intensity or a .npy file for --default-image but got {words!r}.") from error
