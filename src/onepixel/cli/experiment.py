@@ -266,7 +266,7 @@ def rounding(
     """Does a detector see that the zoo keeps float16 instead of float32?"""
     from onepixel.experiments.rounding import run
 
-    for name, difference in run(output, stores=store or [], detectors=detector or ["mnist-lenet5"]):
+    for name, difference in run(output, stores=store or [], detectors=detector or ["mnist-lenet5-black"]):
         share = difference.largest_score / difference.spread
         typer.echo(f"{name}, {difference.source}: scores differ by at most {share:.2g} of their spread.")
     typer.echo(f"{output}")

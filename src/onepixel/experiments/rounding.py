@@ -78,7 +78,7 @@ def run(
     output: Path,
     *,
     stores: Sequence[Path] = (),
-    detectors: Sequence[str] = ("mnist-lenet5",),
+    detectors: Sequence[str] = ("mnist-lenet5-black",),
     folder: Path = Path("examples"),
 ) -> list[tuple[str, Difference]]:
     """Compare scores on float32 and float16 and write a table, "stores" or "examples", below `output`.
