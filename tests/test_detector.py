@@ -1,14 +1,20 @@
 """The detector as a scikit-learn estimator, on signatures whose backdoor is planted by hand."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
+import onepixel
 from onepixel.classifiers import as_classifier
 from onepixel.detectors import Detector, load_detector
 from onepixel.errors import DetectorError, UsageError
+from onepixel.populations.store import signature_row
 from onepixel.signatures import Settings, Signature
 
 K, H, W = 4, 8, 8
@@ -238,10 +244,16 @@ def test_few_models_of_one_kind_weigh_as_much_as_many_of_the_other():
     assert detector.evaluate(UNSEEN, UNSEEN_LABELS).true_positive_rate.value > 0.7
 
 
-def test_the_shipped_detector_is_of_before_and_still_loads():
-    detector = load_detector("mnist-lenet5")
-    assert detector.offsets_.tolist() == [0]
-    assert detector.decision_function([planted_28(0)]).shape == (1,)
+@pytest.mark.parametrize(("name", "images"), [("mnist-lenet5", "10 images"), ("mnist-lenet5-black", "constant 0")])
+def test_shipped_detectors_say_what_they_were_made_from_and_give_p_values(name, images):
+    detector = load_detector(name)
+    assert detector.settings_.default_image.startswith(images)
+    assert len(detector.calibration_scores_) >= 40
+    rows = np.stack([signature_row(planted_28(seed)) for seed in range(2)])
+    assert 0 < detector.p_values(detector.decision_function(rows)).min() <= 1
+    with safe_open(Path(onepixel.__file__).parent / f"detectors/shipped/{name}.safetensors", "np") as file:
+        about = json.loads(file.metadata()["about"])
+    assert any("vaccine" in population for population in about["populations"])
 
 
 def planted_28(seed: int) -> Signature:

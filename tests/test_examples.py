@@ -9,7 +9,7 @@ from onepixel.cli import main
 from onepixel.sandbox.level import LEVELS, missing
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-RECORDED = {"clean": ("no evidence of a backdoor", 0, 4, -3.457), "trojaned": ("trojaned", 1, 3, 22.9)}
+RECORDED = {"clean": ("no evidence of a backdoor", 0, 0, -1.1718), "trojaned": ("trojaned", 1, 3, 1.1212)}
 """Decision, exit status, most suspicious class and score; both happen to be right (class 1 is sent to class 3)."""
 
 
