@@ -62,8 +62,8 @@ def test_settings_that_came_later_count_where_they_are_used():
         ('[trigger]\nkind = "blended"\nheight = [3, 6]', "trigger.blended.height: Extra inputs"),
         ('[trigger]\nkind = "sinusoidal"\nfrequency = [8, 4]', "frequency needs 0 < smallest <= largest"),
         ('[evasion]\nkind = "invisibility"', "evasion.kind: Input should be 'constant_inputs' or 'signature_loss'"),
-        ('[signature]\ndefault_image = "blue"', "expected black, white, mean, noise N, image N"),
-        ("[signature]\ndefault_image = 1.5", "expected black, white, mean, noise N, image N"),
+        ('[signature]\ndefault_image = "blue"', "expected black, white, mean, class means, noise N"),
+        ("[signature]\ndefault_image = 1.5", "expected black, white, mean, class means, noise N"),
     ],
 )
 def test_a_wrong_kind_is_named_with_what_is_allowed(text, complaint):
