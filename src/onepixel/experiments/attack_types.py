@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, read_choice
+from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
 from onepixel.experiments.models import (
     IMAGES,
     Models,
@@ -223,9 +223,8 @@ def run(
         judged = zip(job.attacks.items(), results, strict=True)
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
-    command = (
-        f"onepixel experiment attacks --from-zoo --prefix {prefix}{side_options(clean)} --seed {seed} --seeds {seeds}"
-    )
+    sides = side_options(clean) + choice_option(choice, prefix)
+    command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     text = as_markdown(prefix, jobs[0].training, rows, missing)
     made = provenance(command, time.perf_counter() - started)
     write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], text, made)

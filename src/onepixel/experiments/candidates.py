@@ -182,6 +182,16 @@ class Choice:
     parameters: Parameters
 
 
+def usual_choice(prefix: str) -> Path:
+    """Where `onepixel experiment detectors` writes its comparison."""
+    return Path("results/detectors") / f"{prefix}.csv"
+
+
+def choice_option(path: Path | None, prefix: str) -> str:
+    """How a command says from where its choice was read; nothing for the usual place."""
+    return "" if path in (None, usual_choice(prefix)) else f" --choice {path}"
+
+
 def read_choice(path: Path | None, prefix: str) -> Choice:
     """Read which detector `run` chose: from `results/detectors/` `prefix`.csv unless another path is given.
 
@@ -190,7 +200,7 @@ def read_choice(path: Path | None, prefix: str) -> Choice:
     UsageError
         If there is no comparison at this path, or it is damaged.
     """
-    path = path or Path("results/detectors") / f"{prefix}.csv"
+    path = path or usual_choice(prefix)
     if not path.is_file():
         raise UsageError(f"There is no {path}, where the chosen detector stands: run `onepixel experiment detectors`.")
     try:

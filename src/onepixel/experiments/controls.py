@@ -12,7 +12,7 @@ import numpy as np
 
 from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, read_choice
+from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
 from onepixel.experiments.models import Training, Unseen, side_options
 from onepixel.experiments.results import markdown_table, provenance, write_result
@@ -48,7 +48,7 @@ def run(
     """
     started = time.perf_counter()
     chosen = read_choice(choice, prefix + ending)
-    sides = side_options(clean, ending)
+    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
     command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
     table = methods(chosen)
     names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
+from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import Job, judge
 from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, side_options
 from onepixel.experiments.parallel import in_processes
@@ -142,7 +142,7 @@ def run(
         [p.method, p.pairs, p.seed, f"{p.result.detection_rate.value:.4f}", f"{p.result.auroc.value:.4f}"]
         for p in points
     ]
-    sides = side_options(clean, ending)
+    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
     command = f"onepixel experiment sample-size --prefix {prefix}{sides} --seed {seed} --detectors {detectors}"
     made = provenance(command, time.perf_counter() - started)
     name = prefix + ending

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from onepixel.experiments.candidates import LITERAL, Choice, Parameters, read_choice
+from onepixel.experiments.candidates import LITERAL, Choice, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged, judge, mean_share, rates
 from onepixel.experiments.models import (
     Training,
@@ -151,7 +151,7 @@ def run(
     """
     started = time.perf_counter()
     chosen = read_choice(choice, prefix + ending)
-    sides = side_options(clean, ending)
+    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
     command = f"onepixel experiment table2 --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
     detectors = [*LITERAL, f"chosen: {chosen.name}"]
     training, unseen = load_sides(zoo, prefix, ending, pool, clean, detectors, ledger, command)
