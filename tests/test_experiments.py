@@ -79,7 +79,8 @@ def test_the_sample_size_curve_is_a_figure_a_table_and_a_file_for_machines(zoo, 
     assert len(points) == 3 * 1 * 2
     assert (tmp_path / f"{PREFIX}.png").read_bytes().startswith(b"\x89PNG")
     assert len(rows_of(tmp_path / f"{PREFIX}.csv")) == len(points)
-    assert "sample-size --prefix digits-tiny --seed 0 --detectors 2" in (tmp_path / f"{PREFIX}.md").read_text()
+    command = f"sample-size --prefix digits-tiny --choice {choice} --seed 0 --detectors 2"
+    assert command in (tmp_path / f"{PREFIX}.md").read_text()
     with pytest.raises(UsageError, match="too few"):
         sample_size.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, clean=3, workers=1)
 
