@@ -145,7 +145,7 @@ def test_table2_has_a_row_for_every_method_and_seed_and_says_what_was_trained_on
     text = (tmp_path / f"{PREFIX}-development.md").read_text()
     assert "6 clean, 6 vaccine and 4 stamped models" in text
     assert "The final pool was not opened." in text
-    assert f"onepixel experiment table2 --prefix {PREFIX} --pool development --choice {choice} --seed 0 --seeds 2" in text
+    assert f"table2 --prefix {PREFIX} --pool development --choice {choice} --seed 0 --seeds 2" in text
 
 
 def test_controls_put_every_method_with_and_without_stamped_negatives_side_by_side(zoo, choice, cheap, tmp_path):
