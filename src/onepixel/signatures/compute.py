@@ -1,7 +1,9 @@
 """`onepixel.signature`: choose an engine, run it, and say what was done."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -100,32 +102,25 @@ def signature(
     images = default_image_arrays(default_image, classifier.input_shape)
     each = None if budget is None else budget // len(images)
 
-    def start_from(image: NDArray[np.float32], progress: bool) -> Signature:
-        return _signature_from(
-            classifier,
-            values=values,
-            inclusive=inclusive,
-            default_image=image,
-            pixels=pixels,
-            engine=engine,
-            batch_size=batch_size,
-            budget=each,
-            progress=progress,
-        )
-
+    run: Callable[..., Signature] = partial(_signature_here, classifier)
+    if isinstance(classifier, ComputesSignature):
+        run = classifier.signature
+    start_from = partial(
+        run, values=values, inclusive=inclusive, pixels=pixels, engine=engine, batch_size=batch_size, budget=each
+    )
     if len(images) == 1:
-        return start_from(images[0], progress)
+        return start_from(default_image=images[0], progress=progress)
     total = len(images) * int(pixel_mask(pixels, *classifier.input_shape[1:]).sum())
     with (
         progress_bar(f"signature of {classifier.name}", total, "pixels", enabled=progress) as advance,
         counted_by(advance),
     ):
-        parts = [start_from(image, False) for image in images]
+        parts = [start_from(default_image=image, progress=False) for image in images]
     settings = replace(parts[0].settings, default_image=describe_default_image(np.stack(images)))
     return Signature.joined(parts, settings)
 
 
-def _signature_from(
+def _signature_here(
     classifier: Classifier,
     *,
     values: int,
@@ -137,18 +132,7 @@ def _signature_from(
     budget: int | None,
     progress: bool,
 ) -> Signature:
-    """The signature from a single default image (C, H, W)."""
-    if isinstance(classifier, ComputesSignature):
-        return classifier.signature(
-            values=values,
-            inclusive=inclusive,
-            default_image=default_image,
-            pixels=pixels,
-            engine=engine,
-            batch_size=batch_size,
-            budget=budget,
-            progress=progress,
-        )
+    """The signature from a single default image (C, H, W), of a classifier that is asked from here."""
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
     mask = pixel_mask(pixels, height, width)
