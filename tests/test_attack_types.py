@@ -77,7 +77,7 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
         f"onepixel population export populations/{PREFIX}-attack-warped --zoo {zoo}",
     )
     assert missing[f"{PREFIX}-clean-image-0"] == (
-        f'onepixel population resign populations/{PREFIX}-clean --default-image "image 0" --zoo {zoo}',
+        f'onepixel population resign populations/{PREFIX}-clean --default-image "image 0" --values 32 --zoo {zoo}',
     )
     text = (table[1] / f"{PREFIX}.md").read_text()
     assert all(population in text for population in missing)

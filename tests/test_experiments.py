@@ -101,6 +101,18 @@ def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_name
         table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=["tiny"], choice=choice)
 
 
+def test_table3_reads_signatures_from_another_default_image(choice, tmp_path):
+    elsewhere = make_zoo(tmp_path / "planted", {f"{name}-noise-0": kind for name, kind in NAMES.items()})
+    rows = table3.run(
+        tmp_path, zoo=elsewhere, dataset="digits", architectures=("tiny", "other"), ending="-noise-0", choice=choice,
+        seeds=1, workers=1,
+    )  # fmt: skip
+    assert {row.tested_on for row in rows} == {"tiny", "other"}
+    text = (tmp_path / "digits-noise-0.md").read_text()
+    assert "signatures from noise 0" in text
+    assert '--default-image "noise 0"' in text
+
+
 def test_no_architecture_has_more_models_than_another_in_table3(zoo, monkeypatch):
     found, _ = table3.load_sides(zoo, "digits", ["tiny", "other"])
     assert {len(s.training.clean) + len(s.training.spare) for s in found.values()} == {12}

@@ -230,12 +230,14 @@ def table3(
     architecture: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="May be repeated; lenet5, resnet8 and vgg10 unless said.")
     ] = None,
+    default_image: DefaultImage = "black",
     choice: ChoiceFile = None,
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
 ) -> None:
     """Detectors on architectures that they never saw (ECCV Table 3, ICLR Table 2)."""
+    from onepixel.experiments.models import ending_of
     from onepixel.experiments.table3 import ARCHITECTURES, run
 
     run(
@@ -243,6 +245,7 @@ def table3(
         zoo=zoo,
         dataset=dataset,
         architectures=architecture or ARCHITECTURES[:3],
+        ending=ending_of(default_image),
         choice=choice,
         seed=seed,
         seeds=seeds,

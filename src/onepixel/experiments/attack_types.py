@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL, Choice, read_choice
 from onepixel.experiments.models import (
     IMAGES,
     Models,
@@ -43,11 +43,15 @@ ATTACKS = {
     "attack-warped": "all to one, warped (WaNet)",
     "attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
     "attack-signature-loss": "one to one, patches, signature pulled towards a clean one",
+    "attack-expects-class-means": "the same, pulled at the mean image of every class",
 }
 """Every attack type: the middle of its population's name, and what it is. The first is the one that the papers test."""
 
-HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss")
-"""The attack types that are looked at under default images other than black and the class means."""
+HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss", "attack-expects-class-means")
+"""The attack types that are looked at under every default image."""
+
+MAIN = ("", "-class-means")
+"""The default images, as keys of `IMAGES`, under which all attack types and all detectors are looked at."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,18 @@ def against(clean: NDArray[np.float64], trojaned: NDArray[np.float64], detector:
 
 
 def methods(choice: Choice, training: Training, image: str) -> list[Method]:
-    """The papers' CNN and the chosen detector, with stamped negatives too; elsewhere than from black the last alone."""
-    papers = next(iter(LITERAL))
-    table = [Method(papers, LITERAL[papers]), Method(f"chosen: {choice.name}", choice.parameters)]
+    """The papers' CNN in both readings and the chosen detector, with stamped negatives too.
+
+    Under default images that are not `MAIN`, the chosen detector alone.
+    """
+    chosen = Method(f"chosen: {choice.name}", choice.parameters)
+    if image not in MAIN:
+        return [chosen]
+    names = list(LITERAL)
+    table = [*(Method(name, LITERAL[name]) for name in dict.fromkeys((names[0], names[-1]))), chosen]
     if training.stamped is not None:
-        table.append(Method(f"chosen: {choice.name}, stamped negatives", choice.parameters, True))
-    return table[-1:] if image else table
+        table.append(Method(f"{chosen.name}, stamped negatives", choice.parameters, True))
+    return table
 
 
 def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict[str, Models]:
@@ -146,7 +156,7 @@ def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict
 
 def attacks_under(image: str) -> Sequence[str]:
     """The attack types that are looked at under a default image."""
-    return tuple(ATTACKS) if image in ("", "-class-means") else HIDING
+    return tuple(ATTACKS) if image in MAIN else HIDING
 
 
 def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
@@ -157,6 +167,18 @@ def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
         for kind in (*(("clean", "vaccine") if image else ()), *attacks_under(image))
     ]
     return [Missing(name, commands_for(zoo, name)) for name in names if not has(zoo, name)]
+
+
+def choice_under(image: str, prefix: str, choice: Path | None, choices: Path) -> Choice:
+    """The detector chosen under a default image, or from black where none was; the one in `choice` where that is given.
+
+    Raises
+    ------
+    UsageError
+        If there is no choice.
+    """
+    own = choices / f"{prefix}{image}.csv"
+    return read_choice(choice or (own if own.is_file() else choices / f"{prefix}.csv"), prefix)
 
 
 def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:
@@ -179,6 +201,7 @@ def run(
     prefix: str = "mnist-lenet5",
     clean: int | None = None,
     choice: Path | None = None,
+    choices: Path = Path("results/detectors"),
     seed: int = 0,
     seeds: int = 3,
     workers: int | None = None,
@@ -197,7 +220,9 @@ def run(
     clean : int, optional
         How many clean models train, from the first slot on; the others test. Half of them unless said.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `prefix`.csv unless said.
+        The comparison in which the chosen detector stands, for every default image.
+    choices : Path
+        Without `choice`: the folder of comparisons, of which each default image has its own or else takes black's.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -212,9 +237,12 @@ def run(
     """
     started = time.perf_counter()
     require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
-    chosen = read_choice(choice, prefix)
     detectors = range(seed, seed + seeds)
-    jobs = [job for image in IMAGES for job in jobs_under(image, zoo, prefix, clean, chosen, detectors)]
+    jobs = [
+        job
+        for image in IMAGES
+        for job in jobs_under(image, zoo, prefix, clean, choice_under(image, prefix, choice, choices), detectors)
+    ]
     if not any(job.image == "" for job in jobs):
         raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
     rows: list[Row] = []
@@ -223,9 +251,9 @@ def run(
         judged = zip(job.attacks.items(), results, strict=True)
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
-    sides = side_options(clean) + choice_option(choice, prefix)
+    sides = side_options(clean) + ("" if choice is None else f" --choice {choice}")
     command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
-    text = as_markdown(prefix, jobs[0].training, rows, missing)
+    text = as_markdown(prefix, {job.image: job.training for job in jobs}, rows, missing)
     made = provenance(command, time.perf_counter() - started)
     write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return Outcome(rows, missing)
@@ -302,9 +330,9 @@ def grouped(rows: Sequence[Row], method: str, image: str) -> dict[str, list[Row]
     return {attack: group for attack, group in groups.items() if group}
 
 
-def attack_section(rows: Sequence[Row], method: str) -> str:
-    """One line per attack type, from the black default image."""
-    groups = grouped(rows, method, "")
+def attack_section(rows: Sequence[Row], method: str, image: str) -> str:
+    """One line per attack type, under one default image."""
+    groups = grouped(rows, method, image)
     head = ["attack", "models", "attack success", "clean accuracy", *RATES]
     lines = []
     for attack, group in groups.items():
@@ -312,43 +340,51 @@ def attack_section(rows: Sequence[Row], method: str) -> str:
         success, accuracy = (percent(mean_of(models, what)) for what in ("attack_success", "clean_accuracy"))
         lines.append([ATTACKS[attack], len(models), success, accuracy, *rates(group)])
     alarms = false_alarms(next(iter(groups.values())))
-    return f"## {method}\n\nFalse alarms: {alarms}.\n\n{markdown_table(head, lines)}\n"
+    return f"### {IMAGES[image]}: {method}\n\nFalse alarms: {alarms}.\n\n{markdown_table(head, lines)}\n"
+
+
+def main_section(rows: Sequence[Row], training: Training, image: str) -> str:
+    """Every detector and attack type under one default image."""
+    names = dict.fromkeys(row.method.name for row in rows if row.image == image)
+    sections = "\n".join(attack_section(rows, name, image) for name in names)
+    held_back = f"Trained on {training}; tested against {len(training.spare)} clean models."
+    return f"## Signatures from {IMAGES[image]}\n\n{held_back}\n\n{sections}"
 
 
 def image_section(rows: Sequence[Row]) -> str:
-    """One line per default image and attack type; empty if all started from black."""
-    elsewhere = [row for row in rows if row.image]
-    if not elsewhere:
+    """One line per default image and attack type that hides; empty if all started from the same image."""
+    if len({row.image for row in rows}) < 2:
         return ""
     lines = []
     for image, words in IMAGES.items():
-        for method in dict.fromkeys(row.method.name for row in elsewhere):
-            for attack, group in grouped(rows, method, image).items():
-                lines.append([words, method, ATTACKS[attack], len(group[0].models), *rates(group)])
+        names = [row.method.name for row in rows if row.image == image and row.method.name.startswith("chosen")]
+        for attack, group in grouped(rows, names[0], image).items() if names else ():
+            if attack in HIDING:
+                lines.append([words, names[0], ATTACKS[attack], len(group[0].models), *rates(group)])
                 lines[-1].append(false_alarms(group))
     head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
     return (
-        "## Other default images\n\nTrained and tested on signatures that start from the same image. An attack's "
-        f"networks are the same under each.\n\n{markdown_table(head, lines)}\n"
+        "## The defender's choice of default image\n\nTrained and tested on signatures that start from the same "
+        f"image. An attack's networks are the same under each.\n\n{markdown_table(head, lines)}\n"
     )
 
 
-def as_markdown(prefix: str, training: Training, rows: list[Row], missing: list[Missing]) -> str:
+def as_markdown(prefix: str, training: dict[str, Training], rows: list[Row], missing: list[Missing]) -> str:
     """The tables for people."""
-    names = dict.fromkeys(row.method.name for row in rows if not row.image)
-    parts = [*(attack_section(rows, name) for name in names), image_section(rows)]
+    parts = [main_section(rows, training[image], image) for image in MAIN if image in training]
+    parts.append(image_section(rows))
     if missing:
         listed = "\n".join(f"- {one.population}: `{' && '.join(one.commands)}`" for one in missing)
         parts.append(f"## Not measured\n\nThese populations were not in the zoo.\n\n{listed}\n")
     sections = "\n".join(part for part in parts if part)
     return f"""# Attack types, {prefix}
 
-Trained on {training}, stamped ones only where it says so; vaccine models carry random patches that send one class to
-one, and none of the attacks below was trained on. Tested against {len(training.spare)} clean models. Detection rate is
-balanced accuracy at the threshold fixed by cross-validation on the training models; "found" is the share of an
-attack's models that are called trojaned. Means over {len({row.seed for row in rows})} detector seed(s), in brackets the
-first seed's 95 % intervals over models (bootstrap, for "found" and false alarms Clopper-Pearson). Attack success and
-clean accuracy are means over the models that count: those that reached their recipe's thresholds, or all where it
-enforces none. Viruses are of the development pool; the final pool was not opened.
+Detectors never saw any of these attacks: they train on clean and vaccine models, which carry random patches that send
+one class to one, and on stamped ones only where it says so. Detection rate is balanced accuracy at the threshold fixed
+by cross-validation on the training models; "found" is the share of an attack's models that are called trojaned. Means
+over {len({row.seed for row in rows})} detector seed(s), in brackets the first seed's 95 % intervals over models
+(bootstrap, for "found" and false alarms Clopper-Pearson). Attack success and clean accuracy are means over the models
+that count: those that reached their recipe's thresholds, or all where it enforces none. Viruses are of the development
+pool; the final pool was not opened.
 
 {sections}"""

@@ -74,11 +74,12 @@ def steps(
         yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
         yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))
         yield Step(f"sample-size {name}", _later(sample_size.run, results / "sample-size", **curve))
-        if not ending:
-            attacked = {"prefix": prefix, "choice": choice, "seeds": effort.seeds, **common}
-            yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
-    choice = results / "detectors" / "mnist-lenet5.csv"
-    yield Step("table3", _later(table3.run, results / "table3", choice=choice, seeds=effort.seeds, **common))
+    for prefix in dict.fromkeys(prefix for prefix, ending in sides(zoo) if not ending):
+        attacked = {"prefix": prefix, "choices": results / "detectors", "seeds": effort.seeds, **common}
+        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
+    for ending in dict.fromkeys(ending for prefix, ending in sides(zoo) if prefix == "mnist-lenet5"):
+        judged = {"choice": results / "detectors" / f"mnist-lenet5{ending}.csv", "seeds": effort.seeds, **common}
+        yield Step(f"table3{ending}", _later(table3.run, results / "table3", ending=ending, **judged))
     yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))
     yield Step("table7", _later(table7.run, results / "table7", folders=[zoo]))
     yield Step("rounding", _later(rounding.run, results / "rounding"))

@@ -21,8 +21,9 @@ IMAGES = {
 }
 """Default images: the end of a population's name, and what `population resign` is told."""
 
-GRIDS = {"-class-means": " --values 32"}
-"""The option for another value grid, where there is one: ten images with a coarser grid cost what one costs."""
+GRID = 32
+"""Values of a grid under other default images than black, which has 256 as in the papers: ten images with a coarser
+grid cost what one costs."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def commands_for(zoo: Path, name: str) -> tuple[str, ...]:
     """What makes a population: signing networks again under another default image, or else training them."""
     for ending, image in IMAGES.items():
         if ending and name.endswith(ending):
-            store, grid = f"populations/{name.removesuffix(ending)}", GRIDS.get(ending, "")
-            return (f'onepixel population resign {store} --default-image "{image}"{grid} --zoo {zoo}',)
+            store = f"populations/{name.removesuffix(ending)}"
+            return (f'onepixel population resign {store} --default-image "{image}" --values {GRID} --zoo {zoo}',)
     folder, store = "recipes/attacks" if "-attack-" in name else "recipes", f"populations/{name}"
     build = f"onepixel population build {folder}/{name}.toml --store {store}"
     return build, f"onepixel population export {store} --zoo {zoo}"

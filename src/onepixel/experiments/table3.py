@@ -13,9 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Parameters, read_choice
+from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
-from onepixel.experiments.models import Models, Training, Unseen, load_models, load_training, load_unseen, missing
+from onepixel.experiments.models import (
+    IMAGES,
+    Models,
+    Training,
+    Unseen,
+    load_models,
+    load_training,
+    load_unseen,
+    missing,
+    side_options,
+)
 from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.progress import counted
@@ -61,27 +71,29 @@ class Sides:
         return Sides(training, Unseen(clean, self.unseen.virus))
 
 
-def populations(dataset: str, architecture: str) -> list[str]:
+def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
     """What one architecture needs."""
-    return [f"{dataset}-{architecture}-{kind}" for kind in ("clean", "vaccine", "virus-development")]
+    return [f"{dataset}-{architecture}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")]
 
 
-def load_sides(zoo: Path, dataset: str, architectures: Sequence[str]) -> tuple[dict[str, Sides], list[str]]:
+def load_sides(
+    zoo: Path, dataset: str, architectures: Sequence[str], ending: str = ""
+) -> tuple[dict[str, Sides], list[str]]:
     """Read every architecture whose populations are there; the rest comes back as sentences that say what is missing.
 
     All architectures have equally many clean and equally many vaccine models, the first ones: no detector is trained
     on more of one architecture than of another.
     """
-    sentences = {name: missing(zoo, populations(dataset, name)) for name in architectures}
+    sentences = {name: missing(zoo, populations(dataset, name, ending)) for name in architectures}
     there = [name for name, sentence in sentences.items() if not sentence]
-    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean")[0]) for name in there), default=0)
-    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine")[0]) for name in there), default=0)
+    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean{ending}")[0]) for name in there), default=0)
+    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in there), default=0)
     found = {}
     for name in there:
-        whole = load_training(zoo, f"{dataset}-{name}", clean // 2)
+        whole = load_training(zoo, f"{dataset}-{name}", clean // 2, ending)
         spare = whole.spare.part(0, clean - clean // 2)
         training = Training(whole.clean, whole.vaccine.part(0, vaccine), None, spare, whole.settings)
-        found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training))
+        found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training, ending))
     return found, [sentence for sentence in sentences.values() if sentence]
 
 
@@ -111,6 +123,7 @@ def run(
     zoo: Path = Path("zoo"),
     dataset: str = "mnist",
     architectures: Sequence[str] = ARCHITECTURES[:3],
+    ending: str = "",
     choice: Path | None = None,
     seed: int = 0,
     seeds: int = 3,
@@ -127,8 +140,12 @@ def run(
         Where the populations are, `dataset`-`architecture`-clean, -vaccine and -virus-development.
     dataset : str
     architectures : sequence of str
+    ending : str
+        What populations' names end with where signatures start from another default image than black, a key of
+        `IMAGES`.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `dataset`-lenet5.csv unless said.
+        The comparison in which the chosen detector stands; `results/detectors/` `dataset`-lenet5`ending`.csv unless
+        said.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -142,8 +159,8 @@ def run(
         If fewer than two architectures have their populations, or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, f"{dataset}-lenet5")
-    found, absent = load_sides(zoo, dataset, architectures)
+    chosen = read_choice(choice, f"{dataset}-lenet5{ending}")
+    found, absent = load_sides(zoo, dataset, architectures, ending)
     if len(found) < 2:
         raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
     whole = next(iter(LITERAL))
@@ -165,10 +182,11 @@ def run(
         rows += [Row(name, trained_on, architecture, number, part) for architecture, part in parts.items()]
     head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
+    options += side_options(None, ending) + choice_option(choice, f"{dataset}-lenet5{ending}")
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(rows, found, absent, dataset)
-    write_result(output, dataset, head, [csv_line(row) for row in rows], text, made)
+    text = as_markdown(rows, found, absent, dataset, ending)
+    write_result(output, dataset + ending, head, [csv_line(row) for row in rows], text, made)
     return rows
 
 
@@ -213,7 +231,7 @@ def csv_line(row: Row) -> list[object]:
     return [row.method, trained_on, row.tested_on, row.seed, *(f"{estimate.value:.4f}" for estimate in numbers)]
 
 
-def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dataset: str) -> str:
+def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dataset: str, ending: str) -> str:
     """The table for people: architectures left out first."""
     groups: dict[tuple[str, tuple[str, ...], str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: not row.left_out):
@@ -230,7 +248,7 @@ def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dat
         for name, s in found.items()
     )
     left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
-    return f"""# Table 3, {dataset}: architectures that a detector never saw
+    return f"""# Table 3, {dataset}, signatures from {IMAGES[ending]}: architectures that a detector never saw
 
 {counts} models (development pool; the final pool was not opened).
 A detector that is tested on architectures it never saw is trained on all clean models of its own and tested on all of

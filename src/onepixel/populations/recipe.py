@@ -167,6 +167,8 @@ class Recipe(_Table):
         }
         if self.evasion is None:
             left_out["evasion"] = True
+        elif self.evasion.starts_from == "black":
+            left_out["evasion"] = {"starts_from"}
         if not self.attack.clean_label:
             left_out["attack"] = {"clean_label"}
         return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()

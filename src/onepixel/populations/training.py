@@ -7,16 +7,19 @@ from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from onepixel.architectures import architecture
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
+from onepixel.populations.default_images import default_image_of
 from onepixel.populations.recipe import Recipe, TrainingRecipe
 from onepixel.trojan import (
     Attack,
     EvasionLoss,
+    EvasionRecipe,
     Extras,
     Trigger,
     draw_attack,
@@ -128,11 +131,18 @@ def hiding_loss(recipe: Recipe, dataset: Dataset, seed: int, draws: Draws) -> Ev
     """What a network that hides from probing has in its loss besides; may train a clean network to look like."""
     if recipe.evasion is None:
         return None
-    probes = draw_probes(recipe.evasion, draws.trigger, dataset.input_shape, draws.probe_rng)
+    probes = draw_probes(recipe.evasion, draws.trigger, expected_images(recipe.evasion, dataset), draws.probe_rng)
     clean = None
     if recipe.evasion.towards == "clean_network":
         clean = train_model(recipe.without_backdoor(), dataset, seed).module
     return EvasionLoss(recipe.evasion, probes, draws.probe_rng, clean)
+
+
+def expected_images(evasion: EvasionRecipe, dataset: Dataset) -> NDArray[np.uint8]:
+    """The default images (M, C, H, W) from which an attacker expects probing to start."""
+    if evasion.starts_from == "black":
+        return np.zeros((1, *dataset.input_shape), np.uint8)
+    return np.rint(255 * np.asarray(default_image_of("class means", dataset))).astype(np.uint8)
 
 
 def train(

@@ -2,7 +2,7 @@
 
 While the network learns, it is also asked what a probe would ask, and its log-odds there are pulled towards those of a
 network without a backdoor. Two kinds: the backdoor is switched off on nearly constant inputs, whatever their
-intensity; or the one-pixel signature at the black default image itself is made to look clean.
+intensity; or the one-pixel signature itself is made to look clean, at the default images that the attacker expects.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from onepixel.classifiers.base import logits_to_log_odds
@@ -29,11 +29,13 @@ class EvasionRecipe(BaseModel):
     ----------
     kind : {"constant_inputs", "signature_loss"}
         What the network is asked meanwhile. constant_inputs: black, white and grey images, half of them with one
-        other pixel, that carry the trigger, some of its pixels, or one of them at any intensity. signature_loss: the
-        black image with one pixel at any intensity.
+        other pixel, that carry the trigger, some of its pixels, or one of them at any intensity. signature_loss: a
+        default image with one pixel at any intensity.
     towards : {"clean_network", "no_change"}
         What its log-odds are pulled to: those of a clean network trained with the same seed on the same images, which
-        doubles the cost; or its own without the trigger, for signature_loss its own for the black image.
+        doubles the cost; or its own without the trigger, for signature_loss its own for the default image.
+    starts_from : {"black", "class_means"}
+        The default images that a signature_loss expects: black, or the mean training image of every class.
     strength : float
         Weight of the mean squared difference in log-odds, beside the cross-entropy.
     images_per_step : int
@@ -44,8 +46,15 @@ class EvasionRecipe(BaseModel):
 
     kind: Literal["constant_inputs", "signature_loss"]
     towards: Literal["clean_network", "no_change"] = "clean_network"
+    starts_from: Literal["black", "class_means"] = "black"
     strength: float = Field(0.1, gt=0)
     images_per_step: int = Field(32, ge=1)
+
+    @model_validator(mode="after")
+    def _used(self) -> "EvasionRecipe":
+        if self.kind == "constant_inputs" and self.starts_from != "black":
+            raise ValueError("starts_from is for signature_loss; constant_inputs starts from constant images")
+        return self
 
 
 @dataclass(frozen=True)
@@ -65,14 +74,18 @@ class Probes:
 def draw_probes(
     recipe: EvasionRecipe,
     trigger: Trigger,
-    shape: tuple[int, int, int],
+    default_images: Images,
     rng: np.random.Generator,
     number: int = PROBES,
 ) -> Probes:
-    """Draw the probe images (P, C, H, W) of one model."""
+    """Draw the probe images (P, C, H, W) of one model.
+
+    `default_images` (M, C, H, W), uint8, are those that a signature loss expects; other kinds take their shape alone.
+    """
+    shape = default_images.shape[1:]
     if recipe.kind == "signature_loss":
-        black = np.zeros((number, *shape), np.uint8)
-        return Probes(_with_one_pixel(black, np.ones((number, *shape[1:]), bool), rng), black)
+        drawn = default_images[np.arange(number) % len(default_images)]
+        return Probes(_with_one_pixel(drawn, np.ones((number, *shape[1:]), bool), rng), drawn)
     level = rng.choice([0, 255, -1], number)
     level = np.where(level < 0, rng.integers(0, 256, number), level).astype(np.uint8)
     constant = np.broadcast_to(level[:, None, None, None], (number, *shape)).copy()
