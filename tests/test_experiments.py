@@ -9,7 +9,7 @@ from onepixel.detectors import Detector
 from onepixel.errors import UsageError
 from onepixel.experiments import candidates, everything, rounding, sample_size, table2, table3
 from onepixel.experiments.models import load_training
-from onepixel.experiments.parallel import in_processes
+from onepixel.parallel import in_processes
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
 from planted_zoo import PREFIX, QUICK, choose, make_zoo

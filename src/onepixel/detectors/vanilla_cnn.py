@@ -15,7 +15,8 @@ class VanillaCNN(nn.Module):
     """LeNet-5 with one output, for maps (N, channels, H, W) of any size.
 
     The papers give no details. Chosen here: both convolutions padded by 2 so that 8 x 8 signatures fit too, ReLU,
-    max pooling, dense layers of 120 and 84 units, dropout 0.3 before each.
+    max pooling, dense layers of 120 and 84 units, dropout 0.3 before each. Memory is laid out channels last, as
+    in the training of populations.
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -38,10 +39,12 @@ class VanillaCNN(nn.Module):
             nn.ReLU(),
             nn.Linear(84, 1),
         )
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Scores (N,)."""
-        scores: Tensor = self.head(self.features(maps)).squeeze(1)
+        found = self.features(maps.contiguous(memory_format=torch.channels_last))
+        scores: Tensor = self.head(found).squeeze(1)
         return scores
 
 

@@ -27,9 +27,9 @@ from onepixel.experiments.models import (
     require,
     side_options,
 )
-from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method
+from onepixel.parallel import in_processes
 from onepixel.progress import counted
 from onepixel.signatures import Settings
 

@@ -25,8 +25,8 @@ from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.errors import UsageError
 from onepixel.experiments.models import Labelled, Training, load_training, side_options
-from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
+from onepixel.parallel import in_processes
 from onepixel.progress import counted
 
 Parameters = dict[str, Any]

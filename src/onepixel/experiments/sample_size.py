@@ -16,8 +16,8 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import Job, judge
 from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, side_options
-from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import deviation, markdown_table, percent, provenance, write_result
+from onepixel.parallel import in_processes
 from onepixel.progress import counted
 from onepixel.report.figures import save_figure
 

@@ -20,8 +20,8 @@ from onepixel.experiments.models import (
     side_options,
 )
 from onepixel.experiments.openings import record_opening
-from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.parallel import in_processes
 from onepixel.progress import counted
 from onepixel.trojan import Pool
 

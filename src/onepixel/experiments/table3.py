@@ -26,8 +26,8 @@ from onepixel.experiments.models import (
     missing,
     side_options,
 )
-from onepixel.experiments.parallel import in_processes
 from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.parallel import in_processes
 from onepixel.progress import counted
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")

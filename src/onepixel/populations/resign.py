@@ -1,16 +1,19 @@
 """Signatures of networks that are there already, computed again under another default image."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onepixel.datasets import load_dataset
 from onepixel.errors import UsageError
+from onepixel.parallel import in_processes
 from onepixel.populations.build import sign
 from onepixel.populations.default_images import default_image_of, short_name
-from onepixel.populations.store import Record, Store, sha256, signature_row
+from onepixel.populations.recipe import Recipe
+from onepixel.populations.store import Store, sha256, signature_row
 from onepixel.populations.zoo import write_population
 
 
@@ -20,6 +23,7 @@ def resign(
     zoo: str | Path,
     *,
     values: int | None = None,
+    workers: int | None = None,
     advance: Callable[[int], None] = lambda slots: None,
 ) -> Path:
     """Compute the signatures of a store's finished networks under another default image, into a zoo.
@@ -36,6 +40,8 @@ def resign(
     zoo : path
     values : int, optional
         Another size of the value grid.
+    workers : int, optional
+        Processes; one per core unless said.
     advance : callable
         Called with 1 after each network.
 
@@ -55,13 +61,27 @@ def resign(
     name = f"{store.recipe.name}-{short_name(default_image)}"
     asked = store.recipe.signature.model_copy(update={"other_default_image": default_image, "other_values": values})
     recipe = store.recipe.model_copy(update={"name": name, "signature": asked})
-    records: list[Record] = []
+    old = list(store.records())
+    if not old:
+        raise UsageError(f"{store.folder} has no finished network.")
     rows = []
-    for record in store.records():
-        row = signature_row(sign(recipe, record.slot, store.module(record.slot, dataset.classes), dataset))
-        records.append(replace(record, signature_sha256=sha256(row.tobytes())))
+    for row in in_processes(_signed, [_Job(recipe, store.folder, record.slot) for record in old], workers):
         rows.append(row)
         advance(1)
-    if not records:
-        raise UsageError(f"{store.folder} has no finished network.")
+    records = [replace(record, signature_sha256=sha256(row.tobytes())) for record, row in zip(old, rows, strict=True)]
     return write_population(Path(zoo) / name, recipe, default_image_of(default_image, dataset), records, np.stack(rows))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A network of a store, and how it is to be signed."""
+
+    recipe: Recipe
+    folder: Path
+    slot: int
+
+
+def _signed(job: _Job) -> NDArray[np.void]:
+    dataset = load_dataset(job.recipe.dataset)
+    module = Store.open(job.folder).module(job.slot, dataset.classes)
+    return signature_row(sign(job.recipe, job.slot, module, dataset))

@@ -1,4 +1,4 @@
-"""Many small trainings at once: one process per core, one thread each, results in the order of the jobs."""
+"""Many small pieces of work at once: one process per core, one thread each, results in the order of the jobs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
