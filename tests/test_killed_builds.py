@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from onepixel.errors import UsageError
 from onepixel.populations import Recipe, build, training
+from onepixel.populations.build import only_writer
 from populations_of_digits import InProcess, content, digits_recipe
 
 SEED = 0
@@ -78,3 +81,10 @@ def test_a_build_killed_at_ten_random_moments_ends_with_the_same_store(tmp_path,
     finished = build(recipe, tmp_path / "killed", executor=InProcess())
     build(recipe, tmp_path / "undisturbed", executor=InProcess())
     assert content(finished.folder) == content(tmp_path / "undisturbed")
+
+
+def test_two_builds_of_one_store_at_a_time_are_refused(tmp_path):
+    recipe = digits_recipe("clean", 1, epochs=0.1)
+    with only_writer(tmp_path / "store"), pytest.raises(UsageError, match="Another build is writing"):
+        build(recipe, tmp_path / "store", executor=InProcess())
+    assert build(recipe, tmp_path / "store", executor=InProcess()).unfinished() == []

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,43 @@ def test_what_a_dead_process_was_doing_is_done_again_by_a_new_one(tmp_path):
 def test_after_too_many_deaths_a_build_says_that_the_rest_can_go_on(tmp_path):
     with pytest.raises(StoreError, match="Workers died 1 times; what is finished is kept"):
         list(Workers(1, start, (tmp_path,), die_once, restarts=0).run(["fatal"]))
+
+
+def leave_a_trace(folder: str) -> None:
+    """Say which process this is, and stay."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def running(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+def until(condition, seconds: float = 60) -> bool:
+    """Wait for something, but not for ever."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return bool(found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes")
+def test_workers_end_when_whoever_started_them_is_killed(tmp_path):
+    here = Path(__file__)
+    code = (
+        "from onepixel.parallel import in_processes; from test_worker_processes import leave_a_trace; "
+        f"list(in_processes(leave_a_trace, [{str(tmp_path)!r}] * 2, workers=2))"
+    )
+    found = os.pathsep.join([str(here.parent.parent / "src"), str(here.parent)])
+    started = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": found})
+    assert until(lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert all(running(worker) for worker in workers)
+    started.kill()
+    started.wait()
+    assert until(lambda: not any(running(worker) for worker in workers))

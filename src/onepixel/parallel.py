@@ -1,7 +1,11 @@
 """Many small pieces of work at once: one process per core, one thread each, results in the order of the jobs."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -27,8 +31,21 @@ def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
         yield from map(work, jobs)
         return
     context = torch.multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(number, context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(number, context, start_worker) as pool:
         try:
             yield from pool.map(work, jobs)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def start_worker() -> None:
+    """What every worker process does first: one thread, and an end when its parent ends, however that happens."""
+    torch.set_num_threads(1)
+    Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -222,6 +222,38 @@ def sample_size(
 
 
 @app.command()
+def sensitivity(
+    output: Output = Path("results/sensitivity"),
+    zoo: Zoo = Path("zoo"),
+    from_zoo: FromZoo = True,
+    prefix: Prefix = "mnist-lenet5",
+    default_image: DefaultImage = "black",
+    training_clean: TrainingClean = None,
+    choice: ChoiceFile = None,
+    seed: Seed = 0,
+    seeds: Seeds = 3,
+    workers: WorkerCount = None,
+) -> None:
+    """What moves the detection rate: trigger size, patterns, placement, poison rate, length of training."""
+    from onepixel.experiments.models import ending_of
+    from onepixel.experiments.sensitivity import run
+
+    run(
+        output,
+        zoo=zoo,
+        prefix=prefix,
+        ending=ending_of(default_image),
+        clean=training_clean,
+        choice=choice,
+        seed=seed,
+        seeds=seeds,
+        workers=workers,
+        progress=True,
+    )
+    typer.echo(f"{output}")
+
+
+@app.command()
 def table3(
     output: Output = Path("results/table3"),
     zoo: Zoo = Path("zoo"),

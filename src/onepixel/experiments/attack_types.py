@@ -298,25 +298,26 @@ def percent(estimate: Estimate) -> str:
     return f"{estimate.value:.2%} [{estimate.low:.2%}, {estimate.high:.2%}]"
 
 
-def over_seeds(rows: Sequence[Row], of: Callable[[Evaluation], Estimate], digits: str = ".1%") -> str:
+def over_seeds(results: Sequence[Evaluation], of: Callable[[Evaluation], Estimate], digits: str = ".1%") -> str:
     """Mean over detector seeds, and the first seed's interval over models."""
-    first = of(rows[0].result)
-    mean = np.mean([of(row.result).value for row in rows])
+    first = of(results[0])
+    mean = np.mean([of(result).value for result in results])
     return f"{mean:{digits}} [{first.low:{digits}}, {first.high:{digits}}]"
 
 
 def rates(rows: Sequence[Row]) -> list[str]:
     """Cells of a table: detection rate, AUROC, and the share of the attack's models that are called trojaned."""
+    results = [row.result for row in rows]
     return [
-        over_seeds(rows, lambda result: result.detection_rate),
-        over_seeds(rows, lambda result: result.auroc, ".3f"),
-        over_seeds(rows, lambda result: result.true_positive_rate),
+        over_seeds(results, lambda result: result.detection_rate),
+        over_seeds(results, lambda result: result.auroc, ".3f"),
+        over_seeds(results, lambda result: result.true_positive_rate),
     ]
 
 
 def false_alarms(rows: Sequence[Row]) -> str:
     """The share of clean models that are called trojaned."""
-    return over_seeds(rows, lambda result: result.false_positive_rate)
+    return over_seeds([row.result for row in rows], lambda result: result.false_positive_rate)
 
 
 RATES = ["detection rate", "AUROC", "found"]

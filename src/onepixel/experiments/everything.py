@@ -12,6 +12,7 @@ from onepixel.experiments import (
     controls,
     rounding,
     sample_size,
+    sensitivity,
     table2,
     table3,
     table5,
@@ -70,10 +71,12 @@ def steps(
         about = {"prefix": prefix, "ending": ending, **common}
         tested = {**about, "pool": pool, "choice": choice, "ledger": results / "openings.csv", "seeds": effort.seeds}
         curve = {**about, "choice": choice, "detectors": effort.detectors}
+        moved = {**about, "choice": choice, "seeds": effort.seeds}
         yield Step(f"detectors {name}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about))
         yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
         yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))
         yield Step(f"sample-size {name}", _later(sample_size.run, results / "sample-size", **curve))
+        yield Step(f"sensitivity {name}", _later(sensitivity.run, results / "sensitivity", **moved))
     for prefix in dict.fromkeys(prefix for prefix, ending in sides(zoo) if not ending):
         attacked = {"prefix": prefix, "choices": results / "detectors", "seeds": effort.seeds, **common}
         yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))

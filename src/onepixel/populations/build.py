@@ -1,8 +1,11 @@
 """Building a population: every unfinished slot is trained, signed and kept; killed at any moment, it can go on."""
 
+import fcntl
+import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from torch import nn
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import Dataset
+from onepixel.errors import UsageError
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.executors import Executor, LocalExecutor
 from onepixel.populations.recipe import Recipe
@@ -153,13 +157,42 @@ def build(
     Raises
     ------
     UsageError
-        If the folder holds another population, or the recipe cannot be carried out.
+        If the folder holds another population, another build is writing it, or the recipe cannot be carried out.
     """
+    with only_writer(Path(folder)):
+        return _build(recipe, folder, executor or LocalExecutor(), report)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other builds out of a store meanwhile; the lock goes with the process, however that ends.
+
+    Raises
+    ------
+    UsageError
+        If another build has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"Another build is writing {folder}; wait until it ends, or stop it.") from error
+
+
+def _build(recipe: Recipe, folder: str | Path, executor: Executor, report: Callable[[Progress], None]) -> Store:
     store = Store.create(folder, recipe)
     records = list(store.records())
     waiting = store.unfinished()
     started = time.perf_counter()
-    executor = executor or LocalExecutor()
     for built, finished in enumerate(executor.run(recipe, waiting), start=1):
         store.write(finished)
         records.append(finished.record)

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
-
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
+from onepixel.parallel import start_worker
 from onepixel.populations.executors.processes import Workers
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Finished
@@ -52,7 +51,7 @@ _worker: tuple[Recipe, Dataset]
 
 def _start_worker(recipe: Recipe, dataset: Dataset) -> None:
     global _worker
-    torch.set_num_threads(1)
+    start_worker()
     _worker = (recipe, dataset)
 
 
