@@ -69,17 +69,9 @@ def groups(zoo: Path, prefix: str, ending: str = "") -> Iterator[Group]:
     """
     virus = load_models(zoo, f"{prefix}-virus-development{ending}")[0]
     yield Group("all development viruses", "", virus)
-    area = trigger_area(virus)
-    bounds = np.quantile(area, [0, 1 / 3, 2 / 3, 1])
-    bounds[-1] += 1
-    for low, high in itertools.pairwise(bounds):
-        chosen = np.flatnonzero((area >= low) & (area < high))
-        if len(chosen):
-            level = f"{area[chosen].min():.0f} to {area[chosen].max():.0f}"
-            yield Group("mean area of a pattern, pixels", level, virus.chosen(chosen))
-    number = np.array([len(record.trigger["sizes"]) for record in virus.records])
-    for count in np.unique(number):
-        yield Group("patterns", str(count), virus.chosen(np.flatnonzero(number == count)))
+    if all("sizes" in record.trigger for record in virus.records):
+        yield from by_size(virus)
+        yield from by_number(virus)
     dataset = prefix.split("-")[0]
     for location in ("fixed", "local", "global"):
         names = [f"{dataset}-table5-{one.name}{ending}" for one in STRATEGIES if one.location == location]
@@ -90,6 +82,25 @@ def groups(zoo: Path, prefix: str, ending: str = "") -> Iterator[Group]:
         name = f"{prefix}-{end}{ending}"
         if has(zoo, name):
             yield Group(factor, level, load_models(zoo, name)[0])
+
+
+def by_size(virus: Models) -> Iterator[Group]:
+    """Thirds of models by the mean area of their patterns."""
+    area = trigger_area(virus)
+    bounds = np.quantile(area, [0, 1 / 3, 2 / 3, 1])
+    bounds[-1] += 1
+    for low, high in itertools.pairwise(bounds):
+        chosen = np.flatnonzero((area >= low) & (area < high))
+        if len(chosen):
+            level = f"{area[chosen].min():.0f} to {area[chosen].max():.0f}"
+            yield Group("mean area of a pattern, pixels", level, virus.chosen(chosen))
+
+
+def by_number(virus: Models) -> Iterator[Group]:
+    """Models by how many patterns they have."""
+    number = np.array([len(record.trigger["sizes"]) for record in virus.records])
+    for count in np.unique(number):
+        yield Group("patterns", str(count), virus.chosen(np.flatnonzero(number == count)))
 
 
 def run(
