@@ -3,50 +3,40 @@
 It keeps scikit-learn's conventions: parameters in `__init__`, `fit` returns self, fitted attributes end in `_`.
 """
 
-import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from onepixel.classifiers import Classifier
-from onepixel.classifiers.module import evaluating
-from onepixel.detectors.context_cnn import ContextCNN
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
+from onepixel.detectors.readers import (
+    METHODS,
+    Network,
+    Reader,
+    Schedule,
+    mirror,
+    scores_by_reading,
+    shuffle_classes,
+    train_network,
+)
 from onepixel.detectors.statistics import StatisticsMachine
-from onepixel.detectors.vanilla_cnn import SignatureNetwork
 from onepixel.detectors.verdict import SCOPE, TRUST, Verdict
 from onepixel.errors import DetectorError, UsageError
-from onepixel.files import atomic_path
 from onepixel.signatures import Settings, Signature, describe_default_image, signature
 from onepixel.threads import one_thread
 
-FORMAT = "onepixel-detector-1"
 Maps = NDArray[np.float32]
-Network = SignatureNetwork | ContextCNN
-Reader = Network | StatisticsMachine
 
 PEAK_PIXELS = 8
 """How many pixels of a channel are looked at where a reading does not score channels."""
-
-METHODS = {
-    "instances": "vanilla CNN, instances",
-    "channels": "vanilla CNN, channels",
-    "whole": "vanilla CNN, whole",
-    "context": "context CNN",
-    "statistics": "statistics",
-}
-"""Every reading, and what reads it."""
 
 
 class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -202,7 +192,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         parse_definitions(self.definition)
-        readings = self._readings
+        readings = self.readings
         if not set(readings) <= set(METHODS) or len(set(readings)) < len(readings):
             raise UsageError(f"Expected {', '.join(METHODS)}, or several joined by +, for reading: {self.reading!r}.")
         if self.scaling not in ("global", "clean"):
@@ -212,7 +202,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"{name} must be at least {least} but is {getattr(self, name)}.")
 
     @property
-    def _readings(self) -> list[str]:
+    def readings(self) -> list[str]:
+        """The parts of `reading`."""
         return self.reading.split("+")
 
     def _held_out_scores(self, features: NDArray[np.float32], targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -220,18 +211,18 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
         if folds < 2:
             raise UsageError("A detector needs at least two clean and two trojaned models.")
-        scores = np.empty((len(self._readings), len(features)))
+        scores = np.empty((len(self.readings), len(features)))
         splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
         for fold, (seen, unseen) in enumerate(splitter.split(features, targets)):
             center, scale = self._find_scaling(features[seen], targets[seen])
             networks = self._train_networks(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
-            scores[:, unseen] = _scores(networks, self._scale(features[unseen], center, scale))
+            scores[:, unseen] = scores_by_reading(networks, self._scale(features[unseen], center, scale))
         return scores
 
     def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[Reader]]:
         """The members of each reading."""
         inputs = self._scale(features, *self._find_scaling(features, targets))
-        return [self._train_members(reading, inputs, targets, seed) for reading in self._readings]
+        return [self._train_members(reading, inputs, targets, seed) for reading in self.readings]
 
     def _train_members(
         self, reading: str, inputs: NDArray[np.float32], targets: NDArray[Any], seed: int
@@ -242,29 +233,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return [self._train_network(reading, tensor, wanted, seed + 100 * member) for member in range(self.members)]
 
     def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
-        generator = torch.Generator().manual_seed(seed)
-        share = wanted.mean()
-        weights = torch.where(wanted == 1, 0.5 / share, 0.5 / (1 - share))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = _new_network(reading, inputs.shape[1], tuple(inputs.shape[2:]))
-            optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-            steps = self.epochs * -(-len(inputs) // self.batch_size)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-            network.train()
-            for _ in range(self.epochs):
-                for chosen in torch.randperm(len(inputs), generator=generator).split(self.batch_size):
-                    batch = inputs[chosen]
-                    if self.shuffle_classes:
-                        batch = _shuffle_classes(batch, generator)
-                    if self.mirror:
-                        batch = _mirror(batch, generator)
-                    loss = network.loss(batch, wanted[chosen], weights[chosen])
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-        return network.eval()
+        schedule = Schedule(self.epochs, self.batch_size, self.learning_rate, self.weight_decay)
+        changes = [
+            change for change, asked in ((shuffle_classes, self.shuffle_classes), (mirror, self.mirror)) if asked
+        ]
+        return train_network(reading, inputs, wanted, schedule, changes, seed)
 
     def decision_function(self, signatures: Signatures) -> NDArray[np.float64]:
         """Scores (N,) of signatures; higher is more suspicious.
@@ -279,7 +252,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _score(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         with one_thread():
-            return _joined(_scores(self.networks_, inputs), self.offsets_, self.spreads_)
+            return _joined(scores_by_reading(self.networks_, inputs), self.offsets_, self.spreads_)
 
     def predict(self, signatures: Signatures) -> NDArray[np.int64]:
         """1 for signatures called trojaned, else 0."""
@@ -296,7 +269,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs = self._inputs(signatures)
         by_channel = [
             network
-            for reading, members in zip(self._readings, self.networks_, strict=True)
+            for reading, members in zip(self.readings, self.networks_, strict=True)
             if reading != "whole"
             for network in members
             if not isinstance(network, StatisticsMachine)
@@ -427,102 +400,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def describe(self) -> str:
         """Name the detector in one line."""
-        return f"{' + '.join(METHODS[reading] for reading in self._readings)}, {self.definition}"
+        return f"{' + '.join(METHODS[reading] for reading in self.readings)}, {self.definition}"
 
     def save(self, path: str | Path, about: dict[str, Any] | None = None) -> None:
         """Write one safetensors file with everything in it; `about` (population, versions) goes to its header."""
+        from onepixel.detectors.detector_file import save_detector
+
         check_is_fitted(self)
-        arrays = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
-        for number, network in enumerate(network for members in self.networks_ for network in members):
-            arrays |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
-        if self.default_image_ is not None:
-            arrays["default_image_"] = self.default_image_
-        header = {
-            "format": FORMAT,
-            "parameters": json.dumps(self.get_params()),
-            "settings": json.dumps(vars(self.settings_)),
-            "shape": json.dumps(self.shape_),
-            "threshold": repr(self.threshold_),
-            "about": json.dumps(about or {}),
-        }
-        with atomic_path(path) as temporary:
-            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary, metadata=header)
-
-
-_ARRAYS = (
-    "center_",
-    "scale_",
-    "clean_mean_",
-    "clean_deviation_",
-    "clean_scores_",
-    "trojaned_scores_",
-    "calibration_scores_",
-    "offsets_",
-    "spreads_",
-)
-
-
-def load_detector(name_or_path: str | Path) -> Detector:
-    """Load a detector that was shipped with onepixel, by name, or one that `Detector.save` wrote, by path.
-
-    Raises
-    ------
-    UsageError
-        If there is no such detector.
-    DetectorError
-        If the file is damaged or holds no detector.
-    """
-    shipped = {Path(str(entry)).stem: Path(str(entry)) for entry in files("onepixel.detectors.shipped").iterdir()}
-    shipped = {name: path for name, path in shipped.items() if path.suffix == ".safetensors"}
-    path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        raise UsageError(f"There is no detector {name_or_path}; shipped are: {', '.join(sorted(shipped)) or 'none'}.")
-    try:
-        return _read(path)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DetectorError(f"{path} is damaged: it is no complete detector file.") from error
-
-
-def _read(path: Path) -> Detector:
-    with safe_open(path, "np") as file:
-        header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise DetectorError(f"{path} holds no detector.")
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    detector = Detector(**json.loads(header["parameters"]))
-    detector.settings_ = Settings(**json.loads(header["settings"]))
-    detector.shape_ = tuple(json.loads(header["shape"]))
-    detector.threshold_ = float(header["threshold"])
-    detector.classes_ = np.array([0, 1])
-    for name in _ARRAYS:
-        setattr(detector, name, arrays[name])
-    detector.default_image_ = arrays.get("default_image_")
-    definitions = len(parse_definitions(detector.definition))
-    detector.networks_, number = [], 0
-    for reading in detector._readings:
-        members = 1 if reading == "statistics" else detector.members
-        states = [_part(arrays, f"network{number + member}.") for member in range(members)]
-        detector.networks_.append([_restored(reading, state, definitions, detector.shape_) for state in states])
-        number += members
-    return detector
-
-
-def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): torch.as_tensor(value) for key, value in arrays.items() if key.startswith(prefix)}
-
-
-def _restored(reading: str, state: dict[str, Tensor], definitions: int, shape: tuple[int, ...]) -> Reader:
-    if reading == "statistics":
-        return StatisticsMachine(state).eval()
-    network = _new_network(reading, definitions, shape)
-    network.load_state_dict(state)
-    return network.eval()
-
-
-def _new_network(reading: str, definitions: int, shape: tuple[int, ...]) -> Network:
-    if reading == "context":
-        return ContextCNN(definitions)
-    return SignatureNetwork(reading, definitions, *shape)  # type: ignore[arg-type]
+        save_detector(self, Path(path), about or {})
 
 
 def usual_values(clean: Maps) -> tuple[Maps, Maps]:
@@ -542,19 +427,6 @@ def _scaling(features: Maps) -> tuple[Maps, Maps]:
     return center.astype(np.float32), np.maximum(scale, 1e-12).astype(np.float32)
 
 
-def _scores(networks: list[list[Reader]], inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Scores (R, N) by reading, each the mean over its members."""
-    parts = torch.as_tensor(inputs).split(64)
-    by_reading = []
-    for members in networks:
-        scores = []
-        for network in members:
-            with evaluating(network):
-                scores.append(torch.cat([network(part) for part in parts]).double())
-        by_reading.append(torch.stack(scores).mean(dim=0))
-    return torch.stack(by_reading).numpy()
-
-
 def _standards(by_reading: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What is taken off and divided out of each reading's scores before they are joined; nothing for a single one."""
     if len(by_reading) == 1:
@@ -567,21 +439,3 @@ def _joined(
 ) -> NDArray[np.float64]:
     joined: NDArray[np.float64] = ((by_reading - offsets[:, None]) / spreads[:, None]).mean(axis=0)
     return joined
-
-
-def _shuffle_classes(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Give every signature (N, D, K, H, W) of a batch its own order of classes."""
-    order = torch.rand(len(batch), batch.shape[2], generator=generator).argsort(dim=1)
-    index = order[:, None, :, None, None].expand_as(batch)
-    return batch.gather(2, index)
-
-
-def _mirror(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip and transpose the images of a batch (N, D, K, H, W), all in the same way."""
-    upside_down, left_right, transposed = (torch.rand(3, generator=generator) < 0.5).tolist()
-    dims = [dim for dim, chosen in ((-2, upside_down), (-1, left_right)) if chosen]
-    flipped = batch.flip(dims) if dims else batch
-    return flipped.transpose(-1, -2) if transposed and batch.shape[-1] == batch.shape[-2] else flipped
-
-
-__all__ = ["Detector", "load_detector"]
