@@ -2,9 +2,9 @@
 
 Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
 100 slots each, `signatures-00000.npz` and on, so that a population can grow. A shard holds `base` (n, K) as float32
-and how far the log-odds rise and fall from it, `rise` and `fall`, as float16: differences keep eleven significant bits
-however far the base lies, which no detector tells from float32 (`onepixel experiment rounding`). Their low and their
-high bytes lie apart, (2, n, K, H, W), because like beside like compresses better.
+and how far the log-odds rise and fall from it, `rise` and `fall`, as float16 with eight significant bits, however far
+the base lies; no detector decides otherwise than on float32 (`onepixel experiment rounding`). Their low and their high
+bytes lie apart, (2, n, K, H, W), because like beside like compresses better.
 """
 
 from pathlib import Path
@@ -189,10 +189,16 @@ def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
 
 def _to_parts(rows: NDArray[np.void]) -> list[Parts]:
     return [
-        Parts(row["base"], (row["high"] - centre).astype(np.float16), (centre - row["low"]).astype(np.float16))
+        Parts(row["base"], _rounded(row["high"] - centre), _rounded(centre - row["low"]))
         for row in rows
         for centre in [row["base"][:, None, None]]
     ]
+
+
+def _rounded(numbers: NDArray[np.float32]) -> NDArray[np.float16]:
+    """As float16 with eight significant bits, the other three zero: off by at most 0.4 %."""
+    bits = numbers.astype(np.float16).view(np.uint16)
+    return ((bits + 4) & np.uint16(0xFFF8)).view(np.float16)
 
 
 def _to_rows(parts: list[Parts]) -> NDArray[np.void]:
