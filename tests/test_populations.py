@@ -198,7 +198,7 @@ def test_the_zoo_keeps_signatures_to_half_a_percent_of_their_change(store, tmp_p
     assert (kept["base"] == exact["base"]).all()
     for name in ("low", "high"):
         change = np.abs(exact[name] - centre)
-        assert (np.abs(kept[name] - exact[name]) <= 4e-3 * change + 1e-5).all()
+        assert (np.abs(kept[name] - exact[name]) <= 4.5e-3 * change + 1e-5).all()
     assert population.records() == list(store.records())
 
 
