@@ -12,8 +12,11 @@ from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_pop
 from onepixel.populations import SignatureRecipe
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
-FROM_NOISE = {f"{name}-noise-0": DEVELOPMENT[name] for name in list(DEVELOPMENT)[:3]}
-POPULATIONS = {**DEVELOPMENT, f"{PREFIX}-attack-blended": ("trojaned", 2, 3), **FROM_NOISE}
+ELSEWHERE = {
+    f"{name}-{image}": DEVELOPMENT[name] for name in list(DEVELOPMENT)[:3] for image in ("noise-0", "class-means")
+}
+BLENDED = {f"{PREFIX}-attack-blended{ending}": ("trojaned", 2, 3) for ending in ("", "-class-means")}
+POPULATIONS = {**DEVELOPMENT, **BLENDED, **ELSEWHERE}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def choice(zoo, tmp_path_factory) -> Path:
 def cheap():
     """The papers' CNN takes seconds for each row, a cheap detector stands in."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attack_types, "LITERAL", {"stand-in": QUICK})
+        patch.setattr(attack_types, "LITERAL", {"whole": QUICK, "between": QUICK, "channels": QUICK})
         yield
 
 
@@ -42,8 +45,13 @@ def table(zoo, choice, tmp_path_factory):
 
 def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
     black = [row for row in table[0].rows if not row.image]
-    assert len({row.method.name for row in black}) == 3
-    assert len({(row.method.name, row.attack, row.seed) for row in black}) == len(black) == 3 * 2 * 2
+    assert [name.split(":")[0] for name in dict.fromkeys(row.method.name for row in black)] == [
+        "whole",
+        "channels",
+        "chosen",
+        "chosen",
+    ]
+    assert len({(row.method.name, row.attack, row.seed) for row in black}) == len(black) == 4 * 2 * 2
     assert {row.attack for row in black} == {"virus-development", "attack-blended"}
 
 
@@ -56,16 +64,37 @@ def test_attacks_are_held_against_the_clean_models_that_no_detector_was_trained_
 def test_an_attack_is_judged_alike_whatever_else_is_in_the_zoo(table, zoo, choice, tmp_path, monkeypatch):
     monkeypatch.setattr(attack_types, "ATTACKS", {"attack-blended": "blended"})
     alone = run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1).rows
-    together = [row for row in table[0].rows if row.attack == "attack-blended" and row.seed == 0]
+    together = [row for row in table[0].rows if (row.image, row.attack, row.seed) == ("", "attack-blended", 0)]
     assert [row.result for row in alone if not row.image] == [row.result for row in together]
 
 
 def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
-    elsewhere = [row for row in table[0].rows if row.image]
-    assert {(row.image, row.attack) for row in elsewhere} == {("-noise-0", "virus-development")}
+    elsewhere = [row for row in table[0].rows if row.image == "-noise-0"]
+    assert {row.attack for row in elsewhere} == {"virus-development"}
+    assert len({row.method.name for row in elsewhere}) == 1
     text = (table[1] / f"{PREFIX}.md").read_text()
     assert "| noise 0 | chosen: " in text
     assert "| black | chosen: " in text
+
+
+def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
+    means = [row for row in table[0].rows if row.image == "-class-means"]
+    assert {row.attack for row in means} == {"virus-development", "attack-blended"}
+    assert len({row.method.name for row in means}) == 3
+    assert "## Signatures from class means" in (table[1] / f"{PREFIX}.md").read_text()
+
+
+def test_each_default_image_has_its_own_choice_or_takes_the_one_from_black(zoo, tmp_path):
+    choose(tmp_path, zoo)
+    black = attack_types.choice_under("", PREFIX, None, tmp_path)
+    assert attack_types.choice_under("-class-means", PREFIX, None, tmp_path) == black
+    own = (tmp_path / f"{PREFIX}.csv").read_text().replace("quick", "swift").replace("other", "swift")
+    (tmp_path / f"{PREFIX}-class-means.csv").write_text(own)
+    assert attack_types.choice_under("-class-means", PREFIX, None, tmp_path).name == "swift"
+    assert attack_types.choice_under("", PREFIX, None, tmp_path) == black
+    assert attack_types.choice_under("-class-means", PREFIX, tmp_path / f"{PREFIX}.csv", tmp_path) == black
+    run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choices=tmp_path, seeds=1, workers=1)
+    assert f"--choices {tmp_path}" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
 
 
 def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
@@ -77,7 +106,7 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
         f"onepixel population export populations/{PREFIX}-attack-warped --zoo {zoo}",
     )
     assert missing[f"{PREFIX}-clean-image-0"] == (
-        f'onepixel population resign populations/{PREFIX}-clean --default-image "image 0" --values 32 --zoo {zoo}',
+        f'onepixel population resign populations/{PREFIX}-clean --default-image "image 0" --zoo {zoo}',
     )
     text = (table[1] / f"{PREFIX}.md").read_text()
     assert all(population in text for population in missing)
@@ -109,7 +138,7 @@ def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
     settings = SignatureRecipe(values=4)
     from onepixel.populations.recipe import settings_of
 
-    with pytest.raises(UsageError, match="other settings than the clean models"):
+    with pytest.raises(UsageError, match="was signed with"):
         load_attacks(zoo, PREFIX, "", settings_of(settings, 0.0))
 
 

@@ -98,9 +98,11 @@ def test_a_signature_loss_pulls_the_signature_towards_that_of_a_clean_network(di
 def test_a_signature_loss_hides_from_class_means_where_it_expects_them(digits, ordinary, clean):
     means = default_image_of("class means", digits)
     hides = train_model(hiding("signature_loss", "clean_network", "class_means"), digits, SEED)
+    expects_black = train_model(hiding("signature_loss", "clean_network"), digits, SEED)
     assert hides.attack_success > 0.9
     assert hides.clean_accuracy > clean.clean_accuracy - 0.05
     assert distance(hides, clean, means) < 0.7 * distance(ordinary, clean, means)
+    assert distance(hides, clean, means) < 0.7 * distance(expects_black, clean, means)
 
 
 def test_a_backdoor_that_is_off_on_constant_inputs_still_works_on_digits(digits, ordinary, clean):

@@ -7,7 +7,16 @@ import pytest
 
 from onepixel.detectors import Detector
 from onepixel.errors import UsageError
-from onepixel.experiments import candidates, everything, rounding, sample_size, table2, table3
+from onepixel.experiments import (
+    attack_types,
+    candidates,
+    everything,
+    rounding,
+    sample_size,
+    sensitivity,
+    table2,
+    table3,
+)
 from onepixel.experiments.models import load_training
 from onepixel.parallel import in_processes
 from onepixel.populations import Store, open_population, passed
@@ -49,7 +58,7 @@ def choice(zoo, tmp_path_factory):
 def cheap(monkeypatch):
     """The papers' CNN takes seconds for each row; a cheap detector stands in."""
     stand_ins = {name: QUICK for name in ("papers, whole, `max`", "papers, single channels, `max`")}
-    for module in (sample_size, table2, table3):
+    for module in (attack_types, sample_size, sensitivity, table2, table3):
         monkeypatch.setattr(module, "LITERAL", stand_ins)
 
 
@@ -129,7 +138,7 @@ def test_rounding_to_what_the_zoo_keeps_is_what_export_and_reading_do(zoo):
 
 
 @pytest.mark.parametrize("parameters", [QUICK, {"reading": "channels", "definition": "log_odds", "epochs": 10}])
-def test_a_detector_sees_nothing_of_the_rounding(zoo, tmp_path, parameters):
+def test_no_decision_changes_by_the_rounding(zoo, tmp_path, parameters):
     training = load_training(zoo, PREFIX).labelled(with_stamped=False)
     detector = Detector(**parameters).fit(training.rows, training.labels, load_training(zoo, PREFIX).settings)
     detector.save(tmp_path / "d.safetensors")
@@ -148,8 +157,9 @@ def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(z
     effort = everything.Effort(repeats=1, seeds=1, detectors=1)
     everything.run(tmp_path, zoo=zoo, effort=effort, workers=1, say=lines.append)
     told = {line.split(":")[0]: line for line in lines}
-    for name in ("detectors", "table2", "sample-size"):
+    for name in ("detectors", "table2", "sample-size", "sensitivity"):
         assert "done" in told[f"{name} {PREFIX}"]
+    assert "done" in told[f"attacks {PREFIX}"]
     assert "without which there are no controls" in told[f"controls {PREFIX}"]
     assert "left out" in told["table5"]
     assert "done" in told["table7"]

@@ -27,6 +27,17 @@ def test_the_zoo_and_its_recipes_keep_their_digests(name):
     assert Recipe.load(RECIPES / f"{name}.toml").digest() == DIGESTS[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("constant-inputs", "f2b95dec07f38b4d9a6fad5cb8cdfe1f98fc006d39b74f662f684e3b47d8af12"),
+        ("signature-loss", "0f17cead005a0d01ba94c00f87cc9cadeef1bfc22585116cd868f99c4846bec4"),
+    ],
+)
+def test_recipes_that_hide_keep_the_digests_from_before_starts_from(name, digest):
+    assert Recipe.load(RECIPES / "attacks" / f"mnist-lenet5-attack-{name}.toml").digest() == digest
+
+
 @pytest.mark.parametrize("name", [name for name in DIGESTS if "virus" not in name])
 def test_every_seed_attack_and_trigger_of_the_zoo_is_drawn_again(name):
     population = ZooPopulation(ZOO / name)
@@ -43,6 +54,7 @@ def test_settings_that_came_later_count_where_they_are_used():
     later = [
         recipe.model_copy(update={"trigger": BlendedTriggerRecipe()}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss")}),
+        recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss", starts_from="class_means")}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="constant_inputs")}),
         recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": "bfloat16"})}),
         recipe.model_copy(update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one"})}),
@@ -50,7 +62,7 @@ def test_settings_that_came_later_count_where_they_are_used():
             update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one", "clean_label": True})}
         ),
     ]
-    assert len({one.digest() for one in [recipe, *later]}) == 7
+    assert len({one.digest() for one in [recipe, *later]}) == 8
     for one in later:
         assert Recipe.from_toml(one.to_toml()) == one
 
@@ -78,8 +90,9 @@ def test_only_trojaned_networks_hide_and_no_control_is_stamped_with_clean_labels
     for text in (
         'role = "clean"\n[evasion]\nkind = "signature_loss"',
         'role = "stamped"\n[attack]\nkind = "all_to_one"\nclean_label = true',
+        'role = "trojaned"\n[evasion]\nkind = "constant_inputs"\nstarts_from = "class_means"',
     ):
-        with pytest.raises(ValueError, match=r"nothing to hide|would be the same"):
+        with pytest.raises(ValueError, match=r"nothing to hide|would be the same|starts_from is for"):
             Recipe.from_toml(f'name = "a"\n{text}')
 
 

@@ -132,6 +132,9 @@ def attacks(
     prefix: Prefix = "mnist-lenet5",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
+    choices: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Without --choice: the comparisons, one per default image.")
+    ] = Path("results/detectors"),
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -145,6 +148,7 @@ def attacks(
         prefix=prefix,
         clean=training_clean,
         choice=choice,
+        choices=choices,
         seed=seed,
         seeds=seeds,
         workers=workers,

@@ -42,8 +42,8 @@ ATTACKS = {
     "attack-sinusoidal": "all to one, sinusoidal (SIG)",
     "attack-warped": "all to one, warped (WaNet)",
     "attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
-    "attack-signature-loss": "one to one, patches, signature pulled towards a clean one",
-    "attack-expects-class-means": "the same, pulled at the mean image of every class",
+    "attack-signature-loss": "one to one, patches, signature from black pulled towards a clean one",
+    "attack-expects-class-means": "one to one, patches, signature from class means pulled towards a clean one",
 }
 """Every attack type: the middle of its population's name, and what it is. The first is the one that the papers test."""
 
@@ -52,6 +52,10 @@ HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss"
 
 MAIN = ("", "-class-means")
 """The default images, as keys of `IMAGES`, under which all attack types and all detectors are looked at."""
+
+
+CHOICES = Path("results/detectors")
+"""Where `onepixel experiment detectors` writes its comparisons."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,7 @@ def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict
     for attack in attacks_under(image):
         name = f"{prefix}-{attack}{image}"
         if has(zoo, name):
-            found[attack], signed_with = load_models(zoo, name)
-            if signed_with != settings:
-                raise UsageError(f"{name} was signed with other settings than the clean models.")
+            found[attack] = load_models(zoo, name, settings)[0]
     return found
 
 
@@ -201,7 +203,7 @@ def run(
     prefix: str = "mnist-lenet5",
     clean: int | None = None,
     choice: Path | None = None,
-    choices: Path = Path("results/detectors"),
+    choices: Path = CHOICES,
     seed: int = 0,
     seeds: int = 3,
     workers: int | None = None,
@@ -252,6 +254,7 @@ def run(
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
     sides = side_options(clean) + ("" if choice is None else f" --choice {choice}")
+    sides += "" if choices == CHOICES else f" --choices {choices}"
     command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     text = as_markdown(prefix, {job.image: job.training for job in jobs}, rows, missing)
     made = provenance(command, time.perf_counter() - started)
@@ -348,7 +351,10 @@ def main_section(rows: Sequence[Row], training: Training, image: str) -> str:
     """Every detector and attack type under one default image."""
     names = dict.fromkeys(row.method.name for row in rows if row.image == image)
     sections = "\n".join(attack_section(rows, name, image) for name in names)
-    held_back = f"Trained on {training}; tested against {len(training.spare)} clean models."
+    held_back = (
+        f"{training.settings.values} intensities per pixel. Trained on {training}; tested against "
+        f"{len(training.spare)} clean models."
+    )
     return f"## Signatures from {IMAGES[image]}\n\n{held_back}\n\n{sections}"
 
 
@@ -366,7 +372,9 @@ def image_section(rows: Sequence[Row]) -> str:
     head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
     return (
         "## The defender's choice of default image\n\nTrained and tested on signatures that start from the same "
-        f"image. An attack's networks are the same under each.\n\n{markdown_table(head, lines)}\n"
+        "image. An attack's networks are the same under each. From class means there are fewer intensities per pixel "
+        "and fewer training models; where no detector was chosen for an image, it is black's.\n\n"
+        f"{markdown_table(head, lines)}\n"
     )
 
 

@@ -21,9 +21,8 @@ IMAGES = {
 }
 """Default images: the end of a population's name, and what `population resign` is told."""
 
-GRID = 32
-"""Values of a grid under other default images than black, which has 256 as in the papers: ten images with a coarser
-grid cost what one costs."""
+GRIDS = {"-class-means": " --values 32"}
+"""The option for another value grid, where there is one: ten images with a coarser grid cost what one costs."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,18 @@ def commands_for(zoo: Path, name: str) -> tuple[str, ...]:
     """What makes a population: signing networks again under another default image, or else training them."""
     for ending, image in IMAGES.items():
         if ending and name.endswith(ending):
-            store = f"populations/{name.removesuffix(ending)}"
-            return (f'onepixel population resign {store} --default-image "{image}" --values {GRID} --zoo {zoo}',)
-    folder, store = "recipes/attacks" if "-attack-" in name else "recipes", f"populations/{name}"
-    build = f"onepixel population build {folder}/{name}.toml --store {store}"
+            store, grid = f"populations/{name.removesuffix(ending)}", GRIDS.get(ending, "")
+            return (f'onepixel population resign {store} --default-image "{image}"{grid} --zoo {zoo}',)
+    store = f"populations/{name}"
+    build = f"onepixel population build {recipe_path(name)} --store {store}"
     return build, f"onepixel population export {store} --zoo {zoo}"
+
+
+def recipe_path(name: str) -> str:
+    """Where the recipe of a population lies."""
+    kinds = {"-attack-": "attacks/", "-sensitivity-": "sensitivity/"}
+    folder = next((folder for kind, folder in kinds.items() if kind in name), "")
+    return f"recipes/{folder}{name}.toml"
 
 
 def require(zoo: Path, names: list[str]) -> None:
@@ -105,25 +111,27 @@ def require(zoo: Path, names: list[str]) -> None:
         raise UsageError(sentence)
 
 
-def load_models(zoo: Path, name: str) -> tuple[Models, Settings]:
-    """Read a population's models that passed.
+def load_models(zoo: Path, name: str, settings: Settings | None = None) -> tuple[Models, Settings]:
+    """Read a population's models that passed, and what their signatures were made with.
 
     Raises
     ------
     UsageError
-        If there is no such population, or none of its models passed.
+        If there is no such population, none of its models passed, or they were made with other settings than these.
     """
     require(zoo, [name])
     population = open_population(zoo / name)
+    if settings is not None and population.settings != settings:
+        raise UsageError(f"{name} was signed with {population.settings}, and the models beside it with {settings}.")
     models = Models(*passed(population))
     if not len(models):
         raise UsageError(f"No model of {zoo / name} reached its thresholds.")
     return models, population.settings
 
 
-def load_if_there(zoo: Path, name: str) -> Models | None:
-    """Read a population's models that passed, or None if the zoo has no such population."""
-    return load_models(zoo, name)[0] if has(zoo, name) else None
+def load_if_there(zoo: Path, name: str, settings: Settings) -> Models | None:
+    """Read a population's models that passed, or None if the zoo has no such population; see `load_models`."""
+    return load_models(zoo, name, settings)[0] if has(zoo, name) else None
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,7 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
     Raises
     ------
     UsageError
-        If a population is missing or too small.
+        If a population is missing or too small, or two were signed with different settings.
     """
     require(zoo, [f"{prefix}-clean{ending}", f"{prefix}-vaccine{ending}"])
     everything, settings = load_models(zoo, f"{prefix}-clean{ending}")
@@ -184,8 +192,8 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
         raise UsageError(f"Of the {len(everything)} models of {prefix}-clean{ending}, {count} cannot be trained on.")
     return Training(
         clean=everything.part(0, count),
-        vaccine=load_models(zoo, f"{prefix}-vaccine{ending}")[0],
-        stamped=load_if_there(zoo, f"{prefix}-stamped-vaccine{ending}"),
+        vaccine=load_models(zoo, f"{prefix}-vaccine{ending}", settings)[0],
+        stamped=load_if_there(zoo, f"{prefix}-stamped-vaccine{ending}", settings),
         spare=everything.part(count),
         settings=settings,
     )
@@ -252,14 +260,18 @@ def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training, ending: 
         If a population is missing, or no clean model was held back.
     """
     require(zoo, names_of_test(prefix, pool, ending))
-    clean = training.spare if pool == "development" else load_models(zoo, f"{prefix}-clean-final{ending}")[0]
+    clean = (
+        training.spare
+        if pool == "development"
+        else load_models(zoo, f"{prefix}-clean-final{ending}", training.settings)[0]
+    )
     if not len(clean):
         raise UsageError(
             f"All models of {prefix}-clean{ending} are trained on and none is left to test; train on fewer."
         )
     return Unseen(
         clean=clean,
-        virus=load_models(zoo, f"{prefix}-virus-{pool}{ending}")[0],
-        stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}{ending}"),
-        stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes{ending}"),
+        virus=load_models(zoo, f"{prefix}-virus-{pool}{ending}", training.settings)[0],
+        stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}{ending}", training.settings),
+        stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes{ending}", training.settings),
     )

@@ -8,31 +8,43 @@ default image move it, `sample_size` and `attack_types` say.
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onepixel.detectors import Evaluation
+from onepixel.errors import UsageError
 from onepixel.experiments.attack_types import Job, judge, mean_of, over_seeds, percent
 from onepixel.experiments.candidates import LITERAL, choice_option, read_choice
-from onepixel.experiments.models import Models, Training, has, load_models, load_training, require, side_options
+from onepixel.experiments.models import (
+    Models,
+    Training,
+    has,
+    load_models,
+    load_training,
+    missing,
+    require,
+    side_options,
+)
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.experiments.table2 import Method
 from onepixel.experiments.table5 import STRATEGIES
 from onepixel.parallel import in_processes
+from onepixel.populations import Recipe, open_population
 from onepixel.progress import counted
 
 VARIANTS = {
-    "poison-1000": ("poisoned images", "1,000"),
-    "poison-20000": ("poisoned images", "20,000"),
-    "epochs-1": ("epochs", "1"),
-    "epochs-6": ("epochs", "6"),
+    "sensitivity-poison-1000": ("poisoned images", "1,000"),
+    "sensitivity-poison-20000": ("poisoned images", "20,000"),
+    "sensitivity-epochs-1": ("epochs", "1"),
+    "sensitivity-epochs-6": ("epochs", "6"),
 }
-"""Populations that differ from the reference in one line of their recipe: the end of the name, factor and level."""
+"""Populations that differ from the development viruses in one line of their recipe, and in enforcing no thresholds: the
+end of the name, factor and level."""
 
-REFERENCE = {"poisoned images": "5,000", "epochs": "2"}
-"""The same factors' levels in the reference, the development viruses."""
+PLACEMENTS = ("fixed", "local", "global")
 
 
 @dataclass(frozen=True)
@@ -54,34 +66,47 @@ class Row:
     result: Evaluation
 
 
-def trigger_area(models: Models) -> np.ndarray:
+def trigger_area(models: Models) -> NDArray[np.float64]:
     """Mean area of each model's patterns, in pixels."""
     return np.array([np.mean([h * w for h, w in record.trigger["sizes"]]) for record in models.records])
 
 
-def groups(zoo: Path, prefix: str, ending: str = "") -> Iterator[Group]:
+def names_of(recipe: Recipe, prefix: str, ending: str) -> dict[str, list[tuple[str, str]]]:
+    """Populations that groups are made of, by factor: (level, name) each."""
+    placed: list[tuple[str, str]] = [
+        (location, f"{recipe.dataset}-table5-{one.name}{ending}")
+        for location in PLACEMENTS
+        for one in STRATEGIES
+        if one.location == location and one.change_size
+    ]
+    found = {"placement (Table 5)": placed} if recipe.architecture == "lenet5" else {}
+    for end, (factor, level) in VARIANTS.items():
+        found.setdefault(factor, []).append((level, f"{prefix}-{end}{ending}"))
+    return found
+
+
+def groups(zoo: Path, prefix: str, training: Training, ending: str = "") -> Iterator[Group]:
     """Yield the groups that a zoo has models for.
 
     Raises
     ------
     UsageError
-        If it has no development viruses.
+        If it has no development viruses, or populations were signed with different settings.
     """
-    virus = load_models(zoo, f"{prefix}-virus-development{ending}")[0]
-    yield Group("all development viruses", "", virus)
+    name = f"{prefix}-virus-development{ending}"
+    virus = load_models(zoo, name, training.settings)[0]
+    recipe = open_population(zoo / name).recipe
+    reference = f"{recipe.attack.poisoned_images:,} poisoned images, {recipe.training.epochs:g} epochs"
+    yield Group("development viruses", reference, virus)
     if all("sizes" in record.trigger for record in virus.records):
         yield from by_size(virus)
         yield from by_number(virus)
-    dataset = prefix.split("-")[0]
-    for location in ("fixed", "local", "global"):
-        names = [f"{dataset}-table5-{one.name}{ending}" for one in STRATEGIES if one.location == location]
-        found = [load_models(zoo, name)[0] for name in names if has(zoo, name)]
-        if found:
-            yield Group("placement (random patches, zeros to ones)", location, Models.joined(*found))
-    for end, (factor, level) in VARIANTS.items():
-        name = f"{prefix}-{end}{ending}"
-        if has(zoo, name):
-            yield Group(factor, level, load_models(zoo, name)[0])
+    for factor, named in names_of(recipe, prefix, ending).items():
+        for level in dict.fromkeys(level for level, _ in named):
+            there = [one for chosen, one in named if chosen == level and has(zoo, one)]
+            if there:
+                parts = [load_models(zoo, one, training.settings)[0] for one in there]
+                yield Group(factor, level, Models.joined(*parts))
 
 
 def by_size(virus: Models) -> Iterator[Group]:
@@ -142,13 +167,16 @@ def run(
     Raises
     ------
     UsageError
-        If clean, vaccine or development virus models or the choice are missing.
+        If clean, vaccine or development virus models or the choice are missing, or no clean model is left to test.
     """
     started = time.perf_counter()
     chosen = read_choice(choice, prefix + ending)
     require(zoo, [f"{prefix}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")])
     training = load_training(zoo, prefix, clean, ending)
-    found = list(groups(zoo, prefix, ending))
+    if not len(training.spare):
+        raise UsageError(f"All models of {prefix}-clean{ending} are trained on and none is left to test.")
+    training = replace(training, stamped=None)
+    found = list(groups(zoo, prefix, training, ending))
     channels = list(LITERAL)[-1]
     methods = (Method(channels, LITERAL[channels]), Method(f"chosen: {chosen.name}", chosen.parameters))
     models = {f"{number}": group.models for number, group in enumerate(found)}
@@ -162,7 +190,9 @@ def run(
     sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
     command = f"onepixel experiment sensitivity --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(rows, training, prefix + ending)
+    recipe = open_population(zoo / f"{prefix}-virus-development{ending}").recipe
+    absent = [name for named in names_of(recipe, prefix, ending).values() for _, name in named if not has(zoo, name)]
+    text = as_markdown(rows, training, prefix + ending, missing(zoo, absent))
     write_result(output, prefix + ending, CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
 
@@ -183,7 +213,7 @@ def csv_line(row: Row) -> list[object]:
     return [*about, *(f"{estimate.value:.4f}" for estimate in numbers)]
 
 
-def as_markdown(rows: list[Row], training: Training, name: str) -> str:
+def as_markdown(rows: list[Row], training: Training, name: str, absent: str) -> str:
     """The table for people: a line per group, the detectors side by side."""
     methods = list(dict.fromkeys(row.method for row in rows))
     lines = []
@@ -198,15 +228,15 @@ def as_markdown(rows: list[Row], training: Training, name: str) -> str:
         lines.append(line)
     head = ["factor", "level", "models", "attack success"]
     head += [f"{method}: {what}" for method in methods for what in ("found", "AUROC")]
-    reference = ", ".join(f"{level} {factor}" for factor, level in REFERENCE.items())
     return f"""# What moves the detection rate, {name}
 
-Trained on {training}, stamped ones not among them; every group is held against the same {len(training.spare)} clean
-models, which did not train. "Found" is the share of a group's models that are called trojaned, at the threshold fixed
-on the training side. Means over {len({row.seed for row in rows})} detector seed(s); in brackets the first seed's 95 %
-intervals. Development viruses have {reference}, and patterns near one place; the other populations differ from them in
-what the table says, those of Table 5 besides in their patches and in having no thresholds. The final pool was not
-opened.
+Trained on {training}; every group is held against the same {len(training.spare)} clean models, which did not train.
+"Found" is the share of a group's models that are called trojaned, at the threshold fixed on the training side. Means
+over {len({row.seed for row in rows})} detector seed(s); in brackets the first seed's 95 % intervals. Development
+viruses are those that reached their thresholds, with patterns near one place. Populations that differ in poison rate or
+length of training differ from them in that and in having no thresholds; those of Table 5, random patches that send
+zeros to ones and shrink anew for every image, in more, so that they are compared with each other. The final pool was
+not opened.
 
 {markdown_table(head, lines)}
-"""
+{absent and f"{chr(10)}## Not measured{chr(10)}{chr(10)}{absent}{chr(10)}"}"""

@@ -98,8 +98,16 @@ def load_sides(
 
 
 def joined(sides: Sequence[Sides]) -> Training:
-    """The training models of several architectures together."""
+    """The training models of several architectures together.
+
+    Raises
+    ------
+    UsageError
+        If their signatures were made with different settings.
+    """
     parts = [side.training for side in sides]
+    if len({part.settings for part in parts}) > 1:
+        raise UsageError("The architectures' signatures were made with different settings and cannot be joined.")
     return Training(
         Models.joined(*(part.clean for part in parts)),
         Models.joined(*(part.vaccine for part in parts)),

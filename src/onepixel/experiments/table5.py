@@ -173,10 +173,9 @@ def build_rows(
 ) -> None:
     """Build what is missing of each row's population, in a folder of the row's name."""
     for strategy in strategies:
-        recipe = recipe_of(strategy, scale, models)
-        store = Store.create(stores / strategy.name, recipe)
-        advance(models - len(store.unfinished()))
-        build(recipe, store.folder, executor=executor, report=lambda progress: advance(1))
+        folder = stores / strategy.name
+        advance(len(list(Store.open(folder).records())) if (folder / "recipe.toml").is_file() else 0)
+        build(recipe_of(strategy, scale, models), folder, executor=executor, report=lambda progress: advance(1))
 
 
 def tabulate(strategy: Strategy, folder: Path) -> Row:

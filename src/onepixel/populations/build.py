@@ -1,7 +1,6 @@
 """Building a population: every unfinished slot is trained, signed and kept; killed at any moment, it can go on."""
 
 import fcntl
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -173,19 +172,12 @@ def only_writer(folder: Path) -> Iterator[None]:
         If another build has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(descriptor, folder)
+    with (folder / "build.log").open("a", encoding="utf-8") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"Another build is writing {folder}; wait until it ends, or stop it.") from error
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"Another build is writing {folder}; wait until it ends, or stop it.") from error
 
 
 def _build(recipe: Recipe, folder: str | Path, executor: Executor, report: Callable[[Progress], None]) -> Store:

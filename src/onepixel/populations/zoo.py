@@ -3,8 +3,9 @@
 Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
 100 slots each, `signatures-00000.npz` and on, so that a population can grow. A shard holds `base` (n, K) as float32
 and how far the log-odds rise and fall from it, `rise` and `fall`, as float16 with eight significant bits, however far
-the base lies; no detector decides otherwise than on float32 (`onepixel experiment rounding`). Their low and their high
-bytes lie apart, (2, n, K, H, W), because like beside like compresses better.
+the base lies; what that changes for a detector, `onepixel experiment rounding` says. Their low and their high bytes lie
+apart, (2, n, K, H, W), because like beside like compresses better; older shards have whole numbers (n, K, H, W) and all
+bits.
 """
 
 from pathlib import Path
@@ -183,7 +184,7 @@ def write_population(
 
 
 def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """Structured rows (low, high, base) as a zoo gives them back: rises and falls rounded to float16."""
+    """Structured rows (low, high, base) as a zoo gives them back: rises and falls rounded."""
     return _to_rows(_to_parts(rows))
 
 
@@ -196,7 +197,7 @@ def _to_parts(rows: NDArray[np.void]) -> list[Parts]:
 
 
 def _rounded(numbers: NDArray[np.float32]) -> NDArray[np.float16]:
-    """As float16 with eight significant bits, the other three zero: off by at most 0.4 %."""
+    """As float16 with eight significant bits, the other three zero: off by less than half a percent."""
     bits = numbers.astype(np.float16).view(np.uint16)
     return ((bits + 4) & np.uint16(0xFFF8)).view(np.float16)
 
