@@ -1,6 +1,7 @@
 """The detector as a scikit-learn estimator, on signatures whose backdoor is planted by hand."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,13 @@ def test_a_channel_in_context_stands_beside_the_mean_and_the_strongest_of_the_ot
     assert strongest == [-5, 3, -5]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_detector_file_has_the_permissions_of_any_other_file(tmp_path):
+    Detector(**QUICK).fit(SIGNATURES, LABELS).save(tmp_path / "d.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "d.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_few_models_of_one_kind_weigh_as_much_as_many_of_the_other():
     many = [planted(False, seed) for seed in range(2000, 2072)]
     labels = np.r_[LABELS, np.zeros(len(many), int)]
@@ -244,11 +252,14 @@ def test_few_models_of_one_kind_weigh_as_much_as_many_of_the_other():
     assert detector.evaluate(UNSEEN, UNSEEN_LABELS).true_positive_rate.value > 0.7
 
 
-@pytest.mark.parametrize(("name", "images"), [("mnist-lenet5", "10 images"), ("mnist-lenet5-black", "constant 0")])
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [("mnist-lenet5", "10 images"), ("mnist-lenet5-black", "constant 0"), ("fashion-lenet5", "10 images")],
+)
 def test_shipped_detectors_say_what_they_were_made_from_and_give_p_values(name, images):
     detector = load_detector(name)
     assert detector.settings_.default_image.startswith(images)
-    assert len(detector.calibration_scores_) >= 40
+    assert len(detector.calibration_scores_) >= 20
     rows = np.stack([signature_row(planted_28(seed)) for seed in range(2)])
     assert 0 < detector.p_values(detector.decision_function(rows)).min() <= 1
     with safe_open(Path(onepixel.__file__).parent / f"detectors/shipped/{name}.safetensors", "np") as file:

@@ -48,6 +48,7 @@ def train(
     mirror: Annotated[bool, typer.Option("--mirror", help="Flip and transpose training signatures.")] = False,
     members: Annotated[int, typer.Option(min=1, help="Networks whose mean score counts.")] = 1,
     epochs: Annotated[int, typer.Option(min=1)] = 40,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of the networks.")] = 1e-3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Train a detector on clean and trojaned populations (stores, or populations of a zoo).
@@ -77,6 +78,7 @@ def train(
         mirror=mirror,
         members=members,
         epochs=epochs,
+        weight_decay=weight_decay,
         random_state=seed,
     )
     detector.fit(training.rows, training.labels, training.settings, training.default_image)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
 from onepixel.detectors.detector import Detector
@@ -49,8 +49,9 @@ def save_detector(detector: Detector, path: Path, about: dict[str, Any]) -> None
         "threshold": repr(detector.threshold_),
         "about": json.dumps(about),
     }
+    content = save({key: np.ascontiguousarray(value) for key, value in arrays.items()}, metadata=header)
     with atomic_path(path) as temporary:
-        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary, metadata=header)
+        temporary.write_bytes(content)  # not save_file, whose files nobody else may read
 
 
 def load_detector(name_or_path: str | Path) -> Detector:
