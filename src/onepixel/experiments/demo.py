@@ -52,7 +52,7 @@ def recipe(name: str) -> Recipe:
             largest_area=0.0625,
             placement="fixed",
         ),
-        signature=SignatureRecipe(values=32, default_image="class means"),
+        signature=SignatureRecipe(values=32),
         thresholds=Thresholds(clean_accuracy=0.96, attack_success=0.95),
     )
 
@@ -68,7 +68,7 @@ def run(output: Path, *, workers: int | None = None, say: Callable[[str], None] 
     training = labelled([folders["clean"]], [folders["vaccine"]])
     say(f"Training a detector on {training} ...")
     detector = Detector(definition="log_odds", reading="channels")
-    detector.fit(training.rows, training.labels, training.settings, training.default_image)
+    detector.fit(training.rows, training.labels, training.settings)
     detector.save(output / "detector.safetensors", about(training))
 
     clean, calibration = np.split(passed(stores["clean-unseen"])[0], [MODELS["virus"]])
