@@ -4,8 +4,7 @@ Per population a folder with recipe.toml, table.csv, default_image.npy (where it
 100 slots each, `signatures-00000.npz` and on, so that a population can grow. A shard holds `base` (n, K) as float32
 and how far the log-odds rise and fall from it, `rise` and `fall`, as float16 with eight significant bits, however far
 the base lies; what that changes for a detector, `onepixel experiment rounding` says. Their low and their high bytes lie
-apart, (2, n, K, H, W), because like beside like compresses better; older shards have whole numbers (n, K, H, W) and all
-bits.
+apart, (2, n, K, H, W), because like beside like compresses better.
 """
 
 from pathlib import Path
@@ -229,8 +228,6 @@ def _planes(numbers: NDArray[np.float16]) -> NDArray[np.uint8]:
 
 
 def _whole(kept: NDArray[Any]) -> NDArray[np.float16]:
-    """Numbers out of `_planes`; those of older shards are whole already."""
-    if kept.dtype == np.float16:
-        return kept
+    """Numbers out of `_planes`."""
     whole: NDArray[np.float16] = np.ascontiguousarray(np.moveaxis(kept, 0, -1)).view("<f2")[..., 0]
     return whole
