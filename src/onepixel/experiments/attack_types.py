@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, read_choice
+from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, read_choice, usual_choice
 from onepixel.experiments.models import (
     IMAGES,
     Models,
@@ -52,10 +52,6 @@ HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss"
 
 MAIN = ("", "-class-means")
 """The default images, as keys of `IMAGES`, under which all attack types and all detectors are looked at."""
-
-
-CHOICES = Path("results/detectors")
-"""Where `onepixel experiment detectors` writes its comparisons."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +175,8 @@ def choice_under(image: str, prefix: str, choice: Path | None, choices: Path) ->
     UsageError
         If there is no choice.
     """
-    own = choices / f"{prefix}{image}.csv"
-    return read_choice(choice or (own if own.is_file() else choices / f"{prefix}.csv"), prefix)
+    own = usual_choice(prefix + image, choices)
+    return read_choice(choice or (own if own.is_file() else usual_choice(prefix, choices)), prefix)
 
 
 def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:

@@ -182,9 +182,13 @@ class Choice:
     parameters: Parameters
 
 
-def usual_choice(prefix: str) -> Path:
-    """Where `onepixel experiment detectors` writes its comparison."""
-    return Path("results/detectors") / f"{prefix}.csv"
+CHOICES = Path("results/detectors")
+"""Where `onepixel experiment detectors` writes its comparisons unless told otherwise."""
+
+
+def usual_choice(prefix: str, folder: Path = CHOICES) -> Path:
+    """The comparison of this name."""
+    return folder / f"{prefix}.csv"
 
 
 def choice_option(path: Path | None, prefix: str) -> str:
