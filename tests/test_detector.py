@@ -178,7 +178,7 @@ def test_the_context_reading_does_not_depend_on_the_order_of_classes():
     assert before == pytest.approx(after, abs=1e-5)
 
 
-@pytest.mark.parametrize(("reading", "scaling"), [("channels", "clean"), ("statistics", "global")])
+@pytest.mark.parametrize(("reading", "scaling"), [("instances", "clean"), ("statistics", "global")])
 def test_what_is_usual_for_a_class_in_clean_models_is_not_suspicious(reading, scaling):
     def loud(trojaned: bool, seed: int) -> Signature:
         signature = planted(trojaned, seed)

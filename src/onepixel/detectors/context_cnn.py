@@ -12,7 +12,7 @@ class ContextCNN(nn.Module):
 
     Each channel is stacked with the mean of the other channels and with the strongest of them, so that "pulls towards
     one class", as a backdoor does, is visible against "everything moves", as stamping does. Two convolutions are
-    joined over the image by maximum and mean: a trigger may be anywhere.
+    joined over the image by maximum and mean: a trigger may be anywhere. Memory is laid out channels last.
     """
 
     def __init__(self, definitions: int, width: int = 8) -> None:
@@ -28,22 +28,31 @@ class ContextCNN(nn.Module):
         self.head = nn.Sequential(
             nn.Dropout(0.3), nn.Linear(4 * width, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1)
         )
+        self.to(memory_format=torch.channels_last)
 
-    def channel_scores(self, signatures: Tensor) -> Tensor:
+    def prepare(self, signatures: Tensor) -> Tensor:
+        """Put each channel of signatures (N, D, K, H, W) beside its context: (N, K, 3 D, H, W)."""
+        return in_context(signatures).permute(0, 2, 3, 4, 1).contiguous().permute(0, 1, 4, 2, 3)
+
+    def channel_scores(self, prepared: Tensor) -> Tensor:
         """Scores (N, K) of the single channels."""
-        count, _, classes = signatures.shape[:3]
-        found = self.features(in_context(signatures).transpose(1, 2).flatten(0, 1))
+        count, classes = prepared.shape[:2]
+        found = self.features(prepared.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         scores: Tensor = self.head(torch.cat([found.amax(dim=(2, 3)), found.mean(dim=(2, 3))], dim=1))
         return scores.view(count, classes)
 
-    def forward(self, signatures: Tensor) -> Tensor:
+    def score(self, prepared: Tensor) -> Tensor:
         """Scores (N,)."""
-        scores = self.channel_scores(signatures)
+        scores = self.channel_scores(prepared)
         return torch.logsumexp(scores, dim=1) - math.log(scores.shape[1])
 
-    def loss(self, signatures: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, signatures: Tensor) -> Tensor:
+        """Scores (N,) of signatures (N, D, K, H, W)."""
+        return self.score(self.prepare(signatures))
+
+    def loss(self, prepared: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Weighted binary cross-entropy."""
-        return functional.binary_cross_entropy_with_logits(self(signatures), labels, weights)
+        return functional.binary_cross_entropy_with_logits(self.score(prepared), labels, weights)
 
 
 def in_context(signatures: Tensor) -> Tensor:

@@ -234,8 +234,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
         schedule = Schedule(self.epochs, self.batch_size, self.learning_rate, self.weight_decay)
+        order_matters = reading == "whole"
         changes = [
-            change for change, asked in ((shuffle_classes, self.shuffle_classes), (mirror, self.mirror)) if asked
+            change
+            for change, asked in ((shuffle_classes, self.shuffle_classes and order_matters), (mirror, self.mirror))
+            if asked
         ]
         return train_network(reading, inputs, wanted, schedule, changes, seed)
 
@@ -277,7 +280,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not by_channel:
             return self._rises(signatures)
         with torch.inference_mode():
-            scores = [network.channel_scores(torch.as_tensor(inputs)) for network in by_channel]
+            tensor = torch.as_tensor(inputs)
+            scores = [network.channel_scores(network.prepare(tensor)) for network in by_channel]
         return torch.stack(scores).mean(dim=0).double().numpy()
 
     def _rises(self, signatures: Signatures) -> NDArray[np.float64]:

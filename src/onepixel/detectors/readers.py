@@ -26,7 +26,7 @@ METHODS = {
 """Every reading, and what reads it."""
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
-"""What is done to a batch of signatures (N, D, K, H, W) in training, at random."""
+"""What is done to a batch of signatures (N, K, C, H, W), prepared by a network, in training, at random."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,10 @@ def train_network(
         steps = schedule.epochs * -(-len(inputs) // schedule.batch_size)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         network.train()
+        prepared = network.prepare(inputs)
         for _ in range(schedule.epochs):
             for chosen in torch.randperm(len(inputs), generator=generator).split(schedule.batch_size):
-                batch = inputs[chosen]
+                batch = prepared[chosen]
                 for change in changes:
                     batch = change(batch, generator)
                 loss = network.loss(batch, wanted[chosen], weights[chosen])
@@ -99,14 +100,13 @@ def scores_by_reading(networks: list[list[Reader]], inputs: NDArray[np.float32])
 
 
 def shuffle_classes(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Give every signature (N, D, K, H, W) of a batch its own order of classes."""
-    order = torch.rand(len(batch), batch.shape[2], generator=generator).argsort(dim=1)
-    index = order[:, None, :, None, None].expand_as(batch)
-    return batch.gather(2, index)
+    """Give every signature (N, K, C, H, W) of a batch its own order of classes."""
+    order = torch.rand(batch.shape[:2], generator=generator).argsort(dim=1)
+    return batch[torch.arange(len(batch))[:, None], order]
 
 
 def mirror(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip and transpose the images of a batch (N, D, K, H, W), all in the same way."""
+    """Flip and transpose the images of a batch (N, K, C, H, W), all in the same way."""
     upside_down, left_right, transposed = (torch.rand(3, generator=generator) < 0.5).tolist()
     dims = [dim for dim, chosen in ((-2, upside_down), (-1, left_right)) if chosen]
     flipped = batch.flip(dims) if dims else batch

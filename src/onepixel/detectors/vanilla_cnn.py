@@ -61,19 +61,25 @@ class SignatureNetwork(nn.Module):
         self.reading = reading
         self.network = VanillaCNN(definitions * (classes if reading == "whole" else 1), height, width)
 
-    def channel_scores(self, signatures: Tensor) -> Tensor:
-        """Scores (N, K) of the single channels; not for "whole"."""
-        count, _, classes = signatures.shape[:3]
-        maps = signatures.transpose(1, 2).flatten(0, 1)
-        scores: Tensor = self.network(maps)
-        return scores.view(count, classes)
+    def prepare(self, signatures: Tensor) -> Tensor:
+        """Bring signatures (N, D, K, H, W) into the order (N, K, D, H, W): class by class."""
+        return signatures.transpose(1, 2)
 
-    def forward(self, signatures: Tensor) -> Tensor:
+    def channel_scores(self, prepared: Tensor) -> Tensor:
+        """Scores (N, K) of the single channels; not for "whole"."""
+        scores: Tensor = self.network(prepared.flatten(0, 1))
+        return scores.view(prepared.shape[:2])
+
+    def score(self, prepared: Tensor) -> Tensor:
         """Scores (N,)."""
         if self.reading == "whole":
-            scores: Tensor = self.network(signatures.flatten(1, 2))
+            scores: Tensor = self.network(prepared.transpose(1, 2).flatten(1, 2))
             return scores
-        return self.join(self.channel_scores(signatures))
+        return self.join(self.channel_scores(prepared))
+
+    def forward(self, signatures: Tensor) -> Tensor:
+        """Scores (N,) of signatures (N, D, K, H, W)."""
+        return self.score(self.prepare(signatures))
 
     def join(self, channel_scores: Tensor) -> Tensor:
         """Join channel scores (N, K) to scores (N,)."""
@@ -81,10 +87,10 @@ class SignatureNetwork(nn.Module):
             return channel_scores.mean(dim=1)
         return torch.logsumexp(channel_scores, dim=1) - math.log(channel_scores.shape[1])
 
-    def loss(self, signatures: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    def loss(self, prepared: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Weighted binary cross-entropy; for "channels" every channel is a sample with its signature's label."""
         if self.reading == "channels":
-            scores = self.channel_scores(signatures)
+            scores = self.channel_scores(prepared)
             wanted, weighted = labels[:, None].expand_as(scores), weights[:, None].expand_as(scores)
             return functional.binary_cross_entropy_with_logits(scores, wanted, weighted)
-        return functional.binary_cross_entropy_with_logits(self(signatures), labels, weights)
+        return functional.binary_cross_entropy_with_logits(self.score(prepared), labels, weights)
