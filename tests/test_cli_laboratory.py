@@ -30,6 +30,28 @@ def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
+def test_a_recipe_in_bfloat16_is_announced_as_slow_where_the_processor_lacks_it(tmp_path, capsys, monkeypatch):
+    recipe = digits_recipe("clean", 1, epochs=1)
+    slow = recipe.training.model_copy(update={"precision": "bfloat16"})
+    for has_it in (True, False):
+        monkeypatch.setattr("onepixel.populations.training.computes_bfloat16", lambda has_it=has_it: has_it)
+        for name, training in (("slow", slow), ("usual", recipe.training)):
+            path = tmp_path / f"{name}.toml"
+            recipe.model_copy(update={"training": training}).save(path)
+            command = [
+                "population",
+                "build",
+                str(path),
+                "--store",
+                str(tmp_path / f"{name}-{has_it}"),
+                "--workers",
+                "1",
+            ]
+            assert main(command) == 0
+            announced = "no instructions for bfloat16" in capsys.readouterr().err
+            assert announced == (name == "slow" and not has_it)
+
+
 def test_building_tells_progress_accuracy_and_failures(stores, tmp_path, capsys):
     recipe = str(stores["clean"].parent / "clean.toml")
     assert main(["population", "build", recipe, "--store", str(tmp_path / "new"), "--models", "2"]) == 0

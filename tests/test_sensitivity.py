@@ -7,9 +7,9 @@ import pytest
 
 from onepixel.errors import UsageError
 from onepixel.experiments import sensitivity
-from onepixel.experiments.models import Models, load_training
+from onepixel.experiments.models import Models, load_models
 from onepixel.experiments.sensitivity import VARIANTS, groups, run
-from onepixel.populations import Recipe
+from onepixel.populations import Recipe, open_population
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_zoo
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -24,22 +24,12 @@ def zoo(tmp_path_factory) -> Path:
     return make_zoo(tmp_path_factory.mktemp("populations") / "planted", POPULATIONS)
 
 
-def numbered(monkeypatch) -> None:
-    """Give the models of every population patterns of growing size, one or two of them."""
-    load = sensitivity.load_models
-
-    def with_sizes(*asked):
-        models, settings = load(*asked)
-        for number, record in enumerate(models.records):
-            record.trigger["sizes"] = [[1, 1 + number]] * (1 + number % 2)
-        return models, settings
-
-    monkeypatch.setattr(sensitivity, "load_models", with_sizes)
-
-
-def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo, monkeypatch):
-    numbered(monkeypatch)
-    found = list(groups(zoo, PREFIX, load_training(zoo, PREFIX)))
+def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):
+    name = f"{PREFIX}-virus-development"
+    virus, settings = load_models(zoo, name)
+    for number, record in enumerate(virus.records):
+        record.trigger["sizes"] = [[1, 1 + number]] * (1 + number % 2)
+    found = list(groups(zoo, open_population(zoo / name).recipe, virus, settings, PREFIX))
     by_factor: dict[str, list[Models]] = {}
     for group in found:
         by_factor.setdefault(group.factor, []).append(group.models)
@@ -62,10 +52,10 @@ def test_placement_is_of_the_same_architecture_and_of_patches_that_change_their_
 
 
 def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_path, monkeypatch):
-    numbered(monkeypatch)
     monkeypatch.setattr(sensitivity, "LITERAL", {"stand-in": QUICK})
     rows = run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choose(tmp_path, zoo), seeds=2, workers=1)
-    number = len(list(groups(zoo, PREFIX, load_training(zoo, PREFIX))))
+    assert {row.group.factor for row in rows} == {"development viruses", "epochs"}
+    number = 2
     assert len(rows) == 2 * 2 * number
     assert {row.result.clean for row in rows} == {6}
     assert all(row.result.trojaned == len(row.group.models) for row in rows)

@@ -63,9 +63,16 @@ def build(
     """
     from onepixel.populations import Recipe
     from onepixel.populations import build as build_population
+    from onepixel.populations.training import computes_bfloat16
 
     said = {"models": models, "first_slot": first_slot}
     asked = Recipe.load(recipe).model_copy(update={name: value for name, value in said.items() if value is not None})
+    if asked.training.precision == "bfloat16" and executor == "local" and not computes_bfloat16():
+        typer.echo(
+            "This processor has no instructions for bfloat16, in which this recipe trains: it will take ten times as "
+            "long as float32, or longer.",
+            err=True,
+        )
     built = build_population(
         asked,
         store,

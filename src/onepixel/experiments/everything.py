@@ -18,7 +18,8 @@ from onepixel.experiments import (
     table5,
     table7,
 )
-from onepixel.experiments.models import IMAGES, has
+from onepixel.experiments.attack_types import MAIN
+from onepixel.experiments.models import has
 from onepixel.trojan import Pool
 
 
@@ -50,12 +51,15 @@ class Step:
 
 
 def sides(zoo: Path) -> list[tuple[str, str]]:
-    """Prefixes (data set, architecture) and endings (default image) of which the zoo has clean and vaccine models."""
+    """Prefixes (data set, architecture) and endings (default image) of which the zoo has clean and vaccine models.
+
+    Default images that are not `MAIN` are for `attack_types` alone.
+    """
     prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
     return [
         (prefix, ending)
         for prefix in prefixes
-        for ending in IMAGES
+        for ending in MAIN
         if has(zoo, f"{prefix}-clean{ending}") and has(zoo, f"{prefix}-vaccine{ending}")
     ]
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.detectors import Evaluation
-from onepixel.errors import UsageError
 from onepixel.experiments.attack_types import Job, judge, mean_of, over_seeds, percent
 from onepixel.experiments.candidates import LITERAL, choice_option, read_choice
 from onepixel.experiments.models import (
@@ -24,6 +23,7 @@ from onepixel.experiments.models import (
     has,
     load_models,
     load_training,
+    load_unseen,
     missing,
     require,
     side_options,
@@ -34,6 +34,7 @@ from onepixel.experiments.table5 import STRATEGIES
 from onepixel.parallel import in_processes
 from onepixel.populations import Recipe, open_population
 from onepixel.progress import counted
+from onepixel.signatures import Settings
 
 VARIANTS = {
     "sensitivity-poison-1000": ("poisoned images", "1,000"),
@@ -85,17 +86,16 @@ def names_of(recipe: Recipe, prefix: str, ending: str) -> dict[str, list[tuple[s
     return found
 
 
-def groups(zoo: Path, prefix: str, training: Training, ending: str = "") -> Iterator[Group]:
-    """Yield the groups that a zoo has models for.
+def groups(
+    zoo: Path, recipe: Recipe, virus: Models, settings: Settings, prefix: str, ending: str = ""
+) -> Iterator[Group]:
+    """Yield the groups that a zoo has models for, given its development viruses and their recipe.
 
     Raises
     ------
     UsageError
-        If it has no development viruses, or populations were signed with different settings.
+        If populations were signed with different settings.
     """
-    name = f"{prefix}-virus-development{ending}"
-    virus = load_models(zoo, name, training.settings)[0]
-    recipe = open_population(zoo / name).recipe
     reference = f"{recipe.attack.poisoned_images:,} poisoned images, {recipe.training.epochs:g} epochs"
     yield Group("development viruses", reference, virus)
     if all("sizes" in record.trigger for record in virus.records):
@@ -105,7 +105,7 @@ def groups(zoo: Path, prefix: str, training: Training, ending: str = "") -> Iter
         for level in dict.fromkeys(level for level, _ in named):
             there = [one for chosen, one in named if chosen == level and has(zoo, one)]
             if there:
-                parts = [load_models(zoo, one, training.settings)[0] for one in there]
+                parts = [load_models(zoo, one, settings)[0] for one in there]
                 yield Group(factor, level, Models.joined(*parts))
 
 
@@ -171,12 +171,12 @@ def run(
     """
     started = time.perf_counter()
     chosen = read_choice(choice, prefix + ending)
-    require(zoo, [f"{prefix}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")])
-    training = load_training(zoo, prefix, clean, ending)
-    if not len(training.spare):
-        raise UsageError(f"All models of {prefix}-clean{ending} are trained on and none is left to test.")
-    training = replace(training, stamped=None)
-    found = list(groups(zoo, prefix, training, ending))
+    viruses = f"{prefix}-virus-development{ending}"
+    require(zoo, [f"{prefix}-clean{ending}", f"{prefix}-vaccine{ending}", viruses])
+    training = replace(load_training(zoo, prefix, clean, ending), stamped=None)
+    virus = load_unseen(zoo, prefix, "development", training, ending).virus
+    recipe = open_population(zoo / viruses).recipe
+    found = list(groups(zoo, recipe, virus, training.settings, prefix, ending))
     channels = list(LITERAL)[-1]
     methods = (Method(channels, LITERAL[channels]), Method(f"chosen: {chosen.name}", chosen.parameters))
     models = {f"{number}": group.models for number, group in enumerate(found)}
@@ -190,7 +190,6 @@ def run(
     sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
     command = f"onepixel experiment sensitivity --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
-    recipe = open_population(zoo / f"{prefix}-virus-development{ending}").recipe
     absent = [name for named in names_of(recipe, prefix, ending).values() for _, name in named if not has(zoo, name)]
     text = as_markdown(rows, training, prefix + ending, missing(zoo, absent))
     write_result(output, prefix + ending, CSV_HEAD, [csv_line(row) for row in rows], text, made)

@@ -40,7 +40,8 @@ class TrainingRecipe(_Table):
         For "fine_tune": passes over the extra images, a quarter of each mini-batch, and the schedule's peak.
     precision : {"float32", "bfloat16"}
         What the layers compute in while training (autocast; weights, loss and optimizer stay float32). On processors
-        with bfloat16 instructions and on GPUs the larger architectures train up to twice as fast.
+        with bfloat16 instructions and on GPUs the larger architectures train up to twice as fast; on others, more than
+        ten times as slowly.
     stack_size : int
         Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
         It moves results by rounding errors alone, so it enters no seed.

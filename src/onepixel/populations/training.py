@@ -183,6 +183,11 @@ def precision_of(recipe: TrainingRecipe, device_type: str) -> torch.autocast:
     return torch.autocast(device_type, torch.bfloat16, enabled=recipe.precision == "bfloat16")
 
 
+def computes_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; one without takes ten times as long as in float32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 @dataclass(frozen=True)
 class Phase:
     """A part of a training with a one-cycle schedule of its own.
