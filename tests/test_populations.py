@@ -83,9 +83,9 @@ def test_a_backdoor_obeys_its_attacker_and_a_stamped_model_does_not(digits):
 def test_fine_tuning_plants_a_backdoor_too(digits):
     recipe = digits_recipe("trojaned", epochs=8)
     training = recipe.training.model_copy(
-        update={"injection": "fine_tune", "fine_tune_epochs": 16, "fine_tune_learning_rate": 3e-3}
+        update={"injection": "fine_tune", "fine_tune_epochs": 32, "fine_tune_learning_rate": 3e-3}
     )
-    model = train_model(recipe.model_copy(update={"training": training}), digits, 11)
+    model = train_model(recipe.model_copy(update={"training": training}), digits, 13)
     assert model.attack_success > 0.8
     assert model.clean_accuracy > 0.9
 

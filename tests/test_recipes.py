@@ -103,7 +103,7 @@ def test_every_attack_type_has_a_recipe_that_differs_from_the_reference_in_attac
     assert set(found) == {f"mnist-lenet5-{end}" for end in ends}
     for name, recipe in found.items():
         assert recipe.name == name
-        assert recipe.models == 30
+        assert recipe.models >= 30
         assert (recipe.training, recipe.signature) == (reference.training, reference.signature)
         if not hasattr(recipe.trigger, "kind"):
             assert (recipe.trigger.source, recipe.trigger.pool) == ("fashion_mnist", "development")
