@@ -38,16 +38,8 @@ def test_a_recipe_in_bfloat16_is_announced_as_slow_where_the_processor_lacks_it(
         for name, training in (("slow", slow), ("usual", recipe.training)):
             path = tmp_path / f"{name}.toml"
             recipe.model_copy(update={"training": training}).save(path)
-            command = [
-                "population",
-                "build",
-                str(path),
-                "--store",
-                str(tmp_path / f"{name}-{has_it}"),
-                "--workers",
-                "1",
-            ]
-            assert main(command) == 0
+            store = str(tmp_path / f"{name}-{has_it}")
+            assert main(["population", "build", str(path), "--store", store, "--workers", "1"]) == 0
             announced = "no instructions for bfloat16" in capsys.readouterr().err
             assert announced == (name == "slow" and not has_it)
 

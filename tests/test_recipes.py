@@ -101,9 +101,11 @@ def test_every_attack_type_has_a_recipe_that_differs_from_the_reference_in_attac
     ends = [end for end in ATTACKS if end.startswith("attack-")]
     found = {path.stem: Recipe.load(path) for path in (RECIPES / "attacks").glob("*.toml")}
     assert set(found) == {f"mnist-lenet5-{end}" for end in ends}
+    # Several of these miss their thresholds, and 30 are to reach them.
+    more = {"mnist-lenet5-attack-all-to-one": 40, "mnist-lenet5-attack-expects-class-means": 36}
     for name, recipe in found.items():
         assert recipe.name == name
-        assert recipe.models >= 30
+        assert recipe.models == more.get(name, 30)
         assert (recipe.training, recipe.signature) == (reference.training, reference.signature)
         if not hasattr(recipe.trigger, "kind"):
             assert (recipe.trigger.source, recipe.trigger.pool) == ("fashion_mnist", "development")

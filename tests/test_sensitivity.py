@@ -24,11 +24,16 @@ def zoo(tmp_path_factory) -> Path:
     return make_zoo(tmp_path_factory.mktemp("populations") / "planted", POPULATIONS)
 
 
+def numbered(models: Models) -> None:
+    """Give models patterns of growing size, one or two of them."""
+    for number, record in enumerate(models.records):
+        record.trigger["sizes"] = [[1, 1 + number]] * (1 + number % 2)
+
+
 def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):
     name = f"{PREFIX}-virus-development"
     virus, settings = load_models(zoo, name)
-    for number, record in enumerate(virus.records):
-        record.trigger["sizes"] = [[1, 1 + number]] * (1 + number % 2)
+    numbered(virus)
     found = list(groups(zoo, open_population(zoo / name).recipe, virus, settings, PREFIX))
     by_factor: dict[str, list[Models]] = {}
     for group in found:
@@ -52,10 +57,18 @@ def test_placement_is_of_the_same_architecture_and_of_patches_that_change_their_
 
 
 def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_path, monkeypatch):
+    load = sensitivity.load_unseen
+
+    def with_sizes(*asked):
+        unseen = load(*asked)
+        numbered(unseen.virus)
+        return unseen
+
+    monkeypatch.setattr(sensitivity, "load_unseen", with_sizes)
     monkeypatch.setattr(sensitivity, "LITERAL", {"stand-in": QUICK})
     rows = run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choose(tmp_path, zoo), seeds=2, workers=1)
-    assert {row.group.factor for row in rows} == {"development viruses", "epochs"}
-    number = 2
+    number = len({(row.group.factor, row.group.level) for row in rows})
+    assert number == 1 + 3 + 2 + 1, "all, by size, by number of patterns, by epochs"
     assert len(rows) == 2 * 2 * number
     assert {row.result.clean for row in rows} == {6}
     assert all(row.result.trojaned == len(row.group.models) for row in rows)

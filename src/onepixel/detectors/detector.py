@@ -19,6 +19,7 @@ from onepixel.detectors.features import Signatures, common_settings, maps, parse
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
 from onepixel.detectors.readers import (
     METHODS,
+    Change,
     Network,
     Reader,
     Schedule,
@@ -234,12 +235,11 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
         schedule = Schedule(self.epochs, self.batch_size, self.learning_rate, self.weight_decay)
-        order_matters = reading == "whole"
-        changes = [
-            change
-            for change, asked in ((shuffle_classes, self.shuffle_classes and order_matters), (mirror, self.mirror))
-            if asked
-        ]
+        changes: list[Change] = []
+        if self.shuffle_classes and reading == "whole":
+            changes.append(shuffle_classes)
+        if self.mirror:
+            changes.append(mirror)
         return train_network(reading, inputs, wanted, schedule, changes, seed)
 
     def decision_function(self, signatures: Signatures) -> NDArray[np.float64]:
