@@ -110,6 +110,13 @@ def test_signing_again_keeps_the_networks_and_changes_the_signatures(black, digi
     assert population.settings == expected.settings
 
 
+def test_what_is_signed_again_may_have_a_name_and_a_grid_of_its_own(black, tmp_path):
+    command = ["population", "resign", str(black.folder), "--zoo", str(tmp_path), "--quiet", "--default-image", "white"]
+    assert main([*command, "--values", "4", "--name", "coarse"]) == 0
+    population = ZooPopulation(tmp_path / "coarse")
+    assert (population.recipe.name, population.settings.values) == ("coarse", 4)
+
+
 def test_building_the_recipe_of_a_population_that_was_signed_again_makes_the_same_signatures(black, tmp_path):
     population = ZooPopulation(resign(black, "noise 1", tmp_path / "zoo"))
     built = build(population.recipe, tmp_path / "built", executor=InProcess())

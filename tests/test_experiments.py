@@ -161,6 +161,7 @@ def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(z
         assert "done" in told[f"{name} {PREFIX}"]
     assert "done" in told[f"attacks {PREFIX}"]
     assert "without which there are no controls" in told[f"controls {PREFIX}"]
+    assert "signed in 1 way(s)" in told[f"starts {PREFIX}"]
     assert "left out" in told["table5"]
     assert "done" in told["table7"]
     assert (tmp_path / "table2" / f"{PREFIX}-development.md").exists()

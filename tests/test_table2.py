@@ -129,6 +129,24 @@ def test_the_choice_is_the_best_by_the_lower_of_the_two_areas_and_looks_at_no_vi
     assert {row["candidate"] for row in rows} == {"quick", "other", *candidates.REFERENCES}
 
 
+def test_an_ensemble_is_compared_by_its_readings_and_a_reading_that_two_candidates_share_is_fitted_once(
+    zoo, monkeypatch
+):
+    training, _ = sides(zoo)
+    cheap = {"definition": "change", "epochs": 2, "members": 1}
+    named = {"one": {"reading": "channels", **cheap}, "two": {"reading": "channels+statistics", **cheap}}
+    fitted = []
+    validate = candidates.cross_validate
+    monkeypatch.setattr(candidates, "cross_validate", lambda job: fitted.append(job.name) or validate(job))
+    lines = candidates.compare(training, named, range(1), workers=1)
+    assert len(fitted) == len(set(fitted)) == 2 + len(candidates.REFERENCES)
+    data = training.labelled(with_stamped=True)
+    scores = candidates.Detector(**named["two"]).cross_validated_scores(data.rows, data.labels)
+    clean, vaccine = len(training.clean), len(training.vaccine)
+    line = next(line for line in lines if line.name == "two")
+    assert line.against_clean == [candidates.fast_auroc(scores[:clean], scores[clean : clean + vaccine])]
+
+
 def test_without_a_comparison_the_table_says_which_command_makes_it(zoo, tmp_path):
     with pytest.raises(UsageError, match="onepixel experiment detectors"):
         table2.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "none.csv")

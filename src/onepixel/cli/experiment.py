@@ -40,6 +40,9 @@ ChoiceFile = Annotated[
         help="Where the chosen detector stands; unless said, what `experiment detectors` wrote.",
     ),
 ]
+Choices = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="The comparisons, one per default image, that chose detectors.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many detector seeds.")]
 WorkerCount = Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")]
@@ -132,9 +135,7 @@ def attacks(
     prefix: Prefix = "mnist-lenet5",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
-    choices: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Without --choice: the comparisons, one per default image.")
-    ] = Path("results/detectors"),
+    choices: Choices = Path("results/detectors"),
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -292,6 +293,24 @@ def table3(
 
 
 @app.command()
+def starts(
+    output: Output = Path("results/starts"),
+    zoo: Zoo = Path("zoo"),
+    from_zoo: FromZoo = True,
+    prefix: Prefix = "mnist-lenet5",
+    choices: Choices = Path("results/detectors"),
+    seed: Seed = 0,
+    seeds: Seeds = 3,
+    workers: WorkerCount = None,
+) -> None:
+    """What signatures start from, and on how many intensities: the same networks, signed in several ways."""
+    from onepixel.experiments.starts import run
+
+    run(output, zoo=zoo, prefix=prefix, choices=choices, seed=seed, seeds=seeds, workers=workers, progress=True)
+    typer.echo(f"{output}")
+
+
+@app.command()
 def rounding(
     output: Output = Path("results/rounding"),
     store: Annotated[
@@ -318,8 +337,8 @@ def everything(
     from_zoo: FromZoo = True,
     pool: PoolName = "development",
     repeats: Annotated[int, typer.Option(min=1, help="Splits per candidate when a detector is chosen.")] = 1,
-    seeds: Seeds = 2,
-    detectors: Annotated[int, typer.Option(min=1, help="Detectors per size in the sample-size curve.")] = 2,
+    seeds: Seeds = 1,
+    detectors: Annotated[int, typer.Option(min=1, help="Detectors per size in the sample-size curve.")] = 1,
     workers: WorkerCount = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:

@@ -164,6 +164,7 @@ def resign(
     ],
     zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets the new population.")],
     values: Annotated[int | None, typer.Option(min=2, help="Another number of intensities per pixel.")] = None,
+    name: Annotated[str | None, typer.Option(help="The new population's; the old one's and IMAGE unless said.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -183,7 +184,7 @@ def resign(
     population = Store.open(store)
     finished = len(list(population.records()))
     with progress_bar(f"signatures of {population.recipe.name}", finished, "models", enabled=not quiet) as advance:
-        folder = resign_store(population, image, zoo, values=values, workers=workers, advance=advance)
+        folder = resign_store(population, image, zoo, values=values, name=name, workers=workers, advance=advance)
     typer.echo(f"{folder}")
 
 

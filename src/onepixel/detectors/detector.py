@@ -182,7 +182,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         common_settings(signatures)
         with one_thread():
             by_reading = self._held_out_scores(features, targets)
-        return _joined(by_reading, *_standards(by_reading))
+        return ensemble_scores(by_reading)
 
     def _checked(self, signatures: Signatures, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[Any]]:
         self._check_parameters()
@@ -429,6 +429,11 @@ def _scaling(features: Maps) -> tuple[Maps, Maps]:
     center = features.mean(axis=over, dtype=np.float64)[:, None, None, None]
     scale = features.std(axis=over, dtype=np.float64)[:, None, None, None]
     return center.astype(np.float32), np.maximum(scale, 1e-12).astype(np.float32)
+
+
+def ensemble_scores(by_reading: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (N,) of several readings together, from cross-validated ones of each (R, N), as `Detector` joins them."""
+    return _joined(by_reading, *_standards(by_reading))
 
 
 def _standards(by_reading: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,6 +16,7 @@ from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, read_choice, usual_choice
+from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
     Models,
@@ -52,6 +53,11 @@ HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss"
 
 MAIN = ("", "-class-means")
 """The default images, as keys of `IMAGES`, under which all attack types and all detectors are looked at."""
+
+
+def main_of(ending: str) -> str:
+    """The one of `MAIN` under which detectors are chosen for signatures with this ending."""
+    return next((main for main in MAIN if main and ending.startswith(main)), "")
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,7 @@ class Outcome:
 def judge(job: Job) -> list[Evaluation]:
     """Fit a detector and evaluate it on every attack, in their order."""
     data = job.training.labelled(with_stamped=job.method.with_stamped)
-    detector = Detector(**(job.method.parameters or {}), random_state=job.seed)
-    detector.fit(data.rows, data.labels, job.training.settings)
+    detector = fitted(job.method.parameters or {}, data, job.training.settings, job.seed)
     clean = detector.decision_function(job.training.spare.rows)
     return [against(clean, detector.decision_function(models.rows), detector) for models in job.attacks.values()]
 
@@ -175,7 +180,7 @@ def choice_under(image: str, prefix: str, choice: Path | None, choices: Path) ->
     UsageError
         If there is no choice.
     """
-    own = usual_choice(prefix + image, choices)
+    own = usual_choice(prefix + main_of(image), choices)
     return read_choice(choice or (own if own.is_file() else usual_choice(prefix, choices)), prefix)
 
 

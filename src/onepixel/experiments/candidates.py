@@ -8,7 +8,7 @@ the lower of these two areas under the curve counts.
 import csv
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from onepixel.detectors import Detector
 from onepixel.detectors.baselines import logistic_regression
+from onepixel.detectors.detector import ensemble_scores
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
@@ -76,7 +77,7 @@ FOLDS = 4
 
 @dataclass(frozen=True)
 class Job:
-    """One candidate, or one reference, with one seed."""
+    """One candidate, a reading of an ensemble, or a reference, with one seed."""
 
     name: str
     parameters: Parameters | None
@@ -110,6 +111,26 @@ def cross_validate(job: Job) -> Outcome:
     else:
         scores = reference_scores(job)
     return Outcome(job.name, job.seed, scores, time.perf_counter() - started)
+
+
+def parts_of(name: str, parameters: Parameters | None) -> dict[str, Parameters | None]:
+    """What has to be fitted for a candidate, by what tells it apart: itself, or each of an ensemble's readings.
+
+    Parameters that a reading shares with another candidate's make it the same, so that it is fitted once.
+    """
+    if parameters is None:
+        return {name: None}
+    usual = Detector().get_params()
+    readings = (parameters | {"reading": reading} for reading in Detector(**parameters).readings)
+    return {json.dumps(usual | one, sort_keys=True): one for one in readings}
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """What an ensemble's readings say together, which costs what they cost."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    scores = ensemble_scores(np.stack([outcome.scores for outcome in outcomes]))
+    return Outcome("ensemble", outcomes[0].seed, scores, sum(outcome.seconds for outcome in outcomes))
 
 
 def reference_scores(job: Job) -> NDArray[np.float64]:
@@ -149,13 +170,15 @@ def compare(
     data = training.labelled(with_stamped=True)
     clean, vaccine = len(training.clean), len(training.vaccine)
     named: dict[str, Parameters | None] = {**candidates, **dict.fromkeys(REFERENCES)}
-    jobs = [Job(name, parameters, data, seed) for seed in seeds for name, parameters in named.items()]
-    found: dict[str, list[Outcome]] = {name: [] for name in named}
+    parts = {name: parts_of(name, parameters) for name, parameters in named.items()}
+    single = {name: parameters for pairs in parts.values() for name, parameters in pairs.items()}
+    jobs = [Job(name, parameters, data, seed) for seed in seeds for name, parameters in single.items()]
     outcomes = in_processes(cross_validate, jobs, workers)
-    for outcome in counted(outcomes, "cross-validation", len(jobs), "candidates", enabled=progress):
-        found[outcome.name].append(outcome)
+    done = list(counted(outcomes, "cross-validation", len(jobs), "detectors", enabled=progress))
+    by_part = {name: [outcome for outcome in done if outcome.name == name] for name in single}
     lines = []
-    for name, repeats in found.items():
+    for name in named:
+        repeats = [together(of_seed) for of_seed in zip(*(by_part[part] for part in parts[name]), strict=True)]
         areas = [np.split(outcome.scores, [clean, clean + vaccine]) for outcome in repeats]
         lines.append(
             Line(

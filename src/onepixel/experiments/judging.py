@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from onepixel.detectors import Detector, Evaluation, evaluate_scores
+from onepixel.detectors import Evaluation, evaluate_scores
 from onepixel.detectors.baselines import base_probability, logistic_regression, mean_and_variance, test_accuracy
 from onepixel.detectors.metrics import Estimate, best_threshold, clopper_pearson
 from onepixel.experiments.candidates import Parameters
+from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import Models, Training, Unseen
 
 Scores = NDArray[np.float64]
@@ -98,9 +99,7 @@ def judge(job: Job) -> Judged:
 def judge_by_detector(job: Job) -> Judged:
     """Fit a detector; see `Judged`."""
     training = job.training.labelled(with_stamped=job.with_stamped)
-    detector = Detector(**(job.parameters or {}), random_state=job.seed)
-    detector.fit(training.rows, training.labels, job.training.settings)
-
+    detector = fitted(job.parameters or {}, training, job.training.settings, job.seed)
     return judged_by(
         job, detector.decision_function, lambda models: models.rows, detector.threshold_, detector.held_out_scores_
     )

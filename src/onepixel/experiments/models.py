@@ -19,10 +19,13 @@ IMAGES = {
     "-noise-0": "noise 0",
     "-image-0": "image 0",
 }
-"""Default images: the end of a population's name, and what `population resign` is told."""
+"""Default images: the end of a population's name, and the words for it."""
 
-GRIDS = {"-class-means": " --values 32"}
-"""The option for another value grid, where there is one: ten images with a coarser grid cost what one costs."""
+SIGNED = {**IMAGES, "-class-means-8": "class means, 8 values"}
+"""Every way to sign that populations are named by: the default images, and coarser grids of intensities."""
+
+GRIDS = {"-class-means": 32, "-class-means-8": 8}
+"""Intensities per pixel where they are not 256: ten default images on a grid of 32 cost what one costs on 256."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,13 @@ def missing(zoo: Path, names: list[str]) -> str:
 
 def commands_for(zoo: Path, name: str) -> tuple[str, ...]:
     """What makes a population: signing networks again under another default image, or else training them."""
-    for ending, image in IMAGES.items():
+    for ending, image in SIGNED.items():
         if ending and name.endswith(ending):
-            store, grid = f"populations/{name.removesuffix(ending)}", GRIDS.get(ending, "")
-            return (f'onepixel population resign {store} --default-image "{image}"{grid} --zoo {zoo}',)
+            store = f"populations/{name.removesuffix(ending)}"
+            start = image.removesuffix(f", {GRIDS.get(ending)} values")
+            grid = f" --values {GRIDS[ending]}" if ending in GRIDS else ""
+            called = f" --name {name}" if start != image else ""
+            return (f'onepixel population resign {store} --default-image "{start}"{grid}{called} --zoo {zoo}',)
     store = f"populations/{name}"
     build = f"onepixel population build {recipe_path(name)} --store {store}"
     return build, f"onepixel population export {store} --zoo {zoo}"
@@ -207,15 +213,15 @@ def ending_of(image: str) -> str:
     UsageError
         If no experiment knows it.
     """
-    for ending, name in IMAGES.items():
+    for ending, name in SIGNED.items():
         if name == image:
             return ending
-    raise UsageError(f"Expected one of {', '.join(IMAGES.values())} for the default image but got {image!r}.")
+    raise UsageError(f"Expected one of {', '.join(SIGNED.values())} for the default image but got {image!r}.")
 
 
 def side_options(clean: int | None, ending: str = "") -> str:
     """How a command says what `clean` and `ending` of `load_training` are; nothing for the defaults."""
-    image = f' --default-image "{IMAGES[ending]}"' if ending else ""
+    image = f' --default-image "{SIGNED[ending]}"' if ending else ""
     return image if clean is None else f"{image} --training-clean {clean}"
 
 

@@ -16,7 +16,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
-    IMAGES,
+    SIGNED,
     Models,
     Training,
     Unseen,
@@ -76,6 +76,11 @@ def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
     return [f"{dataset}-{architecture}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")]
 
 
+def there(zoo: Path, dataset: str, architectures: Sequence[str], ending: str = "") -> list[str]:
+    """Those of the architectures that a zoo has all populations of."""
+    return [name for name in architectures if not missing(zoo, populations(dataset, name, ending))]
+
+
 def load_sides(
     zoo: Path, dataset: str, architectures: Sequence[str], ending: str = ""
 ) -> tuple[dict[str, Sides], list[str]]:
@@ -84,17 +89,17 @@ def load_sides(
     All architectures have equally many clean and equally many vaccine models, the first ones: no detector is trained
     on more of one architecture than of another.
     """
-    sentences = {name: missing(zoo, populations(dataset, name, ending)) for name in architectures}
-    there = [name for name, sentence in sentences.items() if not sentence]
-    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean{ending}")[0]) for name in there), default=0)
-    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in there), default=0)
+    names = there(zoo, dataset, architectures, ending)
+    absent = [missing(zoo, populations(dataset, name, ending)) for name in architectures if name not in names]
+    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean{ending}")[0]) for name in names), default=0)
+    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in names), default=0)
     found = {}
-    for name in there:
+    for name in names:
         whole = load_training(zoo, f"{dataset}-{name}", clean // 2, ending)
         spare = whole.spare.part(0, clean - clean // 2)
         training = Training(whole.clean, whole.vaccine.part(0, vaccine), None, spare, whole.settings)
         found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training, ending))
-    return found, [sentence for sentence in sentences.values() if sentence]
+    return found, absent
 
 
 def joined(sides: Sequence[Sides]) -> Training:
@@ -149,8 +154,7 @@ def run(
     dataset : str
     architectures : sequence of str
     ending : str
-        What populations' names end with where signatures start from another default image than black, a key of
-        `IMAGES`.
+        What populations' names end with where signatures are not made as from black, a key of `SIGNED`.
     choice : Path, optional
         The comparison in which the chosen detector stands; `results/detectors/` `dataset`-lenet5`ending`.csv unless
         said.
@@ -256,7 +260,7 @@ def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dat
         for name, s in found.items()
     )
     left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
-    return f"""# Table 3, {dataset}, signatures from {IMAGES[ending]}: architectures that a detector never saw
+    return f"""# Table 3, {dataset}, signatures from {SIGNED[ending]}: architectures that a detector never saw
 
 {counts} models (development pool; the final pool was not opened).
 A detector that is tested on architectures it never saw is trained on all clean models of its own and tested on all of

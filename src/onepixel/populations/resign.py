@@ -23,12 +23,13 @@ def resign(
     zoo: str | Path,
     *,
     values: int | None = None,
+    name: str | None = None,
     workers: int | None = None,
     advance: Callable[[int], None] = lambda slots: None,
 ) -> Path:
     """Compute the signatures of a store's finished networks under another default image, into a zoo.
 
-    The new population is called NAME-IMAGE and differs in `other_default_image` and `other_values` alone; building its
+    The new population has another name and differs in `other_default_image` and `other_values` alone; building its
     recipe makes the same networks again. Slots of it that the zoo has already stay, as with `export`.
 
     Parameters
@@ -40,6 +41,8 @@ def resign(
     zoo : path
     values : int, optional
         Another size of the value grid.
+    name : str, optional
+        The new population's; NAME-IMAGE unless said.
     workers : int, optional
         Processes; one per core unless said.
     advance : callable
@@ -58,7 +61,7 @@ def resign(
         If weights are missing or damaged.
     """
     dataset = load_dataset(store.recipe.dataset)
-    name = f"{store.recipe.name}-{short_name(default_image)}"
+    name = name or f"{store.recipe.name}-{short_name(default_image)}"
     asked = store.recipe.signature.model_copy(update={"other_default_image": default_image, "other_values": values})
     recipe = store.recipe.model_copy(update={"name": name, "signature": asked})
     old = list(store.records())

@@ -1,0 +1,204 @@
+"""What signatures start from, and on how many intensities: the same networks, signed in several ways.
+
+Every way has its own clean, vaccine and development virus populations in the zoo, often of different sizes; here each
+trains and tests on the slots that all ways have, so that nothing but the signature differs. Fewer intensities cost
+fewer queries.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from onepixel.detectors import Evaluation
+from onepixel.errors import UsageError
+from onepixel.experiments.attack_types import MAIN, choice_under
+from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters
+from onepixel.experiments.judging import RATES, Job, judge, rates
+from onepixel.experiments.models import SIGNED, Models, Training, Unseen, has, load_models
+from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.parallel import in_processes
+from onepixel.populations import open_population
+from onepixel.progress import counted
+from onepixel.signatures import Settings
+
+KINDS = ("clean", "vaccine", "virus-development")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to sign: its models, by kind, and what a signature costs.
+
+    Attributes
+    ----------
+    ending : str
+        A key of `SIGNED`.
+    models : dict of str to Models
+        By the names in `KINDS`.
+    settings : Settings
+    queries : int
+        Images that a model is asked about.
+    """
+
+    ending: str
+    models: dict[str, Models]
+    settings: Settings
+    queries: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one detector, trained on one half of the clean models, says of the other half and of the viruses."""
+
+    method: str
+    ending: str
+    half: int
+    seed: int
+    result: Evaluation
+
+
+def load_way(zoo: Path, prefix: str, ending: str) -> Way:
+    """Read what was signed in one way.
+
+    Raises
+    ------
+    UsageError
+        If its populations were signed with different settings.
+    """
+    models, settings = load_models(zoo, f"{prefix}-clean{ending}")
+    others = {kind: load_models(zoo, f"{prefix}-{kind}{ending}", settings)[0] for kind in KINDS[1:]}
+    image = np.asarray(open_population(zoo / f"{prefix}-clean{ending}").default_image)
+    starts = len(image) if image.ndim == 4 else 1
+    height, width = models.rows["high"].shape[-2:]
+    return Way(ending, {"clean": models, **others}, settings, starts * settings.values * height * width)
+
+
+def on_common_slots(ways: list[Way]) -> list[Way]:
+    """The same ways, each with the models of the slots that all of them have.
+
+    Raises
+    ------
+    UsageError
+        If fewer than four clean or two trojaned networks were signed in every way.
+    """
+    slots = {
+        kind: sorted(reduce(set.intersection, ({r.slot for r in way.models[kind].records} for way in ways)))
+        for kind in KINDS
+    }
+    if any(len(slots[kind]) < least for kind, least in zip(KINDS, (4, 2, 2), strict=True)):
+        counts = ", ".join(f"{len(slots[kind])} {kind}" for kind in KINDS)
+        raise UsageError(f"Too few networks were signed in every way: {counts}.")
+    return [replace(way, models={kind: of_slots(way.models[kind], slots[kind]) for kind in KINDS}) for way in ways]
+
+
+def of_slots(models: Models, slots: list[int]) -> Models:
+    """The models of these slots, in their order."""
+    numbers = {record.slot: number for number, record in enumerate(models.records)}
+    return models.chosen(np.array([numbers[slot] for slot in slots]))
+
+
+def job_of(way: Way, name: str, parameters: Parameters, half: int, seed: int) -> Job:
+    """A detector that trains on every second clean model and all vaccine models, and what it is tested on."""
+    clean = way.models["clean"]
+    numbers = np.arange(len(clean))
+    seen, unseen = (clean.chosen(numbers[numbers % 2 == side]) for side in (half, 1 - half))
+    training = Training(seen, way.models["vaccine"], None, unseen, way.settings)
+    return Job(name, parameters, training, Unseen(unseen, way.models["virus-development"]), False, seed)
+
+
+def run(
+    output: Path,
+    *,
+    zoo: Path = Path("zoo"),
+    prefix: str = "mnist-lenet5",
+    choices: Path = CHOICES,
+    seed: int = 0,
+    seeds: int = 3,
+    workers: int | None = None,
+    progress: bool = False,
+) -> list[Row]:
+    """Train and test detectors on every way to sign and write the table as Markdown and CSV below `output`.
+
+    Parameters
+    ----------
+    output : Path
+        A folder; made where it does not exist.
+    zoo : Path
+        Where the populations are.
+    prefix : str
+        What their names begin with: data set and architecture.
+    choices : Path
+        The folder of comparisons; the detectors chosen from black and from class means are tried on every way.
+    seed, seeds : int
+        First detector seed, and how many.
+    workers : int, optional
+        Processes; one per core unless said.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    UsageError
+        If networks were signed in fewer than two ways, too few of them in all, or there is no choice.
+    """
+    started = time.perf_counter()
+    endings = [ending for ending in SIGNED if all(has(zoo, f"{prefix}-{kind}{ending}") for kind in KINDS)]
+    if len(endings) < 2:
+        raise UsageError(f"{zoo} has {prefix} models signed in {len(endings)} way(s); two are needed to compare.")
+    ways = on_common_slots([load_way(zoo, prefix, ending) for ending in endings])
+    whole = next(iter(LITERAL))
+    chosen = [choice_under(image, prefix, None, choices) for image in MAIN]
+    methods: dict[str, Parameters] = {whole: LITERAL[whole], **{choice.name: choice.parameters for choice in chosen}}
+    keys = [
+        (name, way, half, number)
+        for name in methods
+        for way in ways
+        for half in (0, 1)
+        for number in range(seed, seed + seeds)
+    ]
+    jobs = [job_of(way, name, methods[name], half, number) for name, way, half, number in keys]
+    found = counted(in_processes(judge, jobs, workers), "ways to sign", len(jobs), "detectors", enabled=progress)
+    rows = [
+        Row(name, way.ending, half, number, judged.evaluation())
+        for (name, way, half, number), judged in zip(keys, found, strict=True)
+    ]
+    where = "" if choices == CHOICES else f" --choices {choices}"
+    command = f"onepixel experiment starts --prefix {prefix}{where} --seed {seed} --seeds {seeds}"
+    made = provenance(command, time.perf_counter() - started)
+    write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(prefix, ways, rows), made)
+    return rows
+
+
+CSV_HEAD = ["method", "start", "half", "seed", "detection_rate", "auroc", "false_positive_rate"]
+
+
+def csv_line(row: Row) -> list[object]:
+    """One row for machines."""
+    numbers = (row.result.detection_rate, row.result.auroc, row.result.false_positive_rate)
+    about = [row.method, SIGNED[row.ending], row.half, row.seed]
+    return [*about, *(f"{estimate.value:.4f}" for estimate in numbers)]
+
+
+def as_markdown(prefix: str, ways: list[Way], rows: list[Row]) -> str:
+    """The table for people, a line per detector and way."""
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows):
+        for way in ways:
+            results = [row.result for row in rows if (row.method, row.ending) == (method, way.ending)]
+            start = SIGNED[way.ending].partition(",")[0]
+            lines.append([method, start, way.settings.values, f"{way.queries:,}", *rates(results)])
+    counts = {kind: len(models) for kind, models in ways[0].models.items()}
+    head = ["detector", "starts from", "intensities", "queries", *RATES]
+    return f"""# What signatures start from, {prefix}
+
+The same networks, signed in several ways: {counts["clean"]} clean, {counts["vaccine"]} vaccine,
+{counts["virus-development"]} development virus models. Every detector trains on one half of the clean models and all
+vaccine models, and is tested on the other half and the viruses; then the halves change places. Means over both and over
+{len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the first one's, over
+models. The detectors are the papers' CNN and those that cross-validation chose for black and for class means. Queries
+are images that a model is asked about, as a plain visit of every pixel does. The final pool was not opened.
+
+{markdown_table(head, lines)}
+"""
