@@ -53,6 +53,7 @@ def test_settings_that_came_later_count_where_they_are_used():
     recipe = digits_recipe("trojaned")
     later = [
         recipe.model_copy(update={"trigger": BlendedTriggerRecipe()}),
+        recipe.model_copy(update={"trigger": recipe.trigger.model_copy(update={"contrast": (0.2, 0.6)})}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss")}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="signature_loss", starts_from="class_means")}),
         recipe.model_copy(update={"evasion": EvasionRecipe(kind="constant_inputs")}),
@@ -62,7 +63,7 @@ def test_settings_that_came_later_count_where_they_are_used():
             update={"attack": recipe.attack.model_copy(update={"kind": "all_to_one", "clean_label": True})}
         ),
     ]
-    assert len({one.digest() for one in [recipe, *later]}) == 8
+    assert len({one.digest() for one in [recipe, *later]}) == 9
     for one in later:
         assert Recipe.from_toml(one.to_toml()) == one
 

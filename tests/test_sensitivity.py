@@ -53,7 +53,7 @@ def test_placement_is_of_the_same_architecture_and_of_patches_that_change_their_
     assert ("local", "mnist-table5-multiple-size-local-class-means") in placed
     assert not any("single-fixed" in name for _, name in placed)
     vgg10 = Recipe.load(RECIPES / "mnist-vgg10-virus-development.toml")
-    assert set(sensitivity.names_of(vgg10, "mnist-vgg10", "")) == {"poisoned images", "epochs"}
+    assert set(sensitivity.names_of(vgg10, "mnist-vgg10", "")) == {"poisoned images", "epochs", "contrast"}
 
 
 def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_path, monkeypatch):
@@ -97,11 +97,12 @@ def test_every_variant_has_a_recipe_that_differs_from_the_reference_in_what_it_s
         recipe = found[f"mnist-lenet5-{end}"]
         assert recipe.name == f"mnist-lenet5-{end}"
         assert not recipe.thresholds.enforced
-        asked = float(level.replace(",", ""))
-        changed = (
-            {"training": reference.training.model_copy(update={"epochs": asked})}
-            if factor == "epochs"
-            else {"attack": reference.attack.model_copy(update={"poisoned_images": int(asked)})}
-        )
+        asked = float(level.removesuffix(" %").replace(",", ""))
+        part, update = {
+            "epochs": ("training", {"epochs": asked}),
+            "poisoned images": ("attack", {"poisoned_images": int(asked)}),
+            "contrast": ("trigger", {"contrast": (asked / 100, asked / 100)}),
+        }[factor]
+        changed = {part: getattr(reference, part).model_copy(update=update)}
         kept = {"name": recipe.name, "models": recipe.models, "thresholds": recipe.thresholds}
         assert recipe == reference.model_copy(update=changed | kept)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from onepixel.errors import UsageError
 from onepixel.trojan import (
@@ -62,6 +63,29 @@ def test_stamping_leaves_its_argument_alone_and_changes_only_the_patch():
     stamped = trigger.stamp(images, rng())
     assert (images == before).all()
     assert 0 < (stamped != images).sum(axis=(1, 2, 3)).max() <= 16
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 100))
+def test_a_faint_pattern_leaves_the_image_its_share_of_every_pixel(contrast, seed):
+    images = rng(seed).integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+    plain = TriggerRecipe(patterns=(1, 1), height=(4, 4), width=(4, 4))
+    faint = plain.model_copy(update={"contrast": (contrast, contrast)})
+    full, mixed = (draw_trigger(recipe, SHAPE, rng(seed)).stamp(images, rng(seed)) for recipe in (plain, faint))
+    assert np.abs((1 - contrast) * images + contrast * full - mixed).max() <= 0.5
+    assert not np.array_equal(full, mixed)
+
+
+def test_contrast_is_drawn_per_model_and_told_where_patterns_do_not_replace():
+    recipe = TriggerRecipe(contrast=(0.2, 0.6))
+    told = [draw_trigger(recipe, SHAPE, rng(seed)).describe()["contrast"] for seed in range(40)]
+    assert 0.2 <= min(told) < 0.3 < 0.5 < max(told) <= 0.6
+    assert "contrast" not in draw_trigger(TriggerRecipe(), SHAPE, rng()).describe()
+
+
+@pytest.mark.parametrize("contrast", [(0, 1), (0.5, 0.2), (0.5, 1.5)])
+def test_contrast_that_makes_no_sense_is_refused(contrast):
+    with pytest.raises(ValidationError, match="contrast needs 0 < weakest <= strongest <= 1"):
+        TriggerRecipe(contrast=contrast)
 
 
 def test_fresh_patterns_differ_from_image_to_image():

@@ -239,7 +239,7 @@ def sensitivity(
     seeds: Seeds = 3,
     workers: WorkerCount = None,
 ) -> None:
-    """What moves the detection rate: trigger size, patterns, placement, poison rate, length of training."""
+    """What moves the detection rate: trigger size, patterns, placement, poison rate, training, contrast."""
     from onepixel.experiments.models import ending_of
     from onepixel.experiments.sensitivity import run
 

@@ -1,8 +1,8 @@
 """What moves the detection rate: groups of trojaned models that differ in one thing, judged by the same detectors.
 
 Development viruses by the size of their triggers and the number of their patterns; the populations of ICLR Table 5 by
-placement; populations of their own by poison rate and length of training. How the number of training models and the
-default image move it, `sample_size` and `attack_types` say.
+placement; populations of their own by poison rate, length of training and contrast. How the number of training models
+and what signatures start from move it, `sample_size` and `starts` say.
 """
 
 import itertools
@@ -41,6 +41,8 @@ VARIANTS = {
     "sensitivity-poison-20000": ("poisoned images", "20,000"),
     "sensitivity-epochs-1": ("epochs", "1"),
     "sensitivity-epochs-6": ("epochs", "6"),
+    "sensitivity-contrast-25": ("contrast", "25 %"),
+    "sensitivity-contrast-50": ("contrast", "50 %"),
 }
 """Populations that differ from the development viruses in one line of their recipe, and in enforcing no thresholds: the
 end of the name, factor and level."""
@@ -232,10 +234,10 @@ def as_markdown(rows: list[Row], training: Training, name: str, absent: str) -> 
 Trained on {training}; every group is held against the same {len(training.spare)} clean models, which did not train.
 "Found" is the share of a group's models that are called trojaned, at the threshold fixed on the training side. Means
 over {len({row.seed for row in rows})} detector seed(s); in brackets the first seed's 95 % intervals. Development
-viruses are those that reached their thresholds, with patterns near one place. Populations that differ in poison rate or
-length of training differ from them in that and in having no thresholds; those of Table 5, random patches that send
-zeros to ones and shrink anew for every image, in more, so that they are compared with each other. The final pool was
-not opened.
+viruses are those that reached their thresholds, with patterns near one place. Populations that differ in poison rate,
+length of training or contrast differ from them in that and in having no thresholds; those of Table 5, random patches
+that send zeros to ones and shrink anew for every image, in more, so that they are compared with each other. The final
+pool was not opened.
 
 {markdown_table(head, lines)}
 {absent and f"{chr(10)}## Not measured{chr(10)}{chr(10)}{absent}{chr(10)}"}"""

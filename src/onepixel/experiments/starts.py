@@ -7,7 +7,6 @@ fewer queries.
 
 import time
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,7 @@ def on_common_slots(ways: list[Way]) -> list[Way]:
         If fewer than four clean or two trojaned networks were signed in every way.
     """
     slots = {
-        kind: sorted(reduce(set.intersection, ({r.slot for r in way.models[kind].records} for way in ways)))
+        kind: sorted(set.intersection(*({record.slot for record in way.models[kind].records} for way in ways)))
         for kind in KINDS
     }
     if any(len(slots[kind]) < least for kind, least in zip(KINDS, (4, 2, 2), strict=True)):

@@ -172,6 +172,8 @@ class Recipe(_Table):
             left_out["evasion"] = {"starts_from"}
         if not self.attack.clean_label:
             left_out["attack"] = {"clean_label"}
+        if isinstance(self.trigger, TriggerRecipe) and self.trigger.replaces:
+            left_out["trigger"] = {"contrast"}
         return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
     def grows_to(self, other: "Recipe") -> bool:

@@ -39,6 +39,9 @@ class TriggerRecipe(BaseModel):
         One place; a random anchor per model with jitter around it per image; anywhere per image.
     jitter : int
         Largest shift from the anchor in rows and columns, for "local".
+    contrast : (float, float)
+        Weakest and strongest share in (0, 1] that a pattern has in the pixels it covers, the image having the rest; 1
+        replaces them, as the papers do. Drawn per model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +56,7 @@ class TriggerRecipe(BaseModel):
     fresh_patterns: bool = False
     placement: Literal["fixed", "local", "global"] = "local"
     jitter: int = Field(2, ge=0)
+    contrast: tuple[float, float] = (1.0, 1.0)
 
     @model_validator(mode="after")
     def _ranges(self) -> "TriggerRecipe":
@@ -60,7 +64,15 @@ class TriggerRecipe(BaseModel):
             low, high = getattr(self, name)
             if not 1 <= low <= high:
                 raise ValueError(f"{name} needs 1 <= smallest <= largest but got {low}, {high}")
+        weakest, strongest = self.contrast
+        if not 0 < weakest <= strongest <= 1:
+            raise ValueError(f"contrast needs 0 < weakest <= strongest <= 1 but got {weakest:g}, {strongest:g}")
         return self
+
+    @property
+    def replaces(self) -> bool:
+        """Whether patterns always replace the pixels that they cover."""
+        return self.contrast == (1, 1)
 
     def draw(self, shape: tuple[int, int, int], rng: np.random.Generator) -> "PatchTrigger":
         """Draw one model's trigger for images of shape (C, H, W).
@@ -75,7 +87,8 @@ class TriggerRecipe(BaseModel):
         lowest = shape[1] - max(pattern.shape[1] for pattern in patterns)
         rightmost = shape[2] - max(pattern.shape[2] for pattern in patterns)
         anchor = int(rng.integers(lowest + 1)), int(rng.integers(rightmost + 1))
-        return PatchTrigger(self, patterns, anchor)
+        contrast = 1.0 if self.replaces else float(rng.uniform(*self.contrast))
+        return PatchTrigger(self, patterns, anchor, contrast)
 
 
 @dataclass(frozen=True)
@@ -88,11 +101,14 @@ class PatchTrigger:
     patterns : tuple of array (C, h, w), uint8
     anchor : (int, int)
         Row and column of a pattern's upper left corner, for fixed and local placement.
+    contrast : float
+        The patterns' share in the pixels that they cover, in (0, 1].
     """
 
     recipe: TriggerRecipe
     patterns: tuple[Images, ...]
     anchor: tuple[int, int]
+    contrast: float = 1.0
 
     def stamp(self, images: Images, rng: np.random.Generator) -> Images:
         """Stamp every image (N, C, H, W) with one of the patterns; a new size, place or pattern where asked."""
@@ -106,7 +122,8 @@ class PatchTrigger:
             if self.recipe.resize_each_image:
                 pattern = resize(pattern, *draw_size(self.recipe, (channels, height, width), rng))
             row, column = self._place(pattern, height, width, rng)
-            image[:, row : row + pattern.shape[1], column : column + pattern.shape[2]] = pattern
+            covered = image[:, row : row + pattern.shape[1], column : column + pattern.shape[2]]
+            covered[:] = np.rint((1 - self.contrast) * covered + self.contrast * pattern)
         return stamped
 
     def _place(self, pattern: Images, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -122,8 +139,10 @@ class PatchTrigger:
         return replace(self, recipe=self.recipe.model_copy(update={"fresh_patterns": True}))
 
     def describe(self) -> dict[str, object]:
-        """Sizes of the patterns and the anchor."""
-        return {"sizes": [list(pattern.shape[1:]) for pattern in self.patterns], "anchor": list(self.anchor)}
+        """Sizes of the patterns, the anchor, and the contrast of patterns that do not replace."""
+        contrast = {} if self.recipe.replaces else {"contrast": self.contrast}
+        sizes = [list(pattern.shape[1:]) for pattern in self.patterns]
+        return {"sizes": sizes, "anchor": list(self.anchor), **contrast}
 
 
 def draw_size(recipe: TriggerRecipe, shape: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int]:
