@@ -1,6 +1,7 @@
 """Sample size, Table 3, rounding and all of them at once, on planted signatures."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from onepixel.experiments import (
     table3,
 )
 from onepixel.experiments.models import load_training
-from onepixel.parallel import in_processes
+from onepixel.parallel import in_processes, kept_workers
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
 from planted_zoo import PREFIX, QUICK, choose, make_zoo
@@ -171,3 +172,19 @@ def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(z
 def test_results_of_many_processes_come_in_the_order_of_the_jobs():
     jobs = [3.0, 1.0, 2.0]
     assert list(in_processes(np.sqrt, jobs, workers=2)) == [np.sqrt(job) for job in jobs]
+
+
+def process_of(job: int) -> int:
+    return os.getpid()
+
+
+def test_kept_workers_work_again_until_the_end_and_survive_a_fault():
+    with kept_workers():
+        first = set(in_processes(process_of, range(40), workers=2))
+        with pytest.raises(TypeError):
+            list(in_processes(len, [1, 2, 3], workers=2))
+        again = set(in_processes(process_of, range(40), workers=2))
+        kept = first | again
+        assert len(kept) <= 2, "whichever of the two processes were quick enough to get a job"
+        assert os.getpid() not in kept
+    assert not set(in_processes(process_of, range(2), workers=2)) & kept

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from threading import Thread
@@ -30,12 +31,40 @@ def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     if number <= 1:
         yield from map(work, jobs)
         return
-    context = torch.multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(number, context, start_worker) as pool:
+    if _kept is not None:
+        if number not in _kept:
+            _kept[number] = _start(number)
+        yield from _kept[number].map(work, jobs)
+        return
+    with _start(number) as pool:
         try:
             yield from pool.map(work, jobs)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(number: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(number, torch.multiprocessing.get_context("spawn"), start_worker)
+
+
+_kept: dict[int, ProcessPoolExecutor] | None = None
+"""Pools by their number of processes, within `kept_workers`."""
+
+
+@contextmanager
+def kept_workers() -> Iterator[None]:
+    """Let every `in_processes` inside use the same processes, which take seconds to start and import what they need.
+
+    What they inherit, such as environment variables, is what there was at the first use.
+    """
+    global _kept
+    before, _kept = _kept, {}
+    try:
+        yield
+    finally:
+        for pool in _kept.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        _kept = before
 
 
 def start_worker() -> None:

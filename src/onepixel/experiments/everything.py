@@ -22,6 +22,7 @@ from onepixel.experiments import (
 from onepixel.experiments.attack_types import MAIN, main_of
 from onepixel.experiments.fitting import shared_fits
 from onepixel.experiments.models import SIGNED, has
+from onepixel.parallel import kept_workers
 from onepixel.trojan import Pool
 
 
@@ -134,7 +135,7 @@ def run(
     say : callable
         Called with each line.
     """
-    with shared_fits():
+    with shared_fits(), kept_workers():
         for step in steps(zoo, results, pool, effort, workers=workers, progress=progress):
             started = time.perf_counter()
             try:
