@@ -50,6 +50,15 @@ def test_tabulating_again_trains_nothing_and_says_the_same(table, tmp_path):
     assert (tmp_path / "digits.csv").read_text() == (table / "results" / "digits.csv").read_text()
 
 
+@pytest.mark.parametrize("ending", ["", "-class-means"])
+def test_networks_are_found_in_a_zoo_whatever_their_signatures_start_from(table, tmp_path, ending):
+    store = open_population(table / "stores" / "single-fixed")
+    exported = export(store, tmp_path / "zoo")
+    exported.rename(exported.with_name(exported.name + ending))
+    rows = run(tmp_path / "out", zoo=tmp_path / "zoo", dataset="digits", only=["single-fixed"])
+    assert rows[0].attack_success == [record.attack_success for record in store.records()]
+
+
 def test_a_row_from_a_zoo_lacks_only_the_column_that_needs_weights(table, tmp_path):
     store = open_population(table / "stores" / "single-fixed")
     export(store, tmp_path / "zoo").rename(tmp_path / "zoo" / "single-fixed")

@@ -15,6 +15,7 @@ import numpy as np
 
 from onepixel.datasets import load_dataset
 from onepixel.errors import UsageError
+from onepixel.experiments.models import SIGNED, has
 from onepixel.experiments.results import markdown_table, percent, provenance, write_result
 from onepixel.populations import (
     Executor,
@@ -218,6 +219,11 @@ def chosen_strategies(only: Sequence[str]) -> list[Strategy]:
     return [strategy for strategy in STRATEGIES if strategy.name in only or not only]
 
 
+def signed_somehow(zoo: Path, name: str) -> str:
+    """The name under which a zoo has these networks, whatever their signatures start from; their records are alike."""
+    return next((name + ending for ending in SIGNED if has(zoo, name + ending)), name)
+
+
 def run(
     output: Path,
     *,
@@ -259,8 +265,9 @@ def run(
     strategies = chosen_strategies(only)
     folders = {strategy: stores / strategy.name for strategy in strategies}
     if zoo is not None:
-        folders = {strategy: zoo / recipe_of(strategy, SCALES[dataset], models).name for strategy in strategies}
-        if not any((folder / "recipe.toml").is_file() for folder in folders.values()):
+        names = {strategy: recipe_of(strategy, SCALES[dataset], models).name for strategy in strategies}
+        folders = {strategy: zoo / signed_somehow(zoo, name) for strategy, name in names.items()}
+        if not any(has(zoo, folder.name) for folder in folders.values()):
             raise UsageError(f"{zoo} has no population of Table 5, such as {next(iter(folders.values())).name}.")
     if executor is not None:
         with progress_bar("Table 5", len(strategies) * models, "models", enabled=progress) as advance:
