@@ -190,6 +190,44 @@ def test_what_is_usual_for_a_class_in_clean_models_is_not_suspicious(reading, sc
     assert detector.evaluate(test, LABELS).auroc.value > 0.9
 
 
+def test_a_model_that_is_driven_farther_everywhere_is_no_more_suspicious_on_its_own_scale():
+    detector = Detector(reading="statistics", scaling="own", definition="log_odds", **QUICK).fit(SIGNATURES, LABELS)
+    assert detector.evaluate(UNSEEN, UNSEEN_LABELS).auroc.value > 0.9
+    plain = Detector(reading="statistics", definition="log_odds", **QUICK).fit(SIGNATURES, LABELS)
+
+    def louder(signature: Signature) -> Signature:
+        base = signature.base[:, None, None]
+        return Signature(base + 3 * (signature.low - base), base + 3 * (signature.high - base), signature.base)
+
+    loud = [louder(signature) for signature in UNSEEN]
+    assert detector.decision_function(loud) == pytest.approx(detector.decision_function(UNSEEN), abs=1e-4)
+    assert plain.decision_function(loud) != pytest.approx(plain.decision_function(UNSEEN), abs=1e-2)
+
+
+def test_with_groups_every_score_is_by_what_was_fitted_to_the_other_groups():
+    groups = np.array(["small", "large", "small", "small"] * 12)[np.argsort(LABELS, kind="stable").argsort()]
+    options = {**QUICK, "reading": "statistics"}
+    scores = Detector(**options).cross_validated_scores(SIGNATURES, LABELS, groups)
+    for group in ("small", "large"):
+        others, own = np.flatnonzero(groups != group), np.flatnonzero(groups == group)
+        apart = Detector(**options).fit([SIGNATURES[n] for n in others], LABELS[others])
+        assert scores[own] == pytest.approx(apart.decision_function([SIGNATURES[n] for n in own]), abs=1e-6)
+    fitted = Detector(**options).fit(SIGNATURES, LABELS, groups=groups)
+    assert (fitted.held_out_scores_ == scores).all()
+    assert (
+        fitted.decision_function(UNSEEN) == Detector(**options).fit(SIGNATURES, LABELS).decision_function(UNSEEN)
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "complaint"),
+    [(np.zeros(48), "at least two groups"), (LABELS, "at least two groups"), (np.zeros(3), "one per signature")],
+)
+def test_groups_that_cannot_be_left_out_are_refused(groups, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        Detector(reading="statistics").fit(SIGNATURES, LABELS, groups=groups)
+
+
 def test_an_ensemble_is_the_mean_of_standardised_scores():
     parts = [Detector(reading=reading, **QUICK).fit(SIGNATURES, LABELS) for reading in ("instances", "statistics")]
     both = Detector(reading="instances+statistics", **QUICK).fit(SIGNATURES, LABELS)

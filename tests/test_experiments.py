@@ -9,6 +9,7 @@ import pytest
 from onepixel.detectors import Detector
 from onepixel.errors import UsageError
 from onepixel.experiments import (
+    across,
     attack_types,
     candidates,
     everything,
@@ -61,6 +62,7 @@ def cheap(monkeypatch):
     stand_ins = {name: QUICK for name in ("papers, whole, `max`", "papers, single channels, `max`")}
     for module in (attack_types, sample_size, sensitivity, table2, table3):
         monkeypatch.setattr(module, "LITERAL", stand_ins)
+    monkeypatch.setattr(table3, "ACROSS", {"quick": QUICK, "own": {**QUICK, "scaling": "own"}})
 
 
 def rows_of(path):
@@ -106,9 +108,32 @@ def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_name
     assert {len(row.judged.clean) for row in rows if row.left_out} == {12}
     assert {len(row.judged.clean) for row in rows if not row.left_out} == {6}
     text = (tmp_path / "digits.md").read_text()
+    assert table3.BY_ARCHITECTURE not in {row.method for row in rows}, "one is left to train on, and none to choose by"
     assert "onepixel population build recipes/digits-absent-clean.toml" in text
     with pytest.raises(UsageError, match="at least two architectures"):
         table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=["tiny"], choice=choice)
+
+
+def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(zoo, tmp_path):
+    third = {name.replace("tiny", "third"): (*what[:2], what[2] + 9) for name, what in NAMES.items() if "tiny" in name}
+    larger = make_zoo(tmp_path / "third", third | NAMES)
+    names = ("tiny", "other", "third")
+    choice = choose(tmp_path, larger)
+    rows = table3.run(tmp_path, zoo=larger, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1)
+    chosen = {(row.trained_on, row.tested_on): row for row in rows if row.method == table3.BY_ARCHITECTURE}
+    assert {tested_on for _, tested_on in chosen} == set(names)
+    found, _ = table3.load_sides(larger, "digits", names)
+    sides = [found[name].all_clean() for name in ("tiny", "other")]
+    data, groups = table3.joined(sides).labelled(with_stamped=False), table3.groups_of(sides)
+    for number, side in enumerate(sides):
+        own = {row["base"].tobytes() for kind in (side.training.clean, side.training.vaccine) for row in kind.rows}
+        assert {row["base"].tobytes() for row in data.rows[groups == number]} == own
+    lines = across.compare_across(data, groups, table3.ACROSS, 0, workers=1)
+    assert lines[0].area == max(line.area for line in lines)
+    detector = Detector(**lines[0].choice.parameters).fit(data.rows, data.labels, groups=groups)
+    assert chosen[("tiny", "other"), "third"].judged.threshold == detector.threshold_
+    text = (tmp_path / "digits.md").read_text()
+    assert f"| third | **{lines[0].choice.name}** | {lines[0].area:.3f} |" in text
 
 
 def test_table3_reads_signatures_from_another_default_image(choice, tmp_path):

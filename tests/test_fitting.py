@@ -23,9 +23,9 @@ def fits(monkeypatch) -> list[int]:
     seeds: list[int] = []
     fit = Detector.fit
 
-    def counted(self, *arguments):
+    def counted(self, *arguments, **options):
         seeds.append(self.random_state)
-        return fit(self, *arguments)
+        return fit(self, *arguments, **options)
 
     monkeypatch.setattr(Detector, "fit", counted)
     return seeds
@@ -41,7 +41,8 @@ def test_the_same_detector_is_fitted_once_and_any_other_again(training, fits):
         fitted(QUICK, pairs, training.settings, 1)
         fitted(QUICK, training.labelled(with_stamped=True), training.settings, 0)
         fitted({**QUICK, "definition": "log_odds"}, pairs, training.settings, 0)
-        assert fits == [0, 1, 0, 0]
+        fitted(QUICK, pairs, training.settings, 0, np.arange(len(pairs.labels)) % 2)
+        assert fits == [0, 1, 0, 0, 0]
         assert any(folder.iterdir())
     assert not folder.exists()
     assert FOLDER not in os.environ

@@ -58,13 +58,16 @@ def kept_workers() -> Iterator[None]:
     What they inherit, such as environment variables, is what there was at the first use.
     """
     global _kept
-    before, _kept = _kept, {}
+    if _kept is not None:
+        yield
+        return
+    _kept = {}
     try:
         yield
     finally:
         for pool in _kept.values():
             pool.shutdown(wait=False, cancel_futures=True)
-        _kept = before
+        _kept = None
 
 
 def start_worker() -> None:

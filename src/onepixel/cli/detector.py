@@ -43,7 +43,11 @@ def train(
         ),
     ] = "instances",
     scaling: Annotated[
-        str, typer.Option(metavar="global|clean", help="clean: how unusual a value is among models of --clean.")
+        str,
+        typer.Option(
+            metavar="global|clean|own",
+            help="clean: how unusual a value is among models of --clean; own: each model standardised by itself.",
+        ),
     ] = "global",
     mirror: Annotated[bool, typer.Option("--mirror", help="Flip and transpose training signatures.")] = False,
     members: Annotated[int, typer.Option(min=1, help="Networks whose mean score counts.")] = 1,

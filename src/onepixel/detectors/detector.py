@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -35,6 +35,7 @@ from onepixel.signatures import Settings, Signature, describe_default_image, sig
 from onepixel.threads import one_thread
 
 Maps = NDArray[np.float32]
+Splits = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 PEAK_PIXELS = 8
 """How many pixels of a channel are looked at where a reading does not score channels."""
@@ -53,9 +54,10 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         way); "context": each channel beside the mean and the strongest of the others, anywhere on the image (ours, see
         `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`). Several
         joined by "+" are an ensemble: the mean of their scores, each standardised by its cross-validated ones.
-    scaling : {"global", "clean"}
+    scaling : {"global", "clean", "own"}
         What the network sees: every definition standardised over all pixels, classes and models; or each pixel of each
-        class by what is usual there in models of label 0, large deviations counting logarithmically (ours). With
+        class by what is usual there in models of label 0, large deviations counting logarithmically (ours); or every
+        model's standardised by itself, since architectures differ in how far a pixel drives them at all (ours). With
         "clean", classes and pixels must mean the same in every model.
     shuffle_classes : bool
         Shuffle the class channels of every signature in every batch; changes nothing but for "whole".
@@ -127,6 +129,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: ArrayLike,
         settings: Settings | None = None,
         default_image: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> "Detector":
         """Fit to signatures of clean (label 0) and trojaned (label 1) classifiers.
 
@@ -138,11 +141,14 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             What rows of an array were made with; the default settings unless said.
         default_image : float or array-like of shape (C, H, W) or (M, C, H, W), optional
             The default image itself, which an audit needs where it is no single intensity.
+        groups : array-like of shape (N,), optional
+            What each classifier belongs to, its architecture, say. Where given, scores are cross-validated by leaving
+            out one group at a time, so that the threshold is one for groups that no network saw.
 
         Raises
         ------
         UsageError
-            If labels or parameters make no sense, or the default image is not the one that the settings name.
+            If labels, groups or parameters make no sense, or the default image is not the one that the settings name.
         DetectorError
             If the signatures cannot be compared with each other.
         """
@@ -157,7 +163,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.clean_mean_ = features[targets == 0].mean(axis=0)
         self.clean_deviation_ = features[targets == 0].std(axis=0)
         with one_thread():
-            by_reading = self._held_out_scores(features, targets)
+            by_reading = self._held_out_scores(features, targets, groups)
             self.networks_ = self._train_networks(features, targets, self.random_state)
         self.offsets_, self.spreads_ = _standards(by_reading)
         self.held_out_scores_ = _joined(by_reading, self.offsets_, self.spreads_)
@@ -168,20 +174,22 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.calibration_scores_ = np.empty(0)
         return self
 
-    def cross_validated_scores(self, signatures: Signatures, labels: ArrayLike) -> NDArray[np.float64]:
+    def cross_validated_scores(
+        self, signatures: Signatures, labels: ArrayLike, groups: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Scores (N,) of each model by networks that did not see it, as `fit` fixes its threshold from; fits nothing.
 
         Raises
         ------
         UsageError
-            If labels or parameters make no sense.
+            If labels, groups or parameters make no sense.
         DetectorError
             If the signatures cannot be compared with each other.
         """
         features, targets = self._checked(signatures, labels)
         common_settings(signatures)
         with one_thread():
-            by_reading = self._held_out_scores(features, targets)
+            by_reading = self._held_out_scores(features, targets, groups)
         return ensemble_scores(by_reading)
 
     def _checked(self, signatures: Signatures, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -196,8 +204,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         readings = self.readings
         if not set(readings) <= set(METHODS) or len(set(readings)) < len(readings):
             raise UsageError(f"Expected {', '.join(METHODS)}, or several joined by +, for reading: {self.reading!r}.")
-        if self.scaling not in ("global", "clean"):
-            raise UsageError(f"Expected global or clean for scaling but got {self.scaling!r}.")
+        if self.scaling not in ("global", "clean", "own"):
+            raise UsageError(f"Expected global, clean or own for scaling but got {self.scaling!r}.")
         for name, least in (("members", 1), ("epochs", 1), ("batch_size", 1), ("folds", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least} but is {getattr(self, name)}.")
@@ -207,18 +215,24 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The parts of `reading`."""
         return self.reading.split("+")
 
-    def _held_out_scores(self, features: NDArray[np.float32], targets: NDArray[Any]) -> NDArray[np.float64]:
+    def _held_out_scores(
+        self, features: NDArray[np.float32], targets: NDArray[Any], groups: ArrayLike | None
+    ) -> NDArray[np.float64]:
         """Scores (R, N) by reading, each from networks that did not see the model."""
-        folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
-        if folds < 2:
-            raise UsageError("A detector needs at least two clean and two trojaned models.")
         scores = np.empty((len(self.readings), len(features)))
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
-        for fold, (seen, unseen) in enumerate(splitter.split(features, targets)):
+        splits = self._random_splits(targets) if groups is None else splits_by_group(targets, np.asarray(groups))
+        for fold, (seen, unseen) in enumerate(splits):
             center, scale = self._find_scaling(features[seen], targets[seen])
             networks = self._train_networks(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
             scores[:, unseen] = scores_by_reading(networks, self._scale(features[unseen], center, scale))
         return scores
+
+    def _random_splits(self, targets: NDArray[Any]) -> Splits:
+        folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
+        if folds < 2:
+            raise UsageError("A detector needs at least two clean and two trojaned models.")
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
+        return list(splitter.split(targets, targets))
 
     def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[Reader]]:
         """The members of each reading."""
@@ -312,6 +326,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return usual_values(features[targets == 0]) if self.scaling == "clean" else _scaling(features)
 
     def _scale(self, features: NDArray[np.float32], center: Maps, scale: Maps) -> Maps:
+        if self.scaling == "own":
+            return standardised_alone(features)
         standardised = (features - center) / scale
         return np.arcsinh(standardised) if self.scaling == "clean" else standardised
 
@@ -412,6 +428,31 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         save_detector(self, Path(path), about or {})
+
+
+def splits_by_group(targets: NDArray[Any], groups: NDArray[Any]) -> Splits:
+    """Numbers of seen and unseen models, for each group left out.
+
+    Raises
+    ------
+    UsageError
+        If there are not as many groups as models, fewer than two, or one without clean or without trojaned models.
+    """
+    if groups.shape != targets.shape:
+        raise UsageError("Groups must be one per signature.")
+    names = np.unique(groups)
+    if len(names) < 2 or any(set(targets[groups == name]) != {0, 1} for name in names):
+        raise UsageError("A detector needs at least two groups, each with clean and trojaned models.")
+    return list(LeaveOneGroupOut().split(targets, targets, groups))
+
+
+def standardised_alone(features: Maps) -> Maps:
+    """Each definition of each model (N, D, K, H, W) in its own standard deviations from its own mean."""
+    over = (2, 3, 4)
+    deviation = features.std(axis=over, keepdims=True, dtype=np.float64)
+    centred = features - features.mean(axis=over, keepdims=True, dtype=np.float64)
+    standardised: Maps = (centred / np.maximum(deviation, 1e-12)).astype(np.float32)
+    return standardised
 
 
 def usual_values(clean: Maps) -> tuple[Maps, Maps]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
+import numpy as np
 from joblib import Memory
+from numpy.typing import NDArray
 
 from onepixel.detectors import Detector
 from onepixel.experiments.candidates import Parameters
@@ -17,19 +19,28 @@ FOLDER = "ONEPIXEL_SHARED_FITS"
 """Environment variable with the folder that fitted detectors are kept in, which worker processes inherit."""
 
 
-def fitted(parameters: Parameters, data: Labelled, settings: Settings, seed: int) -> Detector:
+def fitted(
+    parameters: Parameters, data: Labelled, settings: Settings, seed: int, groups: NDArray[np.int64] | None = None
+) -> Detector:
     """Fit a detector; within `shared_fits`, take it from there if the same one was fitted to the same models before."""
     folder = os.environ.get(FOLDER)
     if folder is None:
-        return _fit("", data, parameters, settings, seed)
+        return _fit("", data, parameters, settings, seed, groups)
     shared = Memory(folder, verbose=0).cache(_fit, ignore=["data"])
-    detector: Detector = shared(joblib.hash((data.rows, data.labels)), data, parameters, settings, seed)
+    detector: Detector = shared(joblib.hash((data.rows, data.labels)), data, parameters, settings, seed, groups)
     return detector
 
 
-def _fit(models: str, data: Labelled, parameters: Parameters, settings: Settings, seed: int) -> Detector:
+def _fit(
+    models: str,
+    data: Labelled,
+    parameters: Parameters,
+    settings: Settings,
+    seed: int,
+    groups: NDArray[np.int64] | None,
+) -> Detector:
     """Fit; `models` stands for the data in the key under which the detector is kept."""
-    return Detector(**parameters, random_state=seed).fit(data.rows, data.labels, settings)
+    return Detector(**parameters, random_state=seed).fit(data.rows, data.labels, settings, groups=groups)
 
 
 @contextmanager

@@ -81,7 +81,10 @@ def flagged(scores: Scores, threshold: float) -> Estimate | None:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be fitted: a detector with these parameters, or, without any, the baseline of this name."""
+    """What is to be fitted: a detector with these parameters, or, without any, the baseline of this name.
+
+    Where `groups` are given, one per training model, a detector's threshold is fixed by leaving out a group at a time.
+    """
 
     name: str
     parameters: Parameters | None
@@ -89,6 +92,7 @@ class Job:
     unseen: Unseen
     with_stamped: bool
     seed: int
+    groups: NDArray[np.int64] | None = None
 
 
 def judge(job: Job) -> Judged:
@@ -99,7 +103,7 @@ def judge(job: Job) -> Judged:
 def judge_by_detector(job: Job) -> Judged:
     """Fit a detector; see `Judged`."""
     training = job.training.labelled(with_stamped=job.with_stamped)
-    detector = fitted(job.parameters or {}, training, job.training.settings, job.seed)
+    detector = fitted(job.parameters or {}, training, job.training.settings, job.seed, job.groups)
     return judged_by(
         job, detector.decision_function, lambda models: models.rows, detector.threshold_, detector.held_out_scores_
     )
