@@ -9,6 +9,7 @@ from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import attack_types
 from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_populations, run
+from onepixel.experiments.candidates import choice_under
 from onepixel.populations import SignatureRecipe
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
@@ -86,13 +87,15 @@ def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
 
 def test_each_default_image_has_its_own_choice_or_takes_the_one_from_black(zoo, tmp_path):
     choose(tmp_path, zoo)
-    black = attack_types.choice_under("", PREFIX, None, tmp_path)
-    assert attack_types.choice_under("-class-means", PREFIX, None, tmp_path) == black
+    black = choice_under("", PREFIX, None, tmp_path)
+    assert choice_under("-class-means", PREFIX, None, tmp_path) == black
     own = (tmp_path / f"{PREFIX}.csv").read_text().replace("quick", "swift").replace("other", "swift")
     (tmp_path / f"{PREFIX}-class-means.csv").write_text(own)
-    assert attack_types.choice_under("-class-means", PREFIX, None, tmp_path).name == "swift"
-    assert attack_types.choice_under("", PREFIX, None, tmp_path) == black
-    assert attack_types.choice_under("-class-means", PREFIX, tmp_path / f"{PREFIX}.csv", tmp_path) == black
+    assert choice_under("-class-means", PREFIX, None, tmp_path).name == "swift"
+    assert choice_under("-class-means-8", PREFIX, None, tmp_path).name == "swift"
+    assert choice_under("-noise-0", PREFIX, None, tmp_path) == black
+    assert choice_under("", PREFIX, None, tmp_path) == black
+    assert choice_under("-class-means", PREFIX, tmp_path / f"{PREFIX}.csv", tmp_path) == black
     run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choices=tmp_path, seeds=1, workers=1)
     assert f"--choices {tmp_path}" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from onepixel.experiments import (
     attack_types,
     candidates,
     everything,
+    judging,
     rounding,
     sample_size,
     sensitivity,
     table2,
     table3,
 )
-from onepixel.experiments.models import load_training
+from onepixel.experiments.fitting import FOLDER, shared_fits
+from onepixel.experiments.models import load_training, load_unseen
 from onepixel.parallel import in_processes, kept_workers
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
@@ -128,12 +131,12 @@ def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(
     for number, side in enumerate(sides):
         own = {row["base"].tobytes() for kind in (side.training.clean, side.training.vaccine) for row in kind.rows}
         assert {row["base"].tobytes() for row in data.rows[groups == number]} == own
-    lines = across.compare_across(data, groups, table3.ACROSS, 0, workers=1)
-    assert lines[0].area == max(line.area for line in lines)
-    detector = Detector(**lines[0].choice.parameters).fit(data.rows, data.labels, groups=groups)
+    (reached,) = across.compare_across([across.Models(data, groups)], table3.ACROSS, 0, workers=1)
+    assert reached[0].area == max(one.area for one in reached)
+    detector = Detector(**reached[0].choice.parameters).fit(data.rows, data.labels, groups=groups)
     assert chosen[("tiny", "other"), "third"].judged.threshold == detector.threshold_
     text = (tmp_path / "digits.md").read_text()
-    assert f"| third | **{lines[0].choice.name}** | {lines[0].area:.3f} |" in text
+    assert f"| third | **{reached[0].choice.name}** | {reached[0].area:.3f} |" in text
 
 
 def test_table3_reads_signatures_from_another_default_image(choice, tmp_path):
@@ -203,13 +206,22 @@ def process_of(job: int) -> int:
     return os.getpid()
 
 
-def test_kept_workers_work_again_until_the_end_and_survive_a_fault():
-    with kept_workers():
-        first = set(in_processes(process_of, range(40), workers=2))
+def test_kept_workers_are_one_process_for_all_jobs_until_the_end_and_survive_a_fault():
+    with kept_workers(1):
+        first = set(in_processes(process_of, range(4), workers=2))
         with pytest.raises(TypeError):
             list(in_processes(len, [1, 2, 3], workers=2))
-        again = set(in_processes(process_of, range(40), workers=2))
-        kept = first | again
-        assert len(kept) <= 2, "whichever of the two processes were quick enough to get a job"
-        assert os.getpid() not in kept
-    assert not set(in_processes(process_of, range(2), workers=2)) & kept
+        assert set(in_processes(process_of, range(4), workers=2)) == first
+        assert len(first) == 1
+        assert os.getpid() not in first
+    assert not set(in_processes(process_of, range(2), workers=2)) & first
+
+
+def test_workers_share_what_they_fit(zoo, tmp_path):
+    training = load_training(zoo, PREFIX)
+    job = judging.Job("quick", QUICK, training, load_unseen(zoo, PREFIX, "development", training), False, 0)
+    with shared_fits(), kept_workers(1):
+        folder = Path(os.environ[FOLDER])
+        first, second = in_processes(judging.judge, [job, job], workers=2)
+        assert len(list(folder.rglob("output.pkl"))) == 1
+    assert first.threshold == second.threshold == judging.judge(job).threshold

@@ -76,6 +76,14 @@ def test_a_way_with_its_own_grid_is_made_by_a_command_that_says_its_name():
         'onepixel population resign populations/mnist-vgg10-clean --default-image "class means" --values 8 '
         "--name mnist-vgg10-clean-class-means-8 --zoo zoo",
     )
+    assert commands_for(Path("zoo"), "mnist-lenet5-clean-noise-0") == (
+        'onepixel population resign populations/mnist-lenet5-clean --default-image "noise 0" --values 32 --zoo zoo',
+    )
+    assert commands_for(Path("zoo"), "mnist-lenet5-attack-expects-class-means") == (
+        "onepixel population build recipes/attacks/mnist-lenet5-attack-expects-class-means.toml "
+        "--store populations/mnist-lenet5-attack-expects-class-means",
+        "onepixel population export populations/mnist-lenet5-attack-expects-class-means --zoo zoo",
+    )
     assert commands_for(Path("zoo"), "mnist-vgg10-clean-class-means") == (
         'onepixel population resign populations/mnist-vgg10-clean --default-image "class means" --values 32 --zoo zoo',
     )

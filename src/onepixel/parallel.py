@@ -32,9 +32,7 @@ def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
         yield from map(work, jobs)
         return
     if _kept is not None:
-        if number not in _kept:
-            _kept[number] = _start(number)
-        yield from _kept[number].map(work, jobs)
+        yield from _kept.map(work, jobs)
         return
     with _start(number) as pool:
         try:
@@ -47,27 +45,25 @@ def _start(number: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(number, torch.multiprocessing.get_context("spawn"), start_worker)
 
 
-_kept: dict[int, ProcessPoolExecutor] | None = None
-"""Pools by their number of processes, within `kept_workers`."""
+_kept: ProcessPoolExecutor | None = None
+"""What there is within `kept_workers`."""
 
 
 @contextmanager
-def kept_workers() -> Iterator[None]:
+def kept_workers(workers: int | None = None) -> Iterator[None]:
     """Let every `in_processes` inside use the same processes, which take seconds to start and import what they need.
 
-    What they inherit, such as environment variables, is what there was at the first use.
+    They start when they are first needed and inherit the environment variables of that moment; there are so many,
+    whatever `in_processes` is told, unless that is one.
     """
     global _kept
-    if _kept is not None:
-        yield
-        return
-    _kept = {}
-    try:
-        yield
-    finally:
-        for pool in _kept.values():
+    with _start(workers or cores()) as pool:
+        before, _kept = _kept, pool
+        try:
+            yield
+        finally:
+            _kept = before
             pool.shutdown(wait=False, cancel_futures=True)
-        _kept = None
 
 
 def start_worker() -> None:

@@ -41,7 +41,7 @@ ChoiceFile = Annotated[
     ),
 ]
 Choices = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="The comparisons, one per default image, that chose detectors.")
+    Path, typer.Option(metavar="FOLDER", help="Without --choice: the comparisons, of which each default image has one.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many detector seeds.")]
@@ -269,6 +269,7 @@ def table3(
     ] = None,
     default_image: DefaultImage = "black",
     choice: ChoiceFile = None,
+    choices: Choices = Path("results/detectors"),
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -284,6 +285,7 @@ def table3(
         architectures=architecture or ARCHITECTURES[:3],
         ending=ending_of(default_image),
         choice=choice,
+        choices=choices,
         seed=seed,
         seeds=seeds,
         workers=workers,

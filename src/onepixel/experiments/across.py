@@ -4,17 +4,26 @@ Each candidate is fitted to the vaccine side of all architectures but one and sc
 virus, and nothing of the architecture that is to be tested, has a say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onepixel.detectors import Detector
 from onepixel.detectors.metrics import fast_auroc
-from onepixel.experiments.candidates import ALL_LOG_ODDS, EVERYTHING, LITERAL, OURS, Choice, Parameters
+from onepixel.experiments.candidates import (
+    ALL_LOG_ODDS,
+    EVERYTHING,
+    LITERAL,
+    OURS,
+    Choice,
+    Job,
+    Parameters,
+    cross_validate,
+)
 from onepixel.experiments.models import Labelled
 from onepixel.parallel import in_processes
+from onepixel.progress import counted
 
 WHOLE, *_, CHANNELS = LITERAL
 
@@ -31,40 +40,50 @@ ACROSS: dict[str, Parameters] = {
 
 
 @dataclass(frozen=True)
-class Job:
-    """One candidate, and models with the architecture of each."""
+class Models:
+    """What a detector is to be trained on: labelled models, and the number of each one's architecture."""
 
-    parameters: Parameters
     data: Labelled
     groups: NDArray[np.int64]
-    seed: int
-
-
-def area(job: Job) -> float:
-    """Mean area under the curve within each architecture, scored by what was fitted to the others."""
-    detector = Detector(**job.parameters, random_state=job.seed)
-    scores = detector.cross_validated_scores(job.data.rows, job.data.labels, job.groups)
-    of_groups = [(scores[job.groups == group], job.data.labels[job.groups == group]) for group in np.unique(job.groups)]
-    return float(np.mean([fast_auroc(found[labels == 0], found[labels == 1]) for found, labels in of_groups]))
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one candidate reached."""
+class Reached:
+    """A candidate, and its mean area under the curve over the architectures that were left out."""
 
     choice: Choice
     area: float
 
 
 def compare_across(
-    data: Labelled,
-    groups: NDArray[np.int64],
+    several: Sequence[Models],
     candidates: Mapping[str, Parameters],
     seed: int,
+    *,
     workers: int | None = None,
-) -> list[Line]:
-    """Compare candidates on models of two architectures or more, the best first."""
-    jobs = [Job(parameters, data, groups, seed) for parameters in candidates.values()]
-    areas = in_processes(area, jobs, workers)
-    lines = [Line(Choice(*named), found) for named, found in zip(candidates.items(), areas, strict=True)]
-    return sorted(lines, key=lambda line: -line.area)
+    progress: bool = False,
+) -> list[list[Reached]]:
+    """Compare candidates on each of several sets of models, the best first."""
+    jobs = [
+        Job(name, parameters, models.data, seed, models.groups)
+        for models in several
+        for name, parameters in candidates.items()
+    ]
+    outcomes = in_processes(cross_validate, jobs, workers)
+    bar = counted(outcomes, "choice across architectures", len(jobs), "candidates", enabled=progress)
+    found = [
+        Reached(Choice(job.name, job.parameters or {}), mean_area(job, outcome.scores))
+        for job, outcome in zip(jobs, bar, strict=True)
+    ]
+    sets = [found[start : start + len(candidates)] for start in range(0, len(found), len(candidates))]
+    return [sorted(reached, key=lambda one: -one.area) for reached in sets]
+
+
+def mean_area(job: Job, scores: NDArray[np.float64]) -> float:
+    """Mean over architectures of the area under the curve within each."""
+    groups, labels = job.groups, job.data.labels
+    areas = [
+        fast_auroc(scores[(groups == group) & (labels == 0)], scores[(groups == group) & (labels == 1)])
+        for group in np.unique(groups)  # type: ignore[arg-type]
+    ]
+    return float(np.mean(areas))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, read_choice, usual_choice
+from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, choice_under
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
+    MAIN,
     Models,
     Training,
     commands_for,
@@ -50,14 +51,6 @@ ATTACKS = {
 
 HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss", "attack-expects-class-means")
 """The attack types that are looked at under every default image."""
-
-MAIN = ("", "-class-means")
-"""The default images, as keys of `IMAGES`, under which all attack types and all detectors are looked at."""
-
-
-def main_of(ending: str) -> str:
-    """The one of `MAIN` under which detectors are chosen for signatures with this ending."""
-    return next((main for main in MAIN if main and ending.startswith(main)), "")
 
 
 @dataclass(frozen=True)
@@ -172,18 +165,6 @@ def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
     return [Missing(name, commands_for(zoo, name)) for name in names if not has(zoo, name)]
 
 
-def choice_under(image: str, prefix: str, choice: Path | None, choices: Path) -> Choice:
-    """The detector chosen under a default image, or from black where none was; the one in `choice` where that is given.
-
-    Raises
-    ------
-    UsageError
-        If there is no choice.
-    """
-    own = usual_choice(prefix + main_of(image), choices)
-    return read_choice(choice or (own if own.is_file() else usual_choice(prefix, choices)), prefix)
-
-
 def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:
     """The detectors to be fitted under one default image; none where there is nothing to train on or to judge."""
     if not all(has(zoo, f"{prefix}-{kind}{image}") for kind in ("clean", "vaccine")):
@@ -225,7 +206,8 @@ def run(
     choice : Path, optional
         The comparison in which the chosen detector stands, for every default image.
     choices : Path
-        Without `choice`: the folder of comparisons, of which each default image has its own or else takes black's.
+        Without `choice`: the folder of comparisons, of which each default image has its own or else takes another's;
+        see `choice_under`.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional

@@ -25,7 +25,7 @@ from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.errors import UsageError
-from onepixel.experiments.models import Labelled, Training, load_training, side_options
+from onepixel.experiments.models import MAIN, Labelled, Training, load_training, side_options
 from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
 from onepixel.parallel import in_processes
 from onepixel.progress import counted
@@ -77,12 +77,13 @@ FOLDS = 4
 
 @dataclass(frozen=True)
 class Job:
-    """One candidate, a reading of an ensemble, or a reference, with one seed."""
+    """One candidate, a reading of an ensemble, or a reference, with one seed; folds are groups where there are any."""
 
     name: str
     parameters: Parameters | None
     data: Labelled
     seed: int
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def cross_validate(job: Job) -> Outcome:
     started = time.perf_counter()
     if job.parameters is not None:
         detector = Detector(**job.parameters, random_state=job.seed, folds=FOLDS)
-        scores = detector.cross_validated_scores(job.data.rows, job.data.labels)
+        scores = detector.cross_validated_scores(job.data.rows, job.data.labels, job.groups)
     else:
         scores = reference_scores(job)
     return Outcome(job.name, job.seed, scores, time.perf_counter() - started)
@@ -240,6 +241,23 @@ def read_choice(path: Path | None, prefix: str) -> Choice:
         raise UsageError(f"{path} names no chosen detector.") from error
 
 
+def choice_under(ending: str, prefix: str, choice: Path | None = None, choices: Path = CHOICES) -> Choice:
+    """The detector chosen for signatures with this ending: the one in `choice`, where that is given.
+
+    Else the first comparison that there is in `choices`: its own; that of the one of `MAIN` which it is a coarser
+    version of; black's.
+
+    Raises
+    ------
+    UsageError
+        If there is no choice.
+    """
+    main = next((main for main in MAIN if main and ending.startswith(main)), "")
+    paths = [usual_choice(prefix + one, choices) for one in (ending, main, "")]
+    there = next((path for path in paths if path.is_file()), paths[0])
+    return read_choice(choice or there, prefix + ending)
+
+
 def run(
     output: Path,
     *,
@@ -264,7 +282,7 @@ def run(
     prefix : str
         What their names begin with: data set and architecture.
     ending : str
-        What they end with where signatures start from another default image than black, a key of `IMAGES`.
+        What they end with where signatures start from something else than black, a key of `SIGNED`.
     clean : int, optional
         How many clean models are on the training side; half of them unless said.
     candidates : mapping of str to dict, optional

@@ -19,9 +19,8 @@ from onepixel.experiments import (
     table5,
     table7,
 )
-from onepixel.experiments.attack_types import MAIN, main_of
 from onepixel.experiments.fitting import shared_fits
-from onepixel.experiments.models import SIGNED, has
+from onepixel.experiments.models import MAIN, SIGNED, has
 from onepixel.parallel import kept_workers
 from onepixel.trojan import Pool
 
@@ -72,10 +71,11 @@ def steps(
 ) -> Iterator[Step]:
     """Yield every experiment in an order in which each finds what it needs.
 
-    From black, the papers' start, there are only table 2 and the attacks where the zoo has class means too.
+    Controls, sample size and sensitivity are not repeated from black, the papers' start, where the zoo has class means.
     """
     common = {"zoo": zoo, "workers": workers, "progress": progress}
-    for prefix, ending in sides(zoo):
+    found = sides(zoo)
+    for prefix, ending in found:
         name = prefix + ending
         choice = results / "detectors" / f"{name}.csv"
         about = {"prefix": prefix, "ending": ending, **common}
@@ -84,21 +84,18 @@ def steps(
         moved = {**about, "choice": choice, "seeds": effort.seeds}
         yield Step(f"detectors {name}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about))
         yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
-        if ending == "" and (prefix, MAIN[1]) in sides(zoo):
+        if ending == "" and (prefix, MAIN[1]) in found:
             continue
         yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))
         yield Step(f"sample-size {name}", _later(sample_size.run, results / "sample-size", **curve))
         yield Step(f"sensitivity {name}", _later(sensitivity.run, results / "sensitivity", **moved))
-    for prefix in dict.fromkeys(prefix for prefix, ending in sides(zoo) if not ending):
-        attacked = {"prefix": prefix, "choices": results / "detectors", "seeds": effort.seeds, **common}
-        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", **attacked))
-        signed = {"prefix": prefix, "choices": results / "detectors", "seeds": effort.seeds, **common}
-        yield Step(f"starts {prefix}", _later(starts.run, results / "starts", **signed))
-    for ending in SIGNED:
-        if len(table3.there(zoo, "mnist", table3.ARCHITECTURES, ending)) > 1:
-            chosen = results / "detectors" / f"mnist-lenet5{main_of(ending)}.csv"
-            judged = {"choice": chosen, "seeds": effort.seeds, **common}
-            yield Step(f"table3{ending}", _later(table3.run, results / "table3", ending=ending, **judged))
+    chosen = {"choices": results / "detectors", "seeds": effort.seeds, **common}
+    for prefix in dict.fromkeys(prefix for prefix, ending in found if not ending):
+        yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", prefix=prefix, **chosen))
+        yield Step(f"starts {prefix}", _later(starts.run, results / "starts", prefix=prefix, **chosen))
+    compared = [ending for ending in SIGNED if len(table3.there(zoo, "mnist", ending=ending)) > 1]
+    for ending in compared or [""]:
+        yield Step(f"table3{ending}", _later(table3.run, results / "table3", ending=ending, **chosen))
     yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))
     yield Step("table7", _later(table7.run, results / "table7", folders=[zoo]))
     yield Step("rounding", _later(rounding.run, results / "rounding"))
@@ -135,7 +132,7 @@ def run(
     say : callable
         Called with each line.
     """
-    with shared_fits(), kept_workers():
+    with shared_fits(), kept_workers(workers):
         for step in steps(zoo, results, pool, effort, workers=workers, progress=progress):
             started = time.perf_counter()
             try:

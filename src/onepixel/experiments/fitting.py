@@ -46,7 +46,7 @@ def _fit(
 @contextmanager
 def shared_fits() -> Iterator[None]:
     """Fit no detector twice inside, in this process and in those that it starts; what was kept is deleted after."""
-    with tempfile.TemporaryDirectory(prefix="onepixel-fits-") as folder:
+    with tempfile.TemporaryDirectory(prefix="onepixel-fits-", ignore_cleanup_errors=True) as folder:
         before = os.environ.get(FOLDER)
         os.environ[FOLDER] = folder
         try:

@@ -154,7 +154,7 @@ def run(
     prefix : str
         What their names begin with: data set and architecture.
     ending : str
-        What they end with where signatures start from another default image than black, a key of `IMAGES`.
+        What they end with where signatures start from something else than black, a key of `SIGNED`.
     clean : int, optional
         How many clean models train, from the first slot on; the others test. Half of them unless said.
     choice : Path, optional

@@ -13,10 +13,9 @@ import numpy as np
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.attack_types import MAIN, choice_under
-from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters
+from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_under
 from onepixel.experiments.judging import RATES, Job, judge, rates
-from onepixel.experiments.models import SIGNED, Models, Training, Unseen, has, load_models
+from onepixel.experiments.models import MAIN, SIGNED, STARTS, Models, Training, Unseen, has, load_models
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.parallel import in_processes
 from onepixel.populations import open_population
@@ -75,17 +74,18 @@ def load_way(zoo: Path, prefix: str, ending: str) -> Way:
 
 
 def on_common_slots(ways: list[Way]) -> list[Way]:
-    """The same ways, each with the models of the slots that all of them have.
+    """The same ways, each with the models of the slots, and from the seeds, that all of them have.
 
     Raises
     ------
     UsageError
         If fewer than four clean or two trojaned networks were signed in every way.
     """
-    slots = {
-        kind: sorted(set.intersection(*({record.slot for record in way.models[kind].records} for way in ways)))
+    drawn = {
+        kind: set.intersection(*({(record.slot, record.seed) for record in way.models[kind].records} for way in ways))
         for kind in KINDS
     }
+    slots = {kind: sorted(slot for slot, _ in drawn[kind]) for kind in KINDS}
     if any(len(slots[kind]) < least for kind, least in zip(KINDS, (4, 2, 2), strict=True)):
         counts = ", ".join(f"{len(slots[kind])} {kind}" for kind in KINDS)
         raise UsageError(f"Too few networks were signed in every way: {counts}.")
@@ -148,8 +148,11 @@ def run(
         raise UsageError(f"{zoo} has {prefix} models signed in {len(endings)} way(s); two are needed to compare.")
     ways = on_common_slots([load_way(zoo, prefix, ending) for ending in endings])
     whole = next(iter(LITERAL))
-    chosen = [choice_under(image, prefix, None, choices) for image in MAIN]
-    methods: dict[str, Parameters] = {whole: LITERAL[whole], **{choice.name: choice.parameters for choice in chosen}}
+    chosen = {f"chosen from {SIGNED[ending]}": choice_under(ending, prefix, choices=choices) for ending in MAIN}
+    methods: dict[str, Parameters] = {whole: LITERAL[whole]}
+    for how, choice in chosen.items():
+        if choice.parameters not in methods.values():
+            methods[f"{how}: {choice.name}"] = choice.parameters
     keys = [
         (name, way, half, number)
         for name in methods
@@ -186,8 +189,7 @@ def as_markdown(prefix: str, ways: list[Way], rows: list[Row]) -> str:
     for method in dict.fromkeys(row.method for row in rows):
         for way in ways:
             results = [row.result for row in rows if (row.method, row.ending) == (method, way.ending)]
-            start = SIGNED[way.ending].partition(",")[0]
-            lines.append([method, start, way.settings.values, f"{way.queries:,}", *rates(results)])
+            lines.append([method, STARTS[way.ending].image, way.settings.values, f"{way.queries:,}", *rates(results)])
     counts = {kind: len(models) for kind, models in ways[0].models.items()}
     head = ["detector", "starts from", "intensities", "queries", *RATES]
     return f"""# What signatures start from, {prefix}
@@ -196,8 +198,9 @@ The same networks, signed in several ways: {counts["clean"]} clean, {counts["vac
 {counts["virus-development"]} development virus models. Every detector trains on one half of the clean models and all
 vaccine models, and is tested on the other half and the viruses; then the halves change places. Means over both and over
 {len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the first one's, over
-models. The detectors are the papers' CNN and those that cross-validation chose for black and for class means. Queries
-are images that a model is asked about, as a plain visit of every pixel does. The final pool was not opened.
+models. The detectors are the papers' CNN and those that cross-validation on the training side chose, which may have
+looked at some of these clean models. Queries are images that a model is asked about, as a plain visit of every pixel
+does. The final pool was not opened.
 
 {markdown_table(head, lines)}
 """

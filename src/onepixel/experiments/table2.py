@@ -127,7 +127,7 @@ def run(
     prefix : str
         What their names begin with: data set and architecture.
     ending : str
-        What they end with where signatures start from another default image than black, a key of `IMAGES`.
+        What they end with where signatures start from something else than black, a key of `SIGNED`.
     pool : {"development", "final"}
         Which viruses are the test. The final pool brings clean models of its own, and is written down in `ledger`.
     clean : int, optional

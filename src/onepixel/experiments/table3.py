@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
-from onepixel.experiments.across import ACROSS, Line, compare_across
-from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
+from onepixel.experiments import across
+from onepixel.experiments.across import ACROSS, Reached, compare_across
+from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_under
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
@@ -29,9 +30,8 @@ from onepixel.experiments.models import (
     side_options,
 )
 from onepixel.experiments.results import markdown_table, provenance, write_result
-from onepixel.experiments.table2 import Method
-from onepixel.parallel import in_processes, kept_workers
-from onepixel.progress import counted, progress_bar
+from onepixel.parallel import in_processes
+from onepixel.progress import counted
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
@@ -44,6 +44,18 @@ Pair = tuple[tuple[str, ...], tuple[str, ...]]
 
 PAPER = {"lenet5": 85.2, "resnet8": 76.5, "vgg10": 80.0}
 """ECCV Table 3, MNIST: detection rate in percent on the architecture that was left out."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One detector: what it trains and is tested on, and whether its threshold comes from leaving architectures out."""
+
+    name: str
+    parameters: Parameters
+    trained_on: tuple[str, ...]
+    tested_on: tuple[str, ...]
+    seed: int
+    by_architecture: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
     return [f"{dataset}-{architecture}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")]
 
 
-def there(zoo: Path, dataset: str, architectures: Sequence[str], ending: str = "") -> list[str]:
+def there(zoo: Path, dataset: str, architectures: Sequence[str] = ARCHITECTURES[:3], ending: str = "") -> list[str]:
     """Those of the architectures that a zoo has all populations of."""
     return [name for name in architectures if not missing(zoo, populations(dataset, name, ending))]
 
@@ -147,6 +159,7 @@ def run(
     architectures: Sequence[str] = ARCHITECTURES[:3],
     ending: str = "",
     choice: Path | None = None,
+    choices: Path = CHOICES,
     candidates: Mapping[str, Parameters] | None = None,
     seed: int = 0,
     seeds: int = 3,
@@ -166,8 +179,9 @@ def run(
     ending : str
         What populations' names end with where signatures are not made as from black, a key of `SIGNED`.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `dataset`-lenet5`ending`.csv unless
-        said.
+        The comparison in which the detector chosen on LeNet-5 stands.
+    choices : Path
+        Without `choice`: the folder of comparisons; see `choice_under`.
     candidates : mapping of str to dict, optional
         What the detector for unseen architectures is chosen from; `ACROSS` unless given.
     seed, seeds : int
@@ -183,29 +197,40 @@ def run(
         If fewer than two architectures have their populations, or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, f"{dataset}-lenet5{ending}")
+    chosen = choice_under(ending, f"{dataset}-lenet5", choice, choices)
     found, absent = load_sides(zoo, dataset, architectures, ending)
     if len(found) < 2:
         raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
     whole = next(iter(LITERAL))
     pairs = combinations(list(found))
-    across = choose_across(found, pairs, ACROSS if candidates is None else candidates, seed, workers, progress)
-    methods = [Method(whole, LITERAL[whole]), Method(f"chosen: {chosen.name}", chosen.parameters)]
-    asked = [(method, *pair) for method in methods for pair in pairs]
-    asked += [(Method(BY_ARCHITECTURE, lines[0].choice.parameters), *pair) for pair, lines in across.items()]
-    keys = [(*one, number) for one in asked for number in range(seed, seed + seeds)]
-    jobs = [job_of(found, *key) for key in keys]
+    rivals = ACROSS if candidates is None else candidates
+    compared = choose_across(found, pairs, rivals, seed, workers, progress)
+    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
+    numbers = range(seed, seed + seeds)
+    trials = [
+        Trial(name, parameters, *pair, number)
+        for name, parameters in methods.items()
+        for pair in pairs
+        for number in numbers
+    ]
+    trials += [
+        Trial(BY_ARCHITECTURE, reached[0].choice.parameters, *pair, number, by_architecture=True)
+        for pair, reached in compared.items()
+        for number in numbers
+    ]
+    jobs = [job_of(found, trial) for trial in trials]
     rows = []
     judgements = counted(in_processes(judge, jobs, workers), "Table 3", len(jobs), "detectors", enabled=progress)
-    for (method, trained_on, tested_on, number), judged in zip(keys, judgements, strict=True):
-        parts = by_architecture(judged, sides_for(found, trained_on, tested_on), tested_on)
-        rows += [Row(method.name, trained_on, architecture, number, part) for architecture, part in parts.items()]
+    for trial, judged in zip(trials, judgements, strict=True):
+        parts = by_architecture(judged, sides_for(found, trial.trained_on, trial.tested_on), trial.tested_on)
+        rows += [Row(trial.name, trial.trained_on, name, trial.seed, part) for name, part in parts.items()]
     head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
-    options += side_options(None, ending) + choice_option(choice, f"{dataset}-lenet5{ending}")
+    options += side_options(None, ending) + ("" if choice is None else f" --choice {choice}")
+    options += "" if choices == CHOICES else f" --choices {choices}"
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(rows, found, across, absent, dataset, ending)
+    text = as_markdown(rows, found, compared, absent, dataset, ending)
     write_result(output, dataset + ending, head, [csv_line(row) for row in rows], text, made)
     return rows
 
@@ -224,22 +249,18 @@ def choose_across(
     seed: int,
     workers: int | None,
     progress: bool,
-) -> dict[Pair, list[Line]]:
+) -> dict[Pair, list[Reached]]:
     """Compare candidates for every pair that leaves an architecture out and trains on several; the best comes first.
 
     Only what is trained on is looked at: each of its architectures in turn plays the one that was left out.
     """
-    chosen: dict[Pair, list[Line]] = {}
     wanted = [pair for pair in pairs if len(pair[0]) > 1 and not set(pair[0]) & set(pair[1])]
-    bar = progress_bar("choice across architectures", len(wanted), "sets", enabled=progress)
-    with bar as advance, kept_workers():
-        for trained_on, tested_on in wanted:
-            sides = sides_for(found, trained_on, tested_on)
-            training = joined([sides[name] for name in trained_on]).labelled(with_stamped=False)
-            groups = groups_of([sides[name] for name in trained_on])
-            chosen[trained_on, tested_on] = compare_across(training, groups, candidates, seed, workers)
-            advance(1)
-    return chosen
+    several = []
+    for pair in wanted:
+        sides = [sides_for(found, *pair)[name] for name in pair[0]]
+        several.append(across.Models(joined(sides).labelled(with_stamped=False), groups_of(sides)))
+    compared = compare_across(several, candidates, seed, workers=workers, progress=progress)
+    return dict(zip(wanted, compared, strict=True))
 
 
 def groups_of(sides: Sequence[Sides]) -> NDArray[np.int64]:
@@ -248,16 +269,14 @@ def groups_of(sides: Sequence[Sides]) -> NDArray[np.int64]:
     return np.repeat(np.tile(np.arange(len(sides)), 2), [*clean, *vaccine])
 
 
-def job_of(
-    found: dict[str, Sides], method: Method, trained_on: tuple[str, ...], tested_on: tuple[str, ...], seed: int
-) -> Job:
+def job_of(found: dict[str, Sides], trial: Trial) -> Job:
     """One detector to fit, and the test models of every architecture that it is tested on, one after the other."""
-    sides = sides_for(found, trained_on, tested_on)
-    tests = [sides[architecture].unseen for architecture in tested_on]
+    sides = sides_for(found, trial.trained_on, trial.tested_on)
+    tests = [sides[architecture].unseen for architecture in trial.tested_on]
     unseen = Unseen(Models.joined(*(test.clean for test in tests)), Models.joined(*(test.virus for test in tests)))
-    own = [sides[architecture] for architecture in trained_on]
-    groups = groups_of(own) if method.name == BY_ARCHITECTURE else None
-    return Job(method.name, method.parameters, joined(own), unseen, with_stamped=False, seed=seed, groups=groups)
+    own = [sides[architecture] for architecture in trial.trained_on]
+    groups = groups_of(own) if trial.by_architecture else None
+    return Job(trial.name, trial.parameters, joined(own), unseen, with_stamped=False, seed=trial.seed, groups=groups)
 
 
 def by_architecture(judged: Judged, sides: dict[str, Sides], tested_on: tuple[str, ...]) -> dict[str, Judged]:
@@ -278,10 +297,31 @@ def csv_line(row: Row) -> list[object]:
     return [row.method, trained_on, row.tested_on, row.seed, *(f"{estimate.value:.4f}" for estimate in numbers)]
 
 
+def choices_section(compared: dict[Pair, list[Reached]]) -> str:
+    """Which detector was chosen for each architecture that was left out; empty where there was none to choose."""
+    lines = [
+        [" + ".join(tested_on), f"**{one.choice.name}**" if one is reached[0] else one.choice.name, f"{one.area:.3f}"]
+        for (_, tested_on), reached in compared.items()
+        for one in reached
+    ]
+    if not lines:
+        return ""
+    return f"""## {BY_ARCHITECTURE.capitalize()}: which detector
+
+By cross-validation on the vaccine side whose folds are architectures: fitted to clean and vaccine models of all but one
+of the architectures that are trained on, and tested on those of that one, each in turn. Mean area under the curve; the
+best is chosen. No virus and nothing of the architecture that was left out was looked at. Its threshold comes from the
+same cross-validation; that of the other detectors from one whose folds are random.
+
+{markdown_table(["left out", "detector", "AUROC"], lines)}
+
+"""
+
+
 def as_markdown(
     rows: list[Row],
     found: dict[str, Sides],
-    across: dict[Pair, list[Line]],
+    compared: dict[Pair, list[Reached]],
     absent: list[str],
     dataset: str,
     ending: str,
@@ -301,11 +341,6 @@ def as_markdown(
         f"{len(s.unseen.virus)} virus"
         for name, s in found.items()
     )
-    choices = [
-        [" + ".join(tested_on), f"**{line.choice.name}**" if line is lines[0] else line.choice.name, f"{line.area:.3f}"]
-        for (_, tested_on), lines in across.items()
-        for line in lines
-    ]
     left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
     return f"""# Table 3, {dataset}, signatures from {SIGNED[ending]}: architectures that a detector never saw
 
@@ -314,9 +349,8 @@ A detector that is tested on architectures it never saw is trained on all clean 
 the others'; one that is tested on its own architectures is trained on half of the clean models and tested on the other
 half. No stamped models. Detection rate is balanced accuracy at the threshold fixed by cross-validation on the training
 models; means over {len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the
-first seed's. The paper's numbers are of a detector trained on the two other architectures. What is "{BY_ARCHITECTURE}"
-is said below; its threshold is fixed by cross-validation whose folds are architectures, that of the others by one whose
-folds are random.
+first seed's. The paper's numbers are of a detector trained on the two other architectures. "chosen: ..." was chosen on
+LeNet-5 networks, of which some may be tested here.
 
 ## Tested on an architecture that was left out
 
@@ -326,15 +360,7 @@ folds are random.
 
 {markdown_table(head, halves[False])}
 
-## Which detector for an architecture that was left out
-
-Chosen by cross-validation on the vaccine side whose folds are architectures: fitted to clean and vaccine models of all
-but one of the architectures that are trained on, and tested on those of that one, each in turn. Mean area under the
-curve; the best is chosen. No virus and nothing of the architecture that was left out was looked at.
-
-{markdown_table(["left out", "detector", "AUROC"], choices)}
-
-## What is missing
+{choices_section(compared)}## What is missing
 
 {left}
 """

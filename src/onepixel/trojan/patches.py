@@ -1,5 +1,6 @@
-"""Patches: small patterns that replace a part of the image (ECCV 2020, section 3; ICLR 2020, appendix A.3).
+"""Patches: small patterns that replace a part of the image or, fainter, are mixed into it.
 
+So do the papers' (ECCV 2020, section 3; ICLR 2020, appendix A.3), which always replace.
 A `TriggerRecipe` says what the patches of a population are like; its `draw` draws one model's trigger.
 Vaccine triggers are random patches; virus triggers are shrunken images that a detector never saw.
 """
