@@ -131,7 +131,7 @@ def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(
     for number, side in enumerate(sides):
         own = {row["base"].tobytes() for kind in (side.training.clean, side.training.vaccine) for row in kind.rows}
         assert {row["base"].tobytes() for row in data.rows[groups == number]} == own
-    (reached,) = across.compare_across([across.Models(data, groups)], table3.ACROSS, 0, workers=1)
+    (reached,) = across.compare_across([across.Grouped(data, groups)], table3.ACROSS, 0, workers=1)
     assert reached[0].area == max(one.area for one in reached)
     detector = Detector(**reached[0].choice.parameters).fit(data.rows, data.labels, groups=groups)
     assert chosen[("tiny", "other"), "third"].judged.threshold == detector.threshold_

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from threading import Thread
@@ -31,18 +31,18 @@ def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     if number <= 1:
         yield from map(work, jobs)
         return
-    if _kept is not None:
-        yield from _kept.map(work, jobs)
-        return
-    with _start(number) as pool:
+    with _processes(number) if _kept is None else nullcontext(_kept) as pool:
+        yield from pool.map(work, jobs)
+
+
+@contextmanager
+def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """So many processes; jobs that have not begun at the end are dropped."""
+    with ProcessPoolExecutor(number, torch.multiprocessing.get_context("spawn"), start_worker) as pool:
         try:
-            yield from pool.map(work, jobs)
+            yield pool
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _start(number: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(number, torch.multiprocessing.get_context("spawn"), start_worker)
 
 
 _kept: ProcessPoolExecutor | None = None
@@ -57,13 +57,12 @@ def kept_workers(workers: int | None = None) -> Iterator[None]:
     whatever `in_processes` is told, unless that is one.
     """
     global _kept
-    with _start(workers or cores()) as pool:
+    with _processes(workers or cores()) as pool:
         before, _kept = _kept, pool
         try:
             yield
         finally:
             _kept = before
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def start_worker() -> None:

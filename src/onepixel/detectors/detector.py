@@ -448,10 +448,8 @@ def splits_by_group(targets: NDArray[Any], groups: NDArray[Any]) -> Splits:
 
 def standardised_alone(features: Maps) -> Maps:
     """Each definition of each model (N, D, K, H, W) in its own standard deviations from its own mean."""
-    over = (2, 3, 4)
-    deviation = features.std(axis=over, keepdims=True, dtype=np.float64)
-    centred = features - features.mean(axis=over, keepdims=True, dtype=np.float64)
-    standardised: Maps = (centred / np.maximum(deviation, 1e-12)).astype(np.float32)
+    center, scale = _mean_and_deviation(features, (2, 3, 4))
+    standardised: Maps = ((features - center) / scale).astype(np.float32)
     return standardised
 
 
@@ -466,10 +464,15 @@ def usual_values(clean: Maps) -> tuple[Maps, Maps]:
 
 def _scaling(features: Maps) -> tuple[Maps, Maps]:
     """Mean and standard deviation of each definition over all models, channels and pixels, (D, 1, 1, 1)."""
-    over = (0, 2, 3, 4)
-    center = features.mean(axis=over, dtype=np.float64)[:, None, None, None]
-    scale = features.std(axis=over, dtype=np.float64)[:, None, None, None]
-    return center.astype(np.float32), np.maximum(scale, 1e-12).astype(np.float32)
+    center, scale = _mean_and_deviation(features, (0, 2, 3, 4))
+    return center[0].astype(np.float32), scale[0].astype(np.float32)
+
+
+def _mean_and_deviation(features: Maps, over: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both over these axes of features (N, D, K, H, W), which stay with length 1; no deviation is 0."""
+    center = features.mean(axis=over, keepdims=True, dtype=np.float64)
+    deviation = features.std(axis=over, keepdims=True, dtype=np.float64)
+    return center, np.maximum(deviation, 1e-12)
 
 
 def ensemble_scores(by_reading: NDArray[np.float64]) -> NDArray[np.float64]:

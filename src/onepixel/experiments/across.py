@@ -40,7 +40,7 @@ ACROSS: dict[str, Parameters] = {
 
 
 @dataclass(frozen=True)
-class Models:
+class Grouped:
     """What a detector is to be trained on: labelled models, and the number of each one's architecture."""
 
     data: Labelled
@@ -56,7 +56,7 @@ class Reached:
 
 
 def compare_across(
-    several: Sequence[Models],
+    several: Sequence[Grouped],
     candidates: Mapping[str, Parameters],
     seed: int,
     *,
@@ -64,26 +64,23 @@ def compare_across(
     progress: bool = False,
 ) -> list[list[Reached]]:
     """Compare candidates on each of several sets of models, the best first."""
+    choices = [Choice(name, parameters) for name, parameters in candidates.items()]
     jobs = [
-        Job(name, parameters, models.data, seed, models.groups)
+        Job(choice.name, choice.parameters, models.data, seed, models.groups)
         for models in several
-        for name, parameters in candidates.items()
+        for choice in choices
     ]
     outcomes = in_processes(cross_validate, jobs, workers)
-    bar = counted(outcomes, "choice across architectures", len(jobs), "candidates", enabled=progress)
-    found = [
-        Reached(Choice(job.name, job.parameters or {}), mean_area(job, outcome.scores))
-        for job, outcome in zip(jobs, bar, strict=True)
-    ]
-    sets = [found[start : start + len(candidates)] for start in range(0, len(found), len(candidates))]
-    return [sorted(reached, key=lambda one: -one.area) for reached in sets]
+    done = iter(counted(outcomes, "choice across architectures", len(jobs), "candidates", enabled=progress))
+    found = [[Reached(choice, mean_area(models, next(done).scores)) for choice in choices] for models in several]
+    return [sorted(reached, key=lambda one: -one.area) for reached in found]
 
 
-def mean_area(job: Job, scores: NDArray[np.float64]) -> float:
+def mean_area(models: Grouped, scores: NDArray[np.float64]) -> float:
     """Mean over architectures of the area under the curve within each."""
-    groups, labels = job.groups, job.data.labels
+    groups, labels = models.groups, models.data.labels
     areas = [
         fast_auroc(scores[(groups == group) & (labels == 0)], scores[(groups == group) & (labels == 1)])
-        for group in np.unique(groups)  # type: ignore[arg-type]
+        for group in np.unique(groups)
     ]
     return float(np.mean(areas))

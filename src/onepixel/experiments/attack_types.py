@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, choice_under
+from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, choice_options, choice_under
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
@@ -236,8 +236,7 @@ def run(
         judged = zip(job.attacks.items(), results, strict=True)
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
-    sides = side_options(clean) + ("" if choice is None else f" --choice {choice}")
-    sides += "" if choices == CHOICES else f" --choices {choices}"
+    sides = side_options(clean) + choice_options(choice, choices)
     command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     text = as_markdown(prefix, {job.image: job.training for job in jobs}, rows, missing)
     made = provenance(command, time.perf_counter() - started)

@@ -220,6 +220,12 @@ def choice_option(path: Path | None, prefix: str) -> str:
     return "" if path in (None, usual_choice(prefix)) else f" --choice {path}"
 
 
+def choice_options(choice: Path | None, choices: Path) -> str:
+    """How a command says what `choice` and `choices` of `choice_under` are; nothing for the defaults."""
+    one = "" if choice is None else f" --choice {choice}"
+    return one if choices == CHOICES else f"{one} --choices {choices}"
+
+
 def read_choice(path: Path | None, prefix: str) -> Choice:
     """Read which detector `run` chose: from `results/detectors/` `prefix`.csv unless another path is given.
 

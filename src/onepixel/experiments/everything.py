@@ -19,6 +19,7 @@ from onepixel.experiments import (
     table5,
     table7,
 )
+from onepixel.experiments.candidates import usual_choice
 from onepixel.experiments.fitting import shared_fits
 from onepixel.experiments.models import MAIN, SIGNED, has
 from onepixel.parallel import kept_workers
@@ -74,22 +75,23 @@ def steps(
     Controls, sample size and sensitivity are not repeated from black, the papers' start, where the zoo has class means.
     """
     common = {"zoo": zoo, "workers": workers, "progress": progress}
+    choices = results / "detectors"
     found = sides(zoo)
     for prefix, ending in found:
         name = prefix + ending
-        choice = results / "detectors" / f"{name}.csv"
+        choice = usual_choice(name, choices)
         about = {"prefix": prefix, "ending": ending, **common}
         tested = {**about, "pool": pool, "choice": choice, "ledger": results / "openings.csv", "seeds": effort.seeds}
         curve = {**about, "choice": choice, "detectors": effort.detectors}
         moved = {**about, "choice": choice, "seeds": effort.seeds}
-        yield Step(f"detectors {name}", _later(candidates.run, results / "detectors", repeats=effort.repeats, **about))
+        yield Step(f"detectors {name}", _later(candidates.run, choices, repeats=effort.repeats, **about))
         yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
         if ending == "" and (prefix, MAIN[1]) in found:
             continue
         yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))
         yield Step(f"sample-size {name}", _later(sample_size.run, results / "sample-size", **curve))
         yield Step(f"sensitivity {name}", _later(sensitivity.run, results / "sensitivity", **moved))
-    chosen = {"choices": results / "detectors", "seeds": effort.seeds, **common}
+    chosen = {"choices": choices, "seeds": effort.seeds, **common}
     for prefix in dict.fromkeys(prefix for prefix, ending in found if not ending):
         yield Step(f"attacks {prefix}", _later(attack_types.run, results / "attack-types", prefix=prefix, **chosen))
         yield Step(f"starts {prefix}", _later(starts.run, results / "starts", prefix=prefix, **chosen))

@@ -13,7 +13,7 @@ import numpy as np
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_under
+from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_options, choice_under
 from onepixel.experiments.judging import RATES, Job, judge, rates
 from onepixel.experiments.models import MAIN, SIGNED, STARTS, Models, Training, Unseen, has, load_models
 from onepixel.experiments.results import markdown_table, provenance, write_result
@@ -166,8 +166,8 @@ def run(
         Row(name, way.ending, half, number, judged.evaluation())
         for (name, way, half, number), judged in zip(keys, found, strict=True)
     ]
-    where = "" if choices == CHOICES else f" --choices {choices}"
-    command = f"onepixel experiment starts --prefix {prefix}{where} --seed {seed} --seeds {seeds}"
+    options = choice_options(None, choices)
+    command = f"onepixel experiment starts --prefix {prefix}{options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
     write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(prefix, ways, rows), made)
     return rows

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
-from onepixel.experiments import across
-from onepixel.experiments.across import ACROSS, Reached, compare_across
-from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_under
+from onepixel.experiments.across import ACROSS, Grouped, Reached, compare_across
+from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_options, choice_under
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
@@ -226,8 +225,7 @@ def run(
         rows += [Row(trial.name, trial.trained_on, name, trial.seed, part) for name, part in parts.items()]
     head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
-    options += side_options(None, ending) + ("" if choice is None else f" --choice {choice}")
-    options += "" if choices == CHOICES else f" --choices {choices}"
+    options += side_options(None, ending) + choice_options(choice, choices)
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
     text = as_markdown(rows, found, compared, absent, dataset, ending)
@@ -258,7 +256,7 @@ def choose_across(
     several = []
     for pair in wanted:
         sides = [sides_for(found, *pair)[name] for name in pair[0]]
-        several.append(across.Models(joined(sides).labelled(with_stamped=False), groups_of(sides)))
+        several.append(Grouped(joined(sides).labelled(with_stamped=False), groups_of(sides)))
     compared = compare_across(several, candidates, seed, workers=workers, progress=progress)
     return dict(zip(wanted, compared, strict=True))
 

@@ -1,6 +1,6 @@
 """Patches: small patterns that replace a part of the image or, fainter, are mixed into it.
 
-So do the papers' (ECCV 2020, section 3; ICLR 2020, appendix A.3), which always replace.
+The papers' always replace (ECCV 2020, section 3; ICLR 2020, appendix A.3).
 A `TriggerRecipe` says what the patches of a population are like; its `draw` draws one model's trigger.
 Vaccine triggers are random patches; virus triggers are shrunken images that a detector never saw.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onepixel.errors import UsageError
-from onepixel.trojan.pictures import Images, Pool, draw_picture, resize
+from onepixel.trojan.pictures import Images, Pool, draw_picture, resize, to_intensities
 
 Range = tuple[int, int]
 
@@ -124,7 +124,7 @@ class PatchTrigger:
                 pattern = resize(pattern, *draw_size(self.recipe, (channels, height, width), rng))
             row, column = self._place(pattern, height, width, rng)
             covered = image[:, row : row + pattern.shape[1], column : column + pattern.shape[2]]
-            covered[:] = np.rint((1 - self.contrast) * covered + self.contrast * pattern)
+            covered[:] = to_intensities((1 - self.contrast) * covered + self.contrast * pattern)
         return stamped
 
     def _place(self, pattern: Images, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
