@@ -14,6 +14,7 @@ from sklearn.model_selection import cross_val_score
 import onepixel
 from onepixel.classifiers import as_classifier
 from onepixel.detectors import Detector, load_detector
+from onepixel.detectors.prominence import prominence
 from onepixel.errors import DetectorError, UsageError
 from onepixel.populations.store import signature_row
 from onepixel.signatures import Settings, Signature
@@ -157,7 +158,9 @@ def test_a_damaged_detector_file_is_one_clear_sentence(fitted, tmp_path):
         load_detector(tmp_path / "missing.safetensors")
 
 
-@pytest.mark.parametrize("reading", ["context", "statistics", "context+statistics", "channels+statistics"])
+@pytest.mark.parametrize(
+    "reading", ["context", "statistics", "prominence", "context+statistics", "channels+statistics+prominence"]
+)
 def test_every_other_reading_finds_a_planted_backdoor_and_survives_its_file(reading, tmp_path):
     options = {**QUICK, "epochs": 12, "mirror": True, "definition": "change+log_odds", "members": 2}
     detector = Detector(reading=reading, **options).fit(SIGNATURES, LABELS)
@@ -202,6 +205,31 @@ def test_a_model_that_is_driven_farther_everywhere_is_no_more_suspicious_on_its_
     loud = [louder(signature) for signature in UNSEEN]
     assert detector.decision_function(loud) == pytest.approx(detector.decision_function(UNSEEN), abs=1e-4)
     assert plain.decision_function(loud) != pytest.approx(plain.decision_function(UNSEEN), abs=1e-2)
+
+
+def test_prominence_is_what_one_class_has_over_the_mean_of_all_in_one_place():
+    maps = np.zeros((2, 1, K, H, W))
+    maps[1, 0, 2, 3:6, 3:6] = 4
+    found = prominence(maps)
+    assert (found[0] == 0).all()
+    assert found[1].argmax() == 2
+    assert 0.7 * 3 < found[1, 2] < 3, "4 less the mean over 4 classes, blurred"
+
+
+def test_prominence_does_not_see_what_all_classes_share():
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(3, 2, K, H, W))
+    shared = maps + 10 * rng.normal(size=(3, 2, 1, H, W))
+    assert prominence(shared) == pytest.approx(prominence(maps))
+    assert prominence(maps[:, :, ::-1]) == pytest.approx(prominence(maps)[:, ::-1])
+
+
+def test_prominence_names_the_class_that_is_driven_furthest():
+    detector = Detector(reading="prominence", definition="log_odds", **QUICK).fit(SIGNATURES, LABELS)
+    for number in np.flatnonzero(UNSEEN_LABELS):
+        signature = UNSEEN[number]
+        rise = signature.high - signature.base[:, None, None]
+        assert detector.judge(signature).target_class == rise.max(axis=(1, 2)).argmax()
 
 
 def test_with_groups_every_score_is_by_what_was_fitted_to_the_other_groups():

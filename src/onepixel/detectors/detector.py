@@ -17,6 +17,7 @@ from torch import Tensor
 from onepixel.classifiers import Classifier
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
+from onepixel.detectors.prominence import Prominence
 from onepixel.detectors.readers import (
     METHODS,
     Change,
@@ -52,8 +53,10 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         "instances": each channel by itself, joined by log-mean-exp inside the loss (ours); "channels": each channel a
         training sample, joined by the mean (ECCV, section 5); "whole": all channels as one image (the papers' first
         way); "context": each channel beside the mean and the strongest of the others, anywhere on the image (ours, see
-        `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`). Several
-        joined by "+" are an ensemble: the mean of their scores, each standardised by its cross-validated ones.
+        `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`);
+        "prominence": how far one class stands out of the others, for architectures that are not trained on (ours, see
+        `prominence`). Several joined by "+" are an ensemble: the mean of their scores, each standardised by its
+        cross-validated ones.
     scaling : {"global", "clean", "own"}
         What the network sees: every definition standardised over all pixels, classes and models; or each pixel of each
         class by what is usual there in models of label 0, large deviations counting logarithmically (ours); or every
@@ -244,6 +247,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> list[Reader]:
         if reading == "statistics":
             return [StatisticsMachine.fit(inputs, targets)]
+        if reading == "prominence":
+            return [Prominence().eval()]
         tensor, wanted = torch.as_tensor(inputs), torch.as_tensor(targets.astype(np.float32))
         return [self._train_network(reading, tensor, wanted, seed + 100 * member) for member in range(self.members)]
 

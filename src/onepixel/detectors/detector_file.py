@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onepixel.detectors.detector import Detector
 from onepixel.detectors.features import parse_definitions
-from onepixel.detectors.readers import restored_reader
+from onepixel.detectors.readers import WITHOUT_CHANCE, restored_reader
 from onepixel.errors import DetectorError, UsageError
 from onepixel.files import atomic_path
 from onepixel.signatures import Settings
@@ -92,7 +92,7 @@ def _read(path: Path) -> Detector:
     definitions = len(parse_definitions(detector.definition))
     detector.networks_, number = [], 0
     for reading in detector.readings:
-        members = 1 if reading == "statistics" else detector.members
+        members = 1 if reading in WITHOUT_CHANCE else detector.members
         states = [_part(arrays, f"network{number + member}.") for member in range(members)]
         detector.networks_.append([restored_reader(reading, state, definitions, detector.shape_) for state in states])
         number += members

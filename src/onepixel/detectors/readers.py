@@ -10,11 +10,12 @@ from torch import Tensor
 
 from onepixel.classifiers.module import evaluating
 from onepixel.detectors.context_cnn import ContextCNN
+from onepixel.detectors.prominence import Prominence
 from onepixel.detectors.statistics import StatisticsMachine
 from onepixel.detectors.vanilla_cnn import SignatureNetwork
 
 Network = SignatureNetwork | ContextCNN
-Reader = Network | StatisticsMachine
+Reader = Network | StatisticsMachine | Prominence
 
 METHODS = {
     "instances": "vanilla CNN, instances",
@@ -22,8 +23,12 @@ METHODS = {
     "whole": "vanilla CNN, whole",
     "context": "context CNN",
     "statistics": "statistics",
+    "prominence": "prominence",
 }
 """Every reading, and what reads it."""
+
+WITHOUT_CHANCE = ("statistics", "prominence")
+"""Readings that depend on no seed, so that one member is as good as several."""
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 """What is done to a batch of signatures (N, K, C, H, W), prepared by a network, in training, at random."""
@@ -50,6 +55,8 @@ def restored_reader(reading: str, state: dict[str, Tensor], definitions: int, sh
     """A trained network or machine out of its arrays."""
     if reading == "statistics":
         return StatisticsMachine(state).eval()
+    if reading == "prominence":
+        return Prominence().eval()
     network = new_network(reading, definitions, shape)
     network.load_state_dict(state)
     return network.eval()

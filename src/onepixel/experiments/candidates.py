@@ -63,6 +63,21 @@ def trees(seed: int) -> Any:
     return ExtraTreesClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=seed)
 
 
+_WHOLE, *_, _CHANNELS = LITERAL
+
+ACROSS: dict[str, Parameters] = {
+    _WHOLE: LITERAL[_WHOLE],
+    _CHANNELS: LITERAL[_CHANNELS],
+    "statistics, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS},
+    "statistics, all": {"reading": "statistics", "definition": EVERYTHING},
+    "statistics, own scale, log-odds": {"reading": "statistics", "definition": ALL_LOG_ODDS, "scaling": "own"},
+    "statistics, own scale, all": {"reading": "statistics", "definition": EVERYTHING, "scaling": "own"},
+    "context, own scale": OURS | {"reading": "context", "scaling": "own"},
+    "prominence": {"reading": "prominence", "definition": "log_odds"},
+}
+"""What is tried on architectures that are not trained on: the papers' CNN and ours, on values as they are and on those
+that each model is standardised by."""
+
 REFERENCES: dict[str, Callable[[int], Any]] = {
     "logistic regression on statistics": lambda seed: logistic_regression(0.01),
     "gradient boosting on statistics": lambda seed: HistGradientBoostingClassifier(

@@ -1,7 +1,7 @@
 """Fit one detector or baseline on the training side and collect what it says of everything else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,8 @@ class Judged:
         Likewise, of models stamped with virus patterns, which never train.
     stamped_all_classes : array
         Likewise, of models that saw stamped images of every class, which never train.
+    held_out_clean, held_out_vaccine : array
+        Held-out scores of the models that trained, without (stamped ones too) and with a backdoor.
     """
 
     threshold: float
@@ -57,6 +59,8 @@ class Judged:
     stamped_vaccine: Scores = field(default_factory=lambda: NONE)
     stamped_virus: Scores = field(default_factory=lambda: NONE)
     stamped_all_classes: Scores = field(default_factory=lambda: NONE)
+    held_out_clean: Scores = field(default_factory=lambda: NONE)
+    held_out_vaccine: Scores = field(default_factory=lambda: NONE)
 
     @property
     def strict_threshold(self) -> float:
@@ -72,6 +76,16 @@ class Judged:
         labels = np.r_[np.zeros(len(self.clean), np.int64), np.ones(len(self.virus), np.int64)]
         found = self.threshold if threshold is None else threshold
         return evaluate_scores(np.r_[self.clean, self.virus], labels, found)
+
+    def calibrated(self, count: int) -> Evaluation | None:
+        """The same without the first `count` clean models, whose highest score the threshold is.
+
+        None where so few clean models are left that there is nothing to say.
+        """
+        if len(self.clean) <= count:
+            return None
+        highest = float(np.nextafter(self.clean[:count].max(), np.inf))
+        return replace(self, clean=self.clean[count:]).evaluation(highest)
 
 
 def flagged(scores: Scores, threshold: float) -> Estimate | None:
@@ -136,6 +150,7 @@ def judged_by(
         return NONE if models is None else decide(look(models))
 
     stamped = job.training.stamped
+    labels = job.training.labelled(with_stamped=job.with_stamped).labels
     return Judged(
         threshold=threshold,
         clean=scores(job.unseen.clean),
@@ -143,6 +158,8 @@ def judged_by(
         stamped_vaccine=held_out[-len(stamped) :] if job.with_stamped and stamped is not None else scores(stamped),
         stamped_virus=scores(job.unseen.stamped),
         stamped_all_classes=scores(job.unseen.stamped_all_classes),
+        held_out_clean=held_out[labels == 0],
+        held_out_vaccine=held_out[labels == 1],
     )
 
 

@@ -1,21 +1,24 @@
 """ECCV Table 3 and ICLR Table 2: detectors on architectures that they never saw.
 
 Trained on one architecture, on all but one, or on all of them; tested on each, on clean models that did not train and
-on development viruses. Rows whose populations are missing are left out and named.
+on development viruses. Where a detector is trained on several architectures and tested on one that was left out,
+candidates are compared by leaving out each of those that it is trained on in turn: no virus, and nothing of the
+architecture that is to be tested, has a say in which is chosen, or in its threshold. Rows whose populations are missing
+are left out and named.
 """
 
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.across import ACROSS, Grouped, Reached, compare_across
-from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_options, choice_under
+from onepixel.experiments.candidates import ACROSS, CHOICES, LITERAL, Parameters, choice_options, choice_under
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
@@ -35,8 +38,8 @@ from onepixel.progress import counted
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
 
-BY_ARCHITECTURE = "chosen across architectures"
-"""The name of the detector that is chosen, and gets its threshold, by leaving out architectures."""
+OWN_CLEAN = 10
+"""How many clean models of the architecture that was left out set the threshold where an auditor has as many."""
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 """Architectures that are trained on, and those that are tested on."""
@@ -66,11 +69,17 @@ class Row:
     tested_on: str
     seed: int
     judged: Judged
+    by_architecture: bool = False
 
     @property
     def left_out(self) -> bool:
         """Whether the detector never saw the architecture that it is tested on."""
         return self.tested_on not in self.trained_on
+
+    @property
+    def area(self) -> float:
+        """Area under the curve of the held-out scores of all training models: one threshold must serve them all."""
+        return fast_auroc(self.judged.held_out_clean, self.judged.held_out_vaccine)
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,7 @@ class Sides:
     def all_clean(self) -> "Sides":
         """The same with all clean models on both sides."""
         clean = Models.joined(self.training.clean, self.training.spare)
-        training = Training(clean, self.training.vaccine, None, self.training.spare, self.training.settings)
-        return Sides(training, Unseen(clean, self.unseen.virus))
+        return Sides(replace(self.training, clean=clean), replace(self.unseen, clean=clean))
 
 
 def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
@@ -106,18 +114,15 @@ def load_sides(
 ) -> tuple[dict[str, Sides], list[str]]:
     """Read every architecture whose populations are there; the rest comes back as sentences that say what is missing.
 
-    All architectures have equally many clean and equally many vaccine models, the first ones: no detector is trained
-    on more of one architecture than of another.
+    All architectures have equally many vaccine models, the first ones, and all clean models that there are.
     """
     names = there(zoo, dataset, architectures, ending)
     absent = [missing(zoo, populations(dataset, name, ending)) for name in architectures if name not in names]
-    clean = min((len(load_models(zoo, f"{dataset}-{name}-clean{ending}")[0]) for name in names), default=0)
     vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in names), default=0)
     found = {}
     for name in names:
-        whole = load_training(zoo, f"{dataset}-{name}", clean // 2, ending)
-        spare = whole.spare.part(0, clean - clean // 2)
-        training = Training(whole.clean, whole.vaccine.part(0, vaccine), None, spare, whole.settings)
+        whole = load_training(zoo, f"{dataset}-{name}", ending=ending)
+        training = replace(whole, vaccine=whole.vaccine.part(0, vaccine), stamped=None)
         found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training, ending))
     return found, absent
 
@@ -182,7 +187,7 @@ def run(
     choices : Path
         Without `choice`: the folder of comparisons; see `choice_under`.
     candidates : mapping of str to dict, optional
-        What the detector for unseen architectures is chosen from; `ACROSS` unless given.
+        What the detector for an architecture that was left out is chosen from; `ACROSS` unless given.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -202,8 +207,6 @@ def run(
         raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
     whole = next(iter(LITERAL))
     pairs = combinations(list(found))
-    rivals = ACROSS if candidates is None else candidates
-    compared = choose_across(found, pairs, rivals, seed, workers, progress)
     methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
     numbers = range(seed, seed + seeds)
     trials = [
@@ -213,8 +216,10 @@ def run(
         for number in numbers
     ]
     trials += [
-        Trial(BY_ARCHITECTURE, reached[0].choice.parameters, *pair, number, by_architecture=True)
-        for pair, reached in compared.items()
+        Trial(name, parameters, *pair, number, by_architecture=True)
+        for pair in pairs
+        if len(pair[0]) > 1 and not set(pair[0]) & set(pair[1])
+        for name, parameters in (ACROSS if candidates is None else candidates).items()
         for number in numbers
     ]
     jobs = [job_of(found, trial) for trial in trials]
@@ -222,15 +227,23 @@ def run(
     judgements = counted(in_processes(judge, jobs, workers), "Table 3", len(jobs), "detectors", enabled=progress)
     for trial, judged in zip(trials, judgements, strict=True):
         parts = by_architecture(judged, sides_for(found, trial.trained_on, trial.tested_on), trial.tested_on)
-        rows += [Row(trial.name, trial.trained_on, name, trial.seed, part) for name, part in parts.items()]
-    head = ["method", "trained_on", "tested_on", "seed", "detection_rate", "auroc", "false_positive_rate"]
+        rows += [
+            Row(trial.name, trial.trained_on, name, trial.seed, part, trial.by_architecture)
+            for name, part in parts.items()
+        ]
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
     options += side_options(None, ending) + choice_options(choice, choices)
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(rows, found, compared, absent, dataset, ending)
-    write_result(output, dataset + ending, head, [csv_line(row) for row in rows], text, made)
+    text = as_markdown(rows, found, absent, dataset, ending)
+    write_result(output, name_of(dataset, architectures, ending), CSV_HEAD, [csv_line(row) for row in rows], text, made)
     return rows
+
+
+def name_of(dataset: str, architectures: Sequence[str], ending: str) -> str:
+    """What the table's files are called: the architectures only where they are others than ECCV's."""
+    others = "" if tuple(architectures) == ARCHITECTURES[:3] else "-" + "-".join(architectures)
+    return f"{dataset}{others}{ending}"
 
 
 def sides_for(found: dict[str, Sides], trained_on: tuple[str, ...], tested_on: tuple[str, ...]) -> dict[str, Sides]:
@@ -238,27 +251,6 @@ def sides_for(found: dict[str, Sides], trained_on: tuple[str, ...], tested_on: t
     if set(trained_on) & set(tested_on):
         return found
     return {name: sides.all_clean() for name, sides in found.items()}
-
-
-def choose_across(
-    found: dict[str, Sides],
-    pairs: Sequence[Pair],
-    candidates: Mapping[str, Parameters],
-    seed: int,
-    workers: int | None,
-    progress: bool,
-) -> dict[Pair, list[Reached]]:
-    """Compare candidates for every pair that leaves an architecture out and trains on several; the best comes first.
-
-    Only what is trained on is looked at: each of its architectures in turn plays the one that was left out.
-    """
-    wanted = [pair for pair in pairs if len(pair[0]) > 1 and not set(pair[0]) & set(pair[1])]
-    several = []
-    for pair in wanted:
-        sides = [sides_for(found, *pair)[name] for name in pair[0]]
-        several.append(Grouped(joined(sides).labelled(with_stamped=False), groups_of(sides)))
-    compared = compare_across(several, candidates, seed, workers=workers, progress=progress)
-    return dict(zip(wanted, compared, strict=True))
 
 
 def groups_of(sides: Sequence[Sides]) -> NDArray[np.int64]:
@@ -283,82 +275,128 @@ def by_architecture(judged: Judged, sides: dict[str, Sides], tested_on: tuple[st
     clean = np.split(judged.clean, np.cumsum([len(test.clean) for test in tests])[:-1])
     virus = np.split(judged.virus, np.cumsum([len(test.virus) for test in tests])[:-1])
     return {
-        name: Judged(judged.threshold, one, other) for name, one, other in zip(tested_on, clean, virus, strict=True)
+        name: replace(judged, clean=one, virus=other) for name, one, other in zip(tested_on, clean, virus, strict=True)
     }
+
+
+CSV_HEAD = [
+    "method",
+    "threshold",
+    "trained_on",
+    "tested_on",
+    "seed",
+    "detection_rate",
+    "auroc",
+    "false_positive_rate",
+    "held_out_auroc",
+]
 
 
 def csv_line(row: Row) -> list[object]:
     """One row for machines."""
     result = row.judged.evaluation()
     numbers = (result.detection_rate, result.auroc, result.false_positive_rate)
-    trained_on = " ".join(row.trained_on)
-    return [row.method, trained_on, row.tested_on, row.seed, *(f"{estimate.value:.4f}" for estimate in numbers)]
+    threshold = "architectures" if row.by_architecture else "random folds"
+    line = [row.method, threshold, " ".join(row.trained_on), row.tested_on, row.seed]
+    return [*line, *(f"{estimate.value:.4f}" for estimate in numbers), f"{row.area:.4f}"]
 
 
-def choices_section(compared: dict[Pair, list[Reached]]) -> str:
-    """Which detector was chosen for each architecture that was left out; empty where there was none to choose."""
-    lines = [
-        [" + ".join(tested_on), f"**{one.choice.name}**" if one is reached[0] else one.choice.name, f"{one.area:.3f}"]
-        for (_, tested_on), reached in compared.items()
-        for one in reached
-    ]
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, tuple[str, ...], str], list[Row]]:
+    """Rows that differ in nothing but their seed together, in their order."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.trained_on, row.tested_on), []).append(row)
+    return groups
+
+
+def chosen_among(groups: Sequence[list[Row]]) -> list[Row]:
+    """Of the candidates for one architecture, the one with the best mean `Row.area`."""
+    return max(groups, key=lambda group: float(np.mean([row.area for row in group])))
+
+
+def calibrated_rate(group: Sequence[Row]) -> str:
+    """Mean detection rate and false alarms at a threshold from `OWN_CLEAN` clean models of the tested architecture."""
+    found = [result for row in group if (result := row.judged.calibrated(OWN_CLEAN)) is not None]
+    if not found:
+        return "-"
+    rate = np.mean([result.detection_rate.value for result in found])
+    alarms = np.mean([result.false_positive_rate.value for result in found])
+    return f"{rate:.1%} ({alarms:.0%})"
+
+
+def paper_rate(dataset: str, row: Row) -> str:
+    """The paper's detection rate, where it tells one."""
+    known = dataset == "mnist" and row.left_out and len(row.trained_on) > 1 and row.tested_on in PAPER
+    return f"{PAPER[row.tested_on]:.1f} %" if known else "-"
+
+
+def candidates_section(rows: Sequence[Row], dataset: str) -> str:
+    """Every candidate on every architecture that was left out; empty where there was none to choose by."""
+    by_test: dict[str, list[list[Row]]] = {}
+    for (_, _, tested_on), group in grouped(rows).items():
+        by_test.setdefault(tested_on, []).append(group)
+    lines = []
+    for tested_on, groups in by_test.items():
+        chosen = chosen_among(groups)
+        for group in sorted(groups, key=lambda group: -float(np.mean([row.area for row in group]))):
+            name = f"**{group[0].method}**" if group is chosen else group[0].method
+            judged = rates([row.judged.evaluation() for row in group])
+            area = f"{np.mean([row.area for row in group]):.3f}"
+            lines.append([tested_on, name, area, *judged, calibrated_rate(group), paper_rate(dataset, group[0])])
     if not lines:
         return ""
-    return f"""## {BY_ARCHITECTURE.capitalize()}: which detector
+    head = ["left out", "detector", "AUROC, vaccine side", *RATES, f"with {OWN_CLEAN} clean ones", "paper"]
+    return f"""## Left out, and judged by what the others teach about each other
 
-By cross-validation on the vaccine side whose folds are architectures: fitted to clean and vaccine models of all but one
-of the architectures that are trained on, and tested on those of that one, each in turn. Mean area under the curve; the
-best is chosen. No virus and nothing of the architecture that was left out was looked at. Its threshold comes from the
-same cross-validation; that of the other detectors from one whose folds are random.
+Trained on all of the other architectures. On them, the vaccine side, a detector was fitted to all architectures but one
+and scored the models of that one, each in turn; area under the curve of all of these scores together, and the threshold
+that is best on them. The detector with the best area, in bold, is chosen: no virus, and nothing of the architecture
+that was left out, was looked at. Whoever takes the best row by what it says of viruses instead has chosen by viruses.
+"With {OWN_CLEAN} clean ones": detection rate, and false alarms, where the threshold is the highest score of {OWN_CLEAN}
+clean models of the architecture that was left out, which an auditor can train without any trigger; they test nothing.
 
-{markdown_table(["left out", "detector", "AUROC"], lines)}
+{markdown_table(head, lines)}
 
 """
 
 
-def as_markdown(
-    rows: list[Row],
-    found: dict[str, Sides],
-    compared: dict[Pair, list[Reached]],
-    absent: list[str],
-    dataset: str,
-    ending: str,
-) -> str:
+def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dataset: str, ending: str) -> str:
     """The table for people: architectures left out first."""
-    groups: dict[tuple[str, tuple[str, ...], str], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: not row.left_out):
-        groups.setdefault((row.method, row.trained_on, row.tested_on), []).append(row)
     halves: dict[bool, list[list[str]]] = {True: [], False: []}
-    for (method, trained_on, tested_on), group in groups.items():
-        paper = PAPER.get(tested_on) if dataset == "mnist" and len(trained_on) > 1 else None
+    usual = [row for row in rows if not row.by_architecture]
+    for (method, trained_on, tested_on), group in grouped(usual).items():
         line = [method, " + ".join(trained_on), tested_on, *rates([row.judged.evaluation() for row in group])]
-        halves[group[0].left_out].append([*line, f"{paper:.1f} %" if paper and group[0].left_out else "-"])
-    head = ["detector", "trained on", "tested on", *RATES, "paper"]
+        out = group[0].left_out
+        halves[out].append([*line, calibrated_rate(group), paper_rate(dataset, group[0])] if out else line)
+    head = ["detector", "trained on", "tested on", *RATES]
     counts = "; ".join(
         f"{name}: {len(s.training.clean) + len(s.training.spare)} clean, {len(s.training.vaccine)} vaccine, "
         f"{len(s.unseen.virus)} virus"
         for name, s in found.items()
     )
     left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
+    candidates = candidates_section([row for row in rows if row.by_architecture], dataset)
     return f"""# Table 3, {dataset}, signatures from {SIGNED[ending]}: architectures that a detector never saw
 
 {counts} models (development pool; the final pool was not opened).
 A detector that is tested on architectures it never saw is trained on all clean models of its own and tested on all of
 the others'; one that is tested on its own architectures is trained on half of the clean models and tested on the other
-half. No stamped models. Detection rate is balanced accuracy at the threshold fixed by cross-validation on the training
-models; means over {len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the
-first seed's. The paper's numbers are of a detector trained on the two other architectures. "chosen: ..." was chosen on
-LeNet-5 networks, of which some may be tested here.
+half. No stamped models. Detection rate is balanced accuracy; means over {len({row.seed for row in rows})} detector
+seed(s), ± their standard deviation; intervals are the first seed's. The paper's numbers are of a detector trained on
+the two other architectures.
 
-## Tested on an architecture that was left out
+{candidates}## Left out, with the usual threshold
 
-{markdown_table(head, halves[True])}
+The threshold is fixed by cross-validation with random folds of the training models, so that every architecture of
+theirs is in every fold. "chosen: ..." was chosen on LeNet-5 networks, of which some may be tested here.
+
+{markdown_table([*head, f"with {OWN_CLEAN} clean ones", "paper"], halves[True])}
 
 ## Tested on an architecture that was trained on
 
 {markdown_table(head, halves[False])}
 
-{choices_section(compared)}## What is missing
+## What is missing
 
 {left}
 """

@@ -9,9 +9,10 @@ apart, (2, n, K, H, W), because like beside like compresses better.
 
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZIP_BZIP2, BadZipFile, ZipFile
 
 import numpy as np
+from numpy.lib.format import write_array
 from numpy.typing import NDArray
 
 from onepixel.errors import StoreError, UsageError
@@ -90,7 +91,7 @@ class ZooPopulation:
         try:
             shards = sorted(self.folder.glob("signatures-*.npz"))
             found = [part for shard in shards for part in _read_shard(shard)]
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise StoreError(f"The signatures in {self.folder} are missing or damaged.") from error
         if not found or len(found) != len(self._records):
             counts = f"there are {len(self._records)} records but {len(found)} signatures"
@@ -212,8 +213,11 @@ def _to_rows(parts: list[Parts]) -> NDArray[np.void]:
 
 def _write_shard(path: Path, parts: list[Parts]) -> None:
     base, rise, fall = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, base=base, rise=_planes(rise), fall=_planes(fall))
+    arrays = {"base": base, "rise": _planes(rise), "fall": _planes(fall)}
+    with atomic_path(path) as temporary, ZipFile(temporary, "w", ZIP_BZIP2) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                write_array(file, array, allow_pickle=False)
 
 
 def _read_shard(path: Path) -> list[Parts]:
