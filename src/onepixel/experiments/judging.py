@@ -118,9 +118,8 @@ def judge_by_detector(job: Job) -> Judged:
     """Fit a detector; see `Judged`."""
     training = job.training.labelled(with_stamped=job.with_stamped)
     detector = fitted(job.parameters or {}, training, job.training.settings, job.seed, job.groups)
-    return judged_by(
-        job, detector.decision_function, lambda models: models.rows, detector.threshold_, detector.held_out_scores_
-    )
+    threshold, held_out = detector.threshold_, detector.held_out_scores_
+    return judged_by(job, detector.decision_function, lambda models: models.rows, threshold, held_out, training.labels)
 
 
 def judge_by_baseline(job: Job) -> Judged:
@@ -134,7 +133,7 @@ def judge_by_baseline(job: Job) -> Judged:
     model = logistic_regression().fit(numbers, labels)
 
     threshold = best_threshold(held_out[labels == 0], held_out[labels == 1])
-    return judged_by(job, model.decision_function, features, threshold, held_out)
+    return judged_by(job, model.decision_function, features, threshold, held_out, labels)
 
 
 def judged_by(
@@ -143,6 +142,7 @@ def judged_by(
     look: Callable[[Models], NDArray[Any]],
     threshold: float,
     held_out: Scores,
+    labels: NDArray[np.int64],
 ) -> Judged:
     """Score everything that did not train; stamped models, which stand last where they trained, by held-out scores."""
 
@@ -150,7 +150,6 @@ def judged_by(
         return NONE if models is None else decide(look(models))
 
     stamped = job.training.stamped
-    labels = job.training.labelled(with_stamped=job.with_stamped).labels
     return Judged(
         threshold=threshold,
         clean=scores(job.unseen.clean),

@@ -309,9 +309,9 @@ def grouped(rows: Sequence[Row]) -> dict[tuple[str, tuple[str, ...], str], list[
     return groups
 
 
-def chosen_among(groups: Sequence[list[Row]]) -> list[Row]:
-    """Of the candidates for one architecture, the one with the best mean `Row.area`."""
-    return max(groups, key=lambda group: float(np.mean([row.area for row in group])))
+def mean_area(group: Sequence[Row]) -> float:
+    """Mean `Row.area` over seeds, by which a candidate is chosen."""
+    return float(np.mean([row.area for row in group]))
 
 
 def calibrated_rate(group: Sequence[Row]) -> str:
@@ -337,11 +337,11 @@ def candidates_section(rows: Sequence[Row], dataset: str) -> str:
         by_test.setdefault(tested_on, []).append(group)
     lines = []
     for tested_on, groups in by_test.items():
-        chosen = chosen_among(groups)
-        for group in sorted(groups, key=lambda group: -float(np.mean([row.area for row in group]))):
+        chosen, *_ = ranked = sorted(groups, key=mean_area, reverse=True)
+        for group in ranked:
             name = f"**{group[0].method}**" if group is chosen else group[0].method
             judged = rates([row.judged.evaluation() for row in group])
-            area = f"{np.mean([row.area for row in group]):.3f}"
+            area = f"{mean_area(group):.3f}"
             lines.append([tested_on, name, area, *judged, calibrated_rate(group), paper_rate(dataset, group[0])])
     if not lines:
         return ""
