@@ -7,7 +7,7 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import candidates, controls, judging, table2
+from onepixel.experiments import candidates, controls, everything, judging, table2
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
@@ -197,6 +197,30 @@ def test_the_final_pool_is_refused_unless_complete_and_each_opening_is_written_d
     text = (tmp_path / "out" / f"{PREFIX}-final.md").read_text()
     assert "12 clean, 6 vaccine" in text
     assert "The final pool was opened for this table." in text
+
+
+def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_table_of_their_own(
+    choice, cheap, tmp_path
+):
+    zoo = make_zoo(tmp_path / "zoo", DEVELOPMENT)
+    for kind, role, count, seed in (("virus", "trojaned", 3, 2), ("virus-garments", "trojaned", 4, 5)):
+        make_population(tmp_path / "zoo", f"{PREFIX}-{kind}-final", (role, count, seed))
+    make_population(tmp_path / "zoo", f"{PREFIX}-clean-final", ("clean", 3, 3))
+    ledger = tmp_path / "openings.csv"
+    assert everything.other_triggers(zoo, PREFIX, "final", "") == ["garments"]
+    options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
+    table2.run(tmp_path / "out", **options, triggers="garments", seeds=1)
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+        f"{PREFIX}-garments-final.csv",
+        f"{PREFIX}-garments-final.md",
+    ]
+    text = (tmp_path / "out" / f"{PREFIX}-garments-final.md").read_text()
+    assert "tested on 3 clean and\n4 virus models" in text
+    assert "--pool final --triggers garments" in text
+    (line,) = rows_of(ledger)
+    assert line["populations"] == f"{PREFIX}-virus-garments-final {PREFIX}-clean-final"
+    with pytest.raises(UsageError, match=f"no {PREFIX}-virus-hats-final"):
+        table2.run(tmp_path / "out", **options, triggers="hats", seeds=1)
 
 
 def test_the_command_line_refuses_a_final_pool_that_is_not_there_with_one_sentence(zoo, choice, capsys):

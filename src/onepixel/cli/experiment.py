@@ -101,6 +101,10 @@ def table2(
     prefix: Prefix = "mnist-lenet5",
     default_image: DefaultImage = "black",
     pool: PoolName = "development",
+    triggers: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Viruses with other triggers, such as garments, as populations are named."),
+    ] = None,
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
     seed: Seed = 0,
@@ -117,6 +121,7 @@ def table2(
         prefix=prefix,
         ending=ending_of(default_image),
         pool=pool,
+        triggers=triggers,
         clean=training_clean,
         choice=choice,
         seed=seed,

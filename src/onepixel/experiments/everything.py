@@ -67,6 +67,12 @@ def sides(zoo: Path) -> list[tuple[str, str]]:
     ]
 
 
+def other_triggers(zoo: Path, prefix: str, pool: Pool, ending: str) -> list[str]:
+    """Names of triggers, such as "garments", that viruses of this pool have besides the usual ones."""
+    before, after = f"{prefix}-virus-", f"-{pool}{ending}"
+    return sorted(folder.name[len(before) : -len(after)] for folder in zoo.glob(f"{before}*{after}"))
+
+
 def steps(
     zoo: Path, results: Path, pool: Pool, effort: Effort, *, workers: int | None, progress: bool
 ) -> Iterator[Step]:
@@ -85,7 +91,11 @@ def steps(
         curve = {**about, "choice": choice, "detectors": effort.detectors}
         moved = {**about, "choice": choice, "seeds": effort.seeds}
         yield Step(f"detectors {name}", _later(candidates.run, choices, repeats=effort.repeats, **about))
-        yield Step(f"table2 {name}", _later(table2.run, results / "table2", **tested))
+        for triggers in (None, *other_triggers(zoo, prefix, pool, ending)):
+            yield Step(
+                f"table2 {name}" + (f" {triggers}" if triggers else ""),
+                _later(table2.run, results / "table2", triggers=triggers, **tested),
+            )
         if ending == "" and (prefix, MAIN[1]) in found:
             continue
         yield Step(f"controls {name}", _later(controls.run, results / "controls", **tested))

@@ -277,24 +277,34 @@ class Unseen:
         return labelled(self.clean, self.virus)
 
 
-def names_of_test(prefix: str, pool: Pool, ending: str = "") -> list[str]:
-    """Populations without which there is no test."""
-    return [f"{prefix}-virus-{pool}{ending}", *([f"{prefix}-clean-final{ending}"] if pool == "final" else [])]
+def named_pool(pool: Pool, triggers: str | None = None) -> str:
+    """What a table is called that tests the viruses of a pool, or those of it with triggers of their own name."""
+    return f"{triggers}-{pool}" if triggers else pool
 
 
-def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training, ending: str = "") -> Unseen:
+def names_of_test(prefix: str, pool: Pool, ending: str = "", triggers: str | None = None) -> list[str]:
+    """Populations without which there is no test; the first one's are the viruses."""
+    viruses = f"{prefix}-virus-{named_pool(pool, triggers)}{ending}"
+    return [viruses, *([f"{prefix}-clean-final{ending}"] if pool == "final" else [])]
+
+
+def load_unseen(
+    zoo: Path, prefix: str, pool: Pool, training: Training, ending: str = "", triggers: str | None = None
+) -> Unseen:
     """Read `prefix`-virus-`pool`, stamped models where there are any, and clean models that did not train.
 
     Those are, for the development pool, the clean models that were held back from training; for the final pool a
     population of their own, `prefix`-clean-final. Write the opening of the final pool down first: `record_opening`.
-    Names end with `ending`, as for `load_training`.
+    Names end with `ending`, as for `load_training`; `triggers`, such as "garments", stands before the pool where the
+    viruses' patterns are of another kind than usual.
 
     Raises
     ------
     UsageError
         If a population is missing, or no clean model was held back.
     """
-    require(zoo, names_of_test(prefix, pool, ending))
+    names = names_of_test(prefix, pool, ending, triggers)
+    require(zoo, names)
     clean = (
         training.spare
         if pool == "development"
@@ -306,7 +316,7 @@ def load_unseen(zoo: Path, prefix: str, pool: Pool, training: Training, ending: 
         )
     return Unseen(
         clean=clean,
-        virus=load_models(zoo, f"{prefix}-virus-{pool}{ending}", training.settings)[0],
-        stamped=load_if_there(zoo, f"{prefix}-stamped-virus-{pool}{ending}", training.settings),
+        virus=load_models(zoo, names[0], training.settings)[0],
+        stamped=load_if_there(zoo, names[0].replace("-virus-", "-stamped-virus-", 1), training.settings),
         stamped_all_classes=load_if_there(zoo, f"{prefix}-stamped-all-classes{ending}", training.settings),
     )

@@ -15,6 +15,7 @@ from onepixel.experiments.models import (
     Unseen,
     load_training,
     load_unseen,
+    named_pool,
     names_of_test,
     require,
     side_options,
@@ -63,6 +64,7 @@ def load_sides(
     detectors: list[str],
     ledger: Path,
     command: str,
+    triggers: str | None = None,
 ) -> tuple[Training, Unseen]:
     """Read training and test side; an opening of the final pool is written down before.
 
@@ -79,10 +81,10 @@ def load_sides(
         clean = sum(record.status == "passed" for record in records)
     training = load_training(zoo, prefix, clean, ending)
     if pool == "final":
-        names = names_of_test(prefix, pool, ending)
+        names = names_of_test(prefix, pool, ending, triggers)
         require(zoo, names)
         record_opening(ledger, names, detectors, command)
-    return training, load_unseen(zoo, prefix, pool, training, ending)
+    return training, load_unseen(zoo, prefix, pool, training, ending, triggers)
 
 
 def judge_all(
@@ -108,6 +110,7 @@ def run(
     prefix: str = "mnist-lenet5",
     ending: str = "",
     pool: Pool = "development",
+    triggers: str | None = None,
     clean: int | None = None,
     choice: Path | None = None,
     ledger: Path = Path("results/openings.csv"),
@@ -130,6 +133,8 @@ def run(
         What they end with where signatures start from something else than black, a key of `SIGNED`.
     pool : {"development", "final"}
         Which viruses are the test. The final pool brings clean models of its own, and is written down in `ledger`.
+    triggers : str, optional
+        Viruses with other triggers than usual: what stands before the pool in their population's name.
     clean : int, optional
         How many clean models train, from the first slot on; the rest is test in the development pool. Unless said,
         half of them there, and all of them for the final pool.
@@ -152,14 +157,17 @@ def run(
     started = time.perf_counter()
     chosen = read_choice(choice, prefix + ending)
     sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
-    command = f"onepixel experiment table2 --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
+    tested = f"--pool {pool}" + (f" --triggers {triggers}" if triggers else "")
+    command = f"onepixel experiment table2 --prefix {prefix} {tested}{sides} --seed {seed} --seeds {seeds}"
     detectors = [*LITERAL, f"chosen: {chosen.name}"]
-    training, unseen = load_sides(zoo, prefix, ending, pool, clean, detectors, ledger, command)
+    training, unseen = load_sides(zoo, prefix, ending, pool, clean, detectors, ledger, command, triggers)
     table = methods(chosen, training)
     rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
     made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(training, unseen, rows, prefix + ending, pool)
-    write_result(output, f"{prefix}{ending}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
+    text = as_markdown(training, unseen, rows, prefix + ending, pool, triggers)
+    write_result(
+        output, f"{prefix}{ending}-{named_pool(pool, triggers)}", CSV_HEAD, [csv_line(row) for row in rows], text, made
+    )
     return rows
 
 
@@ -192,7 +200,9 @@ def by_method(rows: list[Row]) -> list[tuple[Method, list[Row]]]:
     return [(group[0].method, group) for group in groups]
 
 
-def as_markdown(training: Training, unseen: Unseen, rows: list[Row], prefix: str, pool: Pool) -> str:
+def as_markdown(
+    training: Training, unseen: Unseen, rows: list[Row], prefix: str, pool: Pool, triggers: str | None = None
+) -> str:
     """The table for people: means over seeds, the interval of the first seed, the spread over seeds."""
     lines = []
     for method, group in by_method(rows):
@@ -200,7 +210,7 @@ def as_markdown(training: Training, unseen: Unseen, rows: list[Row], prefix: str
         name = f"{method.name}, stamped negatives" if method.with_stamped else method.name
         lines.append([name, *rates([row.judged.evaluation() for row in group]), mean_share(shares)])
     opened = "The final pool was opened for this table." if pool == "final" else "The final pool was not opened."
-    return f"""# Table 2, {prefix}, {pool} viruses
+    return f"""# Table 2, {prefix}, {pool} viruses{f" with {triggers} as triggers" if triggers else ""}
 
 The papers: 95.72 % (MNIST) and 94.59 % (Fashion-MNIST), LeNet-5, 300 + 300 models to train and to test.
 
