@@ -2,6 +2,7 @@
 
     python benchmarks/population.py                                 # LeNet-5 on MNIST, minutes
     python benchmarks/population.py --quick                         # digits, for a first look
+    python benchmarks/population.py --device cuda                   # one stack on a GPU, and the loop on the same GPU
     python benchmarks/population.py --population populations/clean  # accuracy and cost of what was built before
 
 What onepixel is measured against is the loop that public code of this field trains a population with: one network at
@@ -199,12 +200,14 @@ def on_the_processor(recipe: Recipe, options: argparse.Namespace) -> tuple[list[
     return [one, many, *loops], words
 
 
-def on_the_gpu(recipe: Recipe, options: argparse.Namespace) -> tuple[list[Line], str]:
-    """One stack, and the loop on the same GPU; and what that says."""
-    stack = recipe.model_copy(update={"models": options.stacked})
-    stacked = onepixel_line(f"onepixel, {options.stacked} stacked on cuda", stack, StackedExecutor("cuda"))
-    loops = loop_lines(recipe, stacked.accuracy, options.loop_networks, options.longest, torch.device("cuda"))
-    return [stacked, *loops], f"On the GPU, {against(stacked, loops, stacked.accuracy)}"
+def in_stacks(recipe: Recipe, options: argparse.Namespace) -> tuple[list[Line], str]:
+    """Stacks, and the loop on the same device; and what that says."""
+    training = recipe.training.model_copy(update={"stack_size": options.stacked})
+    stacks = recipe.model_copy(update={"models": options.stacked * options.stacks, "training": training})
+    way = f"onepixel, {options.stacks} stack(s) of {options.stacked} on {options.device}"
+    stacked = onepixel_line(way, stacks, StackedExecutor(options.device, workers=options.stacks))
+    loops = loop_lines(recipe, stacked.accuracy, options.loop_networks, options.longest, torch.device(options.device))
+    return [stacked, *loops], against(stacked, loops, stacked.accuracy)
 
 
 def against(ours: Line, loops: Sequence[Line], target: float) -> str:
@@ -251,7 +254,7 @@ def logged_seconds(store: Store) -> list[float]:
     return [float(seconds) for seconds in re.findall(r"^slot \d+ ([\d.]+) s", text, re.MULTILINE)]
 
 
-def markdown(lines: Sequence[Line], words: Sequence[str], accuracy: str, recipe: Recipe) -> str:
+def markdown(lines: Sequence[Line], sentence: str, accuracy: str, recipe: Recipe) -> str:
     head = ["way", "networks", "epochs", "accuracy (%)", "seconds per network", "networks per hour"]
     cells = [
         [
@@ -266,7 +269,7 @@ def markdown(lines: Sequence[Line], words: Sequence[str], accuracy: str, recipe:
     ]
     return f"""# Populations: networks per hour, {recipe.architecture} on {recipe.dataset}
 
-{" ".join(words)}
+{sentence}
 
 {markdown_table(head, cells)}
 
@@ -274,11 +277,7 @@ The loop trains one network at a time with all cores: a data set with transforms
 constant learning rate of {LOOP_LEARNING_RATE:g}, batches of {LOOP_BATCH}; it is stopped at the first epoch that
 reaches onepixel's accuracy, and its evaluations are not counted. onepixel's time is everything from the start of its
 processes to the finished store; signatures are left out but for {recipe.signature.values} values per pixel.
-
-## Time to accuracy
-
-{accuracy}
-"""
+{f"{chr(10)}## Time to accuracy{chr(10)}{chr(10)}{accuracy}{chr(10)}" if accuracy else ""}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -287,7 +286,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", type=int, default=None, help="per worker; 6 unless given")
     parser.add_argument("--loop-networks", type=int, default=None, help="per way of the loop; 2 unless given")
     parser.add_argument("--longest", type=int, default=30, help="epochs after which the loop gives up")
-    parser.add_argument("--stacked", type=int, default=64, help="networks stacked on a GPU, where there is one")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where both sides train")
+    parser.add_argument("--stacked", type=int, default=64, help="networks that are stacked on a GPU")
+    parser.add_argument("--stacks", type=int, default=1, help="stacks that a GPU trains at once")
     parser.add_argument("--population", type=Path, help="a clean population whose accuracies are reported too")
     parser.add_argument("--output", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
@@ -295,14 +296,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.loop_networks = options.loop_networks or (1 if options.quick else 2)
     started = time.perf_counter()
     recipe = DIGITS if options.quick else MNIST
-    lines, sentence = on_the_processor(recipe, options)
-    words = [sentence]
-    if torch.cuda.is_available():
-        more, sentence = on_the_gpu(recipe, options)
-        lines, words = lines + more, [*words, sentence]
-    accuracy = time_to_accuracy(recipe, options.population)
+    on_gpu = options.device == "cuda"
+    lines, sentence = (in_stacks if on_gpu else on_the_processor)(recipe, options)
+    accuracy = "" if on_gpu else time_to_accuracy(recipe, options.population)
     options.output.mkdir(parents=True, exist_ok=True)
-    target = options.output / "population-benchmark"
+    target = options.output / f"population-benchmark{'-cuda' if on_gpu else ''}"
     write_csv(
         target.with_suffix(".csv"),
         [*(column.name for column in fields(Line)), "networks_per_hour"],
@@ -310,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "benchmarks/population.py", *given])
-    text = markdown(lines, words, accuracy, recipe) + "\n" + provenance(command, time.perf_counter() - started)
+    text = markdown(lines, sentence, accuracy, recipe) + "\n" + provenance(command, time.perf_counter() - started)
     write_text(target.with_suffix(".md"), text)
 
 

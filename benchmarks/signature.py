@@ -403,6 +403,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rows of pixels, one repeat, no memory, 4 stacks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--stacked", type=int, default=64, help="how many LeNet-5s to stack; 0 leaves them out")
+    parser.add_argument(
+        "--stride", type=int, default=7, help="from one row, and column, of pixels to the next for stacks"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which takes a process each")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -415,7 +419,12 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     target = options.output / f"signature-benchmark{'' if device.type == 'cpu' else '-' + device.type}"
 
-    def write(stacked: list[str]) -> None:
+    stacked: list[str] = []
+    if options.stacked:
+        stacked = measure_stacked(4 if options.quick else options.stacked, device, repeats, options.stride)
+    memory = not (options.quick or options.no_memory)
+
+    def write() -> None:
         write_text(target.with_suffix(".csv"), table(rows))
         write_text(target.with_suffix(".md"), markdown(rows, stacked))
         plot(rows, target.with_suffix(".png"))
@@ -423,14 +432,11 @@ def main() -> None:
     for subject in SUBJECTS:
         if subject.name in options.rows:
             chosen = replace(subject, sampled_rows=2) if options.quick else subject
-            rows += measure(chosen, device, repeats, memory=not options.quick)
+            rows += measure(chosen, device, repeats, memory)
             for row in rows:
                 if row.network == subject.name:
                     print(f"{row.network}: {row.way}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
-            write([])
-    if options.stacked:
-        stride = 7 if device.type == "cpu" else 1
-        write(measure_stacked(4 if options.quick else options.stacked, device, repeats, stride))
+            write()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import onepixel
 from examples import linear_classifier
 from onepixel.classifiers import EstimatorClassifier, logits_to_log_odds, to_log_odds
+from onepixel.classifiers.module import full_precision
 from onepixel.errors import AnswerError, InputShapeError, NondeterminismError, OutputKindError, UsageError
 
 SHAPE = (1, 4, 4)
@@ -191,3 +192,23 @@ def test_log_odds_of_probabilities_are_kept_inside_the_floor() -> None:
     odds = to_log_odds(torch.tensor([[0.0, 1.0], [1e-9, 1 - 1e-9]]), "probabilities")
     bound = np.log(1e-7) - np.log1p(-1e-7)
     np.testing.assert_allclose(odds.numpy(), [[bound, -bound]] * 2, rtol=1e-9)
+
+
+@pytest.fixture
+def rounding_places():
+    """Where torch keeps whether a GPU may round to TF32; allowed everywhere, and back to what it was afterwards."""
+    places = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = True
+    yield places
+    for place, allowed in zip(places, before, strict=True):
+        place.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize(("device", "meanwhile"), [("cuda", False), ("cpu", True)])
+def test_a_gpu_does_not_round_to_tf32_while_a_classifier_answers(rounding_places, device, meanwhile):
+    places = rounding_places
+    with full_precision(torch.device(device)):
+        assert [place.allow_tf32 for place in places] == [meanwhile, meanwhile]
+    assert [place.allow_tf32 for place in places] == [True, True]

@@ -26,7 +26,7 @@ def test_without_ray_one_sentence_names_the_extra(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "workers", "address", "complaint"),
-    [("stacked", 2, None, "--workers is for --executor local"), ("local", None, "auto", "--ray-address is for")],
+    [("ray", 2, None, "--workers is for --executor local"), ("local", None, "auto", "--ray-address is for")],
 )
 def test_options_of_another_executor_are_refused(name, workers, address, complaint):
     with pytest.raises(UsageError, match=complaint):

@@ -79,13 +79,14 @@ def test_the_recipe_says_who_shares_a_stack():
 
 
 @pytest.mark.slow
-def test_an_interrupted_stacked_build_ends_with_the_same_bytes(tmp_path):
+def test_a_stacked_build_that_was_interrupted_or_had_two_workers_ends_with_the_same_bytes(tmp_path):
     recipe = digits_recipe("trojaned", 3, training=TrainingRecipe(epochs=1, batch_size=64, stack_size=2))
     whole = build(recipe, tmp_path / "whole", executor=StackedExecutor("cpu"))
     shutil.copytree(whole.folder, tmp_path / "interrupted")
     Store.open(tmp_path / "interrupted").record_path(1).unlink()
     build(recipe, tmp_path / "interrupted", executor=StackedExecutor("cpu"))
-    assert content(tmp_path / "interrupted") == content(whole.folder)
+    build(recipe, tmp_path / "two workers", executor=StackedExecutor("cpu", workers=2))
+    assert content(tmp_path / "interrupted") == content(tmp_path / "two workers") == content(whole.folder)
 
 
 def test_a_device_that_is_not_there_is_one_sentence():

@@ -27,6 +27,23 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Keep a GPU from rounding float32 to TF32 meanwhile, as it does in convolutions unless told otherwise."""
+    if device.type != "cuda":
+        yield
+        return
+    places = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
+
+
 class ModuleClassifier:
     """A `torch.nn.Module` that maps (N, C, H, W) to (N, K), as a `Classifier`.
 
@@ -94,7 +111,7 @@ class ModuleClassifier:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Answer images (N, C, H, W) with (N, K), on the module's device."""
-        with evaluating(self.module):
+        with evaluating(self.module), full_precision(self.device):
             answers = self.module(self.prepare(images))
         if not isinstance(answers, Tensor):
             raise AnswerError(f"{self.name} answers with a {type(answers).__name__}, not with one tensor (N, K).")

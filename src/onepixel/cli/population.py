@@ -41,7 +41,11 @@ def build(
         ),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="For local: processes; one per core unless said otherwise.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes; for local one per core unless said otherwise, for stacked one, each with its own stack.",
+        ),
     ] = None,
     ray_address: Annotated[
         str | None,
@@ -93,13 +97,13 @@ def chosen_executor(name: ExecutorName, workers: int | None, ray_address: str | 
     """
     from onepixel.populations import LocalExecutor, RayExecutor, StackedExecutor
 
-    if workers is not None and name != "local":
-        raise UsageError(f"--workers is for --executor local and means nothing for {name}.")
+    if workers is not None and name == "ray":
+        raise UsageError("--workers is for --executor local and stacked and means nothing for ray.")
     if ray_address is not None and name != "ray":
         raise UsageError(f"--ray-address is for --executor ray and means nothing for {name}.")
     if name == "ray":
         return RayExecutor(ray_address)
-    return StackedExecutor() if name == "stacked" else LocalExecutor(workers)
+    return StackedExecutor(workers=workers or 1) if name == "stacked" else LocalExecutor(workers)
 
 
 @app.command()

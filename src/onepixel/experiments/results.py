@@ -62,6 +62,7 @@ def provenance(command: str, seconds: float) -> str:
         f"onepixel {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}"
     )
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return "\n".join(
         [
             "## How it was made",
@@ -69,7 +70,7 @@ def provenance(command: str, seconds: float) -> str:
             f"- command: `{command}`",
             f"- date: {datetime.now(UTC):%Y-%m-%d}",
             f"- cost: {seconds:.0f} s, {torch.get_num_threads()} thread(s)",
-            f"- machine: {processor()}, {cores()} core(s)",
+            f"- machine: {processor()}, {cores()} core(s){gpu}",
             f"- versions: {versions}",
             "",
         ]

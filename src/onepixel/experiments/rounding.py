@@ -139,7 +139,7 @@ def as_markdown(found: list[tuple[str, Difference]]) -> str:
     ]
     return f"""# What the zoo's small type loses
 
-The zoo keeps how far log-odds rise and fall as float16, rounded to eight significant bits. The same detector scores
+The zoo keeps how far log-odds rise and fall as float16, rounded to six significant bits. The same detector scores
 signatures as they were computed, in float32, and as the zoo gives them back; beside the largest difference stands the
 standard deviation of the detector's held-out scores of clean models.
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier
+from onepixel.classifiers.module import full_precision
 from onepixel.errors import AnswerError, ExactnessError, UsageError
 from onepixel.progress import counted_by, progress_bar, tell
 from onepixel.signatures.adaptive import adaptive
@@ -141,7 +142,11 @@ def _signature_here(
         plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     if progress:
         plan = replace(plan, say=tell)
-    with progress_bar(f"signature of {classifier.name}", len(plan.pixels), "pixels", enabled=progress) as advance:
+    label = f"signature of {classifier.name}"
+    with (
+        full_precision(classifier.device),
+        progress_bar(label, len(plan.pixels), "pixels", enabled=progress) as advance,
+    ):
         extremes = run(classifier, plan, advance)
     settings = Settings(values, inclusive, describe_default_image(default_image), classifier.outputs)
     return assemble(extremes, mask, settings, classifier.name)

@@ -16,7 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from onepixel.classifiers import ModuleClassifier, to_log_odds
 from onepixel.classifiers.base import probe_images
-from onepixel.classifiers.module import evaluating
+from onepixel.classifiers.module import evaluating, full_precision
 from onepixel.errors import UsageError
 from onepixel.progress import progress_bar
 from onepixel.signatures.compute import assemble, describe_default_image
@@ -230,7 +230,10 @@ def signatures_of(
     groups = [classifiers[start : start + MODELS_AT_ONCE] for start in range(0, len(classifiers), MODELS_AT_ONCE)]
     label, total = f"signatures of {len(classifiers)} x {first.name}", len(images) * len(groups) * int(mask.sum())
     by_image = []
-    with progress_bar(label, total, "pixels", enabled=progress) as advance:
+    with (
+        full_precision(first.device),
+        progress_bar(label, total, "pixels", enabled=progress) as advance,
+    ):
         for image in images:
             plan = Plan.make(first, grid, image, mask, batch_size)
             settings = Settings(values, inclusive, describe_default_image(image), first.outputs)

@@ -14,16 +14,18 @@ from onepixel.populations.store import Finished
 
 
 class StackedExecutor:
-    """One process that trains one stack of networks after the other on one device.
+    """Processes that train one stack of networks after the other, all on one device.
 
     The recipe's `stack_size` says which slots share a stack, and a stack is always trained whole, also where some of
     its slots are finished already, so that an interrupted build ends with the same networks. What a process that dies
-    loses is its stack.
+    loses is its stack. A second process uses the GPU while the first one draws triggers or evaluates.
 
     Parameters
     ----------
     device : str, optional
         Such as "cuda:1"; a GPU where there is one and else the CPU, unless said otherwise.
+    workers : int
+        Processes, each with a stack of its own on the device.
     restarts : int
         How often a dead process is replaced before the build gives up.
 
@@ -33,20 +35,20 @@ class StackedExecutor:
         If there is no such device.
     """
 
-    def __init__(self, device: str | None = None, restarts: int = 3) -> None:
+    def __init__(self, device: str | None = None, workers: int = 1, restarts: int = 3) -> None:
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             self.device = torch.empty(0, device=chosen).device
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"There is no device {chosen!r} here.") from error
-        self.restarts = restarts
+        self.workers, self.restarts = workers, restarts
 
     def run(self, recipe: Recipe, slots: Sequence[int]) -> Iterator[Finished]:
         """Yield each slot of a stack once the stack is finished."""
         wanted = set(slots)
         stacks = [stack for stack in stacks_of(recipe) if not wanted.isdisjoint(stack)]
         shared = (recipe, in_shared_memory(load_dataset(recipe.dataset)), self.device)
-        workers = Workers(1, _start_worker, shared, _build_in_worker, self.restarts)
+        workers = Workers(self.workers, _start_worker, shared, _build_in_worker, self.restarts)
         for stack in workers.run(stacks):
             yield from (finished for finished in stack if finished.record.slot in wanted)
 
