@@ -190,7 +190,7 @@ def test_no_decision_changes_by_the_rounding(zoo, tmp_path, parameters):
     found = rounding.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
     for _, difference in found:
         assert 0 < difference.largest_log_odds < 0.02
-        assert 0 < difference.largest_score < 0.3 * difference.spread
+        assert 0 < difference.largest_score < difference.spread, "more than one clean model differs from another"
         assert difference.decisions_changed == 0
     assert len(rows_of(tmp_path / "stores.csv")) == 2
 

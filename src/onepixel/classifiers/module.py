@@ -33,15 +33,13 @@ def full_precision(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    places = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [place.allow_tf32 for place in places]
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
     try:
-        for place in places:
-            place.allow_tf32 = False
+        convolutions.allow_tf32 = products.allow_tf32 = False
         yield
     finally:
-        for place, allowed in zip(places, before, strict=True):
-            place.allow_tf32 = allowed
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 class ModuleClassifier:
