@@ -24,6 +24,9 @@ from onepixel.report.figures import save_figure
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
 """Sizes go from the smallest by small steps to 25 pairs, then by large ones."""
 
+LARGEST = 50
+"""Pairs at which the curve ends, also where there are more: twice as many as the papers say suffice."""
+
 
 def sizes_up_to(largest: int) -> list[int]:
     """Numbers of training pairs: 5 to 25 by 5, then by 25."""
@@ -124,7 +127,7 @@ def run(
     chosen = read_choice(choice, prefix + ending)
     training = load_training(zoo, prefix, clean, ending)
     unseen = load_unseen(zoo, prefix, "development", training, ending)
-    sizes = sizes_up_to(min(len(training.clean), len(training.vaccine)))
+    sizes = sizes_up_to(min(len(training.clean), len(training.vaccine), LARGEST))
     if not sizes:
         raise UsageError(f"{training} are too few: the smallest subset has {SMALLEST} pairs.")
     whole, single = "papers, whole, `max`", "papers, single channels, `max`"
