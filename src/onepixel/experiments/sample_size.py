@@ -24,8 +24,8 @@ from onepixel.report.figures import save_figure
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
 """Sizes go from the smallest by small steps to 25 pairs, then by large ones."""
 
-LARGEST = 50
-"""Pairs at which the curve ends, also where there are more: twice as many as the papers say suffice."""
+LARGEST = 100
+"""Pairs at which the curve ends, also where there are more: four times as many as the papers say suffice."""
 
 
 def sizes_up_to(largest: int) -> list[int]:
