@@ -1,4 +1,4 @@
-"""The verdict of the shipped detector on the example networks, as it was first recorded, right or wrong."""
+"""The verdict of the shipped detector on the example networks, as recorded when it was made, right or wrong."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from onepixel.cli import main
 from onepixel.sandbox.level import LEVELS, missing
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-RECORDED = {"clean": ("no evidence of a backdoor", 0, 0, -1.1718), "trojaned": ("trojaned", 1, 3, 1.1212)}
+RECORDED = {"clean": ("no evidence of a backdoor", 0, 0, -1.4769), "trojaned": ("trojaned", 1, 3, 1.2470)}
 """Decision, exit status, most suspicious class and score; both happen to be right (class 1 is sent to class 3)."""
 
 
