@@ -4,6 +4,8 @@ import csv
 import itertools
 import os
 from pathlib import Path
+from threading import Barrier
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -210,6 +212,35 @@ def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(z
     assert "done" in told["table7"]
     assert (tmp_path / "table2" / f"{PREFIX}-development.md").exists()
     assert not (tmp_path / "openings.csv").exists()
+
+
+def test_experiments_run_at_once_and_after_those_that_they_need():
+    met = Barrier(2, timeout=60)
+    ended = []
+
+    def meet(name):
+        met.wait()
+        ended.append(name)
+
+    todo = [
+        everything.Step("last", lambda: ended.append("last"), ("one", "other", "faulty")),
+        everything.Step("one", lambda: meet("one")),
+        everything.Step("other", lambda: meet("other")),
+        everything.Step("faulty", Mock(side_effect=UsageError("Nothing there.")), ("one",)),
+    ]
+    lines = list(everything.in_turn(todo, 2))
+    assert ended[-1] == "last"
+    assert len(ended) == len(lines) - 1 == 3
+    assert lines[-1].startswith("last: done in ")
+    assert "faulty: left out. Nothing there." in lines
+
+
+def test_a_fault_in_an_experiment_ends_everything():
+    never = Mock()
+    todo = [everything.Step("faulty", Mock(side_effect=ZeroDivisionError)), everything.Step("next", never, ("faulty",))]
+    with pytest.raises(ZeroDivisionError):
+        list(everything.in_turn(todo, 2))
+    never.assert_not_called()
 
 
 def test_results_of_many_processes_come_in_the_order_of_the_jobs():

@@ -1,6 +1,7 @@
 """Table 2, its controls and the choice of detector, on planted signatures: they must count right and look away."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments import candidates, controls, everything, judging, table2
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
+from onepixel.experiments.openings import record_opening
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
 
@@ -197,6 +199,14 @@ def test_the_final_pool_is_refused_unless_complete_and_each_opening_is_written_d
     text = (tmp_path / "out" / f"{PREFIX}-final.md").read_text()
     assert "12 clean, 6 vaccine" in text
     assert "The final pool was opened for this table." in text
+
+
+def test_openings_at_the_same_time_are_all_written_down(tmp_path):
+    ledger = tmp_path / "openings.csv"
+    commands = [f"command {number}" for number in range(16)]
+    with ThreadPoolExecutor(len(commands)) as pool:
+        list(pool.map(lambda command: record_opening(ledger, ["viruses"], ["detector"], command), commands))
+    assert sorted(row["command"] for row in rows_of(ledger)) == sorted(commands)
 
 
 def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_table_of_their_own(

@@ -6,8 +6,12 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 from onepixel.files import write_text
+
+_one_at_a_time = Lock()
+"""A line is added by writing the ledger anew, and experiments may run side by side."""
 
 HEAD = ["date", "version", "commit", "populations", "detectors", "command"]
 
@@ -38,10 +42,11 @@ def record_opening(ledger: Path, populations: Sequence[str], detectors: Sequence
     from onepixel import __version__
 
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    before = ledger.read_text(encoding="utf-8") if ledger.exists() else ",".join(HEAD) + "\n"
     line = io.StringIO()
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     csv.writer(line, lineterminator="\n").writerow(
         [now, __version__, commit(), " ".join(populations), "; ".join(detectors), command]
     )
-    write_text(ledger, before + line.getvalue())
+    with _one_at_a_time:
+        before = ledger.read_text(encoding="utf-8") if ledger.exists() else ",".join(HEAD) + "\n"
+        write_text(ledger, before + line.getvalue())
