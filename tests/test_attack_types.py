@@ -9,7 +9,7 @@ from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import attack_types
 from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_populations, run
-from onepixel.experiments.candidates import choice_under
+from onepixel.experiments.candidates import read_choice, usual_choice
 from onepixel.populations import SignatureRecipe
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
@@ -85,19 +85,18 @@ def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
     assert "## Signatures from class means" in (table[1] / f"{PREFIX}.md").read_text()
 
 
-def test_each_default_image_has_its_own_choice_or_takes_the_one_from_black(zoo, tmp_path):
+def test_one_choice_is_used_under_every_default_image_the_one_from_class_means_where_there_is_one(zoo, tmp_path):
     choose(tmp_path, zoo)
-    black = choice_under("", PREFIX, None, tmp_path)
-    assert choice_under("-class-means", PREFIX, None, tmp_path) == black
-    own = (tmp_path / f"{PREFIX}.csv").read_text().replace("quick", "swift").replace("other", "swift")
-    (tmp_path / f"{PREFIX}-class-means.csv").write_text(own)
-    assert choice_under("-class-means", PREFIX, None, tmp_path).name == "swift"
-    assert choice_under("-class-means-8", PREFIX, None, tmp_path).name == "swift"
-    assert choice_under("-noise-0", PREFIX, None, tmp_path) == black
-    assert choice_under("", PREFIX, None, tmp_path) == black
-    assert choice_under("-class-means", PREFIX, tmp_path / f"{PREFIX}.csv", tmp_path) == black
-    run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choices=tmp_path, seeds=1, workers=1)
-    assert f"--choices {tmp_path}" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
+    black = usual_choice(PREFIX, tmp_path)
+    assert black == tmp_path / f"{PREFIX}.csv"
+    other = black.read_text().replace("quick", "swift").replace("other", "swift")
+    (tmp_path / f"{PREFIX}-class-means.csv").write_text(other)
+    means = usual_choice(PREFIX, tmp_path)
+    assert read_choice(means, PREFIX).name == "swift"
+    run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=means, seeds=1, workers=1)
+    text = (tmp_path / "out" / f"{PREFIX}.md").read_text()
+    assert f"--choice {means}" in text
+    assert "| noise 0 | chosen: swift" in text
 
 
 def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):

@@ -52,8 +52,8 @@ def test_half_of_the_clean_models_train_and_the_other_half_tests(zoo):
 
 def test_the_table_has_a_line_per_detector_and_way(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(starts, "LITERAL", {"stand-in": QUICK})
-    choose(tmp_path, zoo)
-    command = ["experiment", "starts", "--zoo", str(zoo), "--prefix", PREFIX, "--choices", str(tmp_path)]
+    choice = str(choose(tmp_path, zoo))
+    command = ["experiment", "starts", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", choice]
     assert main([*command, "--seeds", "2", "--workers", "1", "--output", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / f"{PREFIX}.csv").open() as file:
         lines = list(csv.DictReader(file))

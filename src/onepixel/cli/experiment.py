@@ -37,11 +37,9 @@ ChoiceFile = Annotated[
     typer.Option(
         "--choice",
         metavar="FILE.csv",
-        help="Where the chosen detector stands; unless said, what `experiment detectors` wrote.",
+        help="Where the chosen detector stands; unless said, what `experiment detectors` wrote, from class means "
+        "where there is that.",
     ),
-]
-Choices = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="Without --choice: the comparisons, of which each default image has one.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many detector seeds.")]
@@ -140,7 +138,6 @@ def attacks(
     prefix: Prefix = "mnist-lenet5",
     training_clean: TrainingClean = None,
     choice: ChoiceFile = None,
-    choices: Choices = Path("results/detectors"),
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -154,7 +151,6 @@ def attacks(
         prefix=prefix,
         clean=training_clean,
         choice=choice,
-        choices=choices,
         seed=seed,
         seeds=seeds,
         workers=workers,
@@ -274,7 +270,6 @@ def table3(
     ] = None,
     default_image: DefaultImage = "black",
     choice: ChoiceFile = None,
-    choices: Choices = Path("results/detectors"),
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -290,7 +285,6 @@ def table3(
         architectures=architecture or ARCHITECTURES[:3],
         ending=ending_of(default_image),
         choice=choice,
-        choices=choices,
         seed=seed,
         seeds=seeds,
         workers=workers,
@@ -305,7 +299,7 @@ def starts(
     zoo: Zoo = Path("zoo"),
     from_zoo: FromZoo = True,
     prefix: Prefix = "mnist-lenet5",
-    choices: Choices = Path("results/detectors"),
+    choice: ChoiceFile = None,
     seed: Seed = 0,
     seeds: Seeds = 3,
     workers: WorkerCount = None,
@@ -313,7 +307,7 @@ def starts(
     """What signatures start from, and on how many intensities: the same networks, signed in several ways."""
     from onepixel.experiments.starts import run
 
-    run(output, zoo=zoo, prefix=prefix, choices=choices, seed=seed, seeds=seeds, workers=workers, progress=True)
+    run(output, zoo=zoo, prefix=prefix, choice=choice, seed=seed, seeds=seeds, workers=workers, progress=True)
     typer.echo(f"{output}")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import CHOICES, LITERAL, Choice, choice_options, choice_under
+from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
@@ -185,7 +185,6 @@ def run(
     prefix: str = "mnist-lenet5",
     clean: int | None = None,
     choice: Path | None = None,
-    choices: Path = CHOICES,
     seed: int = 0,
     seeds: int = 3,
     workers: int | None = None,
@@ -204,10 +203,7 @@ def run(
     clean : int, optional
         How many clean models train, from the first slot on; the others test. Half of them unless said.
     choice : Path, optional
-        The comparison in which the chosen detector stands, for every default image.
-    choices : Path
-        Without `choice`: the folder of comparisons, of which each default image has its own or else takes another's;
-        see `choice_under`.
+        The comparison in which the chosen detector stands, for every default image; `usual_choice` unless said.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -222,12 +218,8 @@ def run(
     """
     started = time.perf_counter()
     require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
-    detectors = range(seed, seed + seeds)
-    jobs = [
-        job
-        for image in IMAGES
-        for job in jobs_under(image, zoo, prefix, clean, choice_under(image, prefix, choice, choices), detectors)
-    ]
+    chosen, detectors = read_choice(choice, prefix), range(seed, seed + seeds)
+    jobs = [job for image in IMAGES for job in jobs_under(image, zoo, prefix, clean, chosen, detectors)]
     if not any(job.image == "" for job in jobs):
         raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
     rows: list[Row] = []
@@ -236,7 +228,7 @@ def run(
         judged = zip(job.attacks.items(), results, strict=True)
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
     missing = missing_populations(zoo, prefix)
-    sides = side_options(clean) + choice_options(choice, choices)
+    sides = side_options(clean) + choice_option(choice, prefix)
     command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     text = as_markdown(prefix, {job.image: job.training for job in jobs}, rows, missing)
     made = provenance(command, time.perf_counter() - started)

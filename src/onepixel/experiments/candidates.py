@@ -226,8 +226,9 @@ CHOICES = Path("results/detectors")
 
 
 def usual_choice(prefix: str, folder: Path = CHOICES) -> Path:
-    """The comparison of this name."""
-    return folder / f"{prefix}.csv"
+    """The comparison from class means, where there is one, else the one from black."""
+    paths = [folder / f"{prefix}{ending}.csv" for ending in MAIN]
+    return next((path for path in reversed(paths) if path.is_file()), paths[0])
 
 
 def choice_option(path: Path | None, prefix: str) -> str:
@@ -235,14 +236,8 @@ def choice_option(path: Path | None, prefix: str) -> str:
     return "" if path in (None, usual_choice(prefix)) else f" --choice {path}"
 
 
-def choice_options(choice: Path | None, choices: Path) -> str:
-    """How a command says what `choice` and `choices` of `choice_under` are; nothing for the defaults."""
-    one = "" if choice is None else f" --choice {choice}"
-    return one if choices == CHOICES else f"{one} --choices {choices}"
-
-
 def read_choice(path: Path | None, prefix: str) -> Choice:
-    """Read which detector `run` chose: from `results/detectors/` `prefix`.csv unless another path is given.
+    """Read which detector `run` chose, which is then used under every default image: `usual_choice` unless said.
 
     Raises
     ------
@@ -260,23 +255,6 @@ def read_choice(path: Path | None, prefix: str) -> Choice:
         return Choice(chosen["candidate"], parameters)
     except (KeyError, ValueError, TypeError, StopIteration) as error:
         raise UsageError(f"{path} names no chosen detector.") from error
-
-
-def choice_under(ending: str, prefix: str, choice: Path | None = None, choices: Path = CHOICES) -> Choice:
-    """The detector chosen for signatures with this ending: the one in `choice`, where that is given.
-
-    Else the first comparison that there is in `choices`: its own; that of the one of `MAIN` which it is a coarser
-    version of; black's.
-
-    Raises
-    ------
-    UsageError
-        If there is no choice.
-    """
-    main = next((main for main in MAIN if main and ending.startswith(main)), "")
-    paths = [usual_choice(prefix + one, choices) for one in (ending, main, "")]
-    there = next((path for path in paths if path.is_file()), paths[0])
-    return read_choice(choice or there, prefix + ending)
 
 
 def run(

@@ -47,8 +47,8 @@ def run(
     Arguments and errors are those of `table2.run`; besides, stamped models are needed.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix + ending)
-    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
+    chosen = read_choice(choice, prefix)
+    sides = side_options(clean, ending) + choice_option(choice, prefix)
     command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
     table = methods(chosen)
     names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))

@@ -1,11 +1,13 @@
-"""Every experiment whose populations are in the zoo, one after the other; no network is trained."""
+"""Every experiment whose populations are in the zoo, as many at once as there are cores; no network is trained."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from onepixel.errors import UsageError
 from onepixel.experiments import (
@@ -21,13 +23,14 @@ from onepixel.experiments import (
     table5,
     table7,
 )
-from onepixel.experiments.candidates import usual_choice
 from onepixel.experiments.fitting import shared_fits
 from onepixel.experiments.models import MAIN, SIGNED, has
 from onepixel.parallel import kept_workers
 from onepixel.progress import progress_bar
 from onepixel.threads import cores
 from onepixel.trojan import Pool
+
+Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Step:
         With what it is about.
     run : callable
     after : tuple of str
-        Names of the experiments that must have ended before: one that it reads a choice from, or shares fits with.
+        Names of those that must have ended before, if there are such: it reads a choice from them or shares fits.
     """
 
     name: str
@@ -67,18 +70,18 @@ class Step:
     after: tuple[str, ...] = ()
 
 
-def sides(zoo: Path) -> list[tuple[str, str]]:
-    """Prefixes (data set, architecture) and endings (default image) of which the zoo has clean and vaccine models.
+def sides(zoo: Path) -> dict[str, list[str]]:
+    """Endings (default images) by prefix (data set, architecture) of which the zoo has clean and vaccine models.
 
-    Default images that are not `MAIN` are for `attack_types` alone.
+    Default images that are not `MAIN` are for `attack_types` and `starts` alone.
     """
     prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
-    return [
-        (prefix, ending)
+    kinds = ("clean", "vaccine")
+    found = {
+        prefix: [ending for ending in MAIN if all(has(zoo, f"{prefix}-{kind}{ending}") for kind in kinds)]
         for prefix in prefixes
-        for ending in MAIN
-        if has(zoo, f"{prefix}-clean{ending}") and has(zoo, f"{prefix}-vaccine{ending}")
-    ]
+    }
+    return {prefix: endings for prefix, endings in found.items() if endings}
 
 
 def other_triggers(zoo: Path, prefix: str, pool: Pool, ending: str) -> list[str]:
@@ -88,63 +91,46 @@ def other_triggers(zoo: Path, prefix: str, pool: Pool, ending: str) -> list[str]
 
 
 def steps(zoo: Path, results: Path, pool: Pool, effort: Effort, *, workers: int | None) -> Iterator[Step]:
-    """Yield every experiment, those that others wait for first.
+    """Yield every experiment.
 
-    Controls, sample size and sensitivity are not repeated from black, the papers' start, where the zoo has class means.
+    The detector is chosen from class means, where the zoo has them, and used from black, the papers' start, too; only
+    Table 2, attacks and starts are repeated from there.
     """
-    common = {"zoo": zoo, "workers": workers}
+    common: Options = {"zoo": zoo, "workers": workers}
+    repeated: Options = {"seeds": effort.seeds, **common}
+    tested: Options = {"pool": pool, "ledger": results / "openings.csv", **repeated}
     choices = results / "detectors"
     found = sides(zoo)
-    for prefix, ending in found:
-        name = prefix + ending
-        choice = usual_choice(name, choices)
-        about = {"prefix": prefix, "ending": ending, **common}
-        tested = {**about, "pool": pool, "choice": choice, "ledger": results / "openings.csv", "seeds": effort.seeds}
-        curve = {**about, "choice": choice, "detectors": effort.detectors}
-        moved = {**about, "choice": choice, "seeds": effort.seeds}
-        chosen = f"detectors {name}"
-        yield Step(chosen, _later(candidates.run, choices, repeats=effort.repeats, **about))
-        for triggers in (None, *other_triggers(zoo, prefix, pool, ending)):
-            yield Step(
-                f"table2 {name}" + (f" {triggers}" if triggers else ""),
-                _later(table2.run, results / "table2", triggers=triggers, **tested),
-                (f"table2 {name}" if triggers else chosen,),
-            )
-        if ending == "" and (prefix, MAIN[1]) in found:
-            continue
-        for what, run, options, before in (
-            ("controls", controls.run, tested, f"table2 {name}"),
-            ("sensitivity", sensitivity.run, moved, f"controls {name}"),
-            ("sample-size", sample_size.run, curve, chosen),
-        ):
-            yield Step(f"{what} {name}", _later(run, results / what, **options), (before,))
-    tried = {"choices": choices, "seeds": effort.seeds, **common}
-    for prefix in dict.fromkeys(prefix for prefix, ending in found if not ending):
-        every = [prefix + ending for one, ending in found if one == prefix]
-        yield Step(
-            f"attacks {prefix}",
-            _later(attack_types.run, results / "attack-types", prefix=prefix, **tried),
-            (*(f"table2 {name}" for name in every), f"sensitivity {every[-1]}"),
-        )
-        yield Step(
-            f"starts {prefix}",
-            _later(starts.run, results / "starts", prefix=prefix, **tried),
-            tuple(f"detectors {name}" for name in every),
-        )
+    for prefix, endings in found.items():
+        main = prefix + endings[-1]
+        choosing, controlling, moving = f"detectors {main}", f"controls {main}", f"sensitivity {main}"
+        about: Options = {"prefix": prefix, "ending": endings[-1]}
+        chosen: Options = {"prefix": prefix, "choice": choices / f"{main}.csv"}
+        both: Options = about | chosen
+        compare = partial(candidates.run, choices, repeats=effort.repeats, **about, **common)
+        yield Step(choosing, compare)
+        for ending in endings:
+            name = f"table2 {prefix}{ending}"
+            table = partial(table2.run, results / "table2", ending=ending, **chosen, **tested)
+            yield Step(name, table, (choosing,))
+            for triggers in other_triggers(zoo, prefix, pool, ending):
+                yield Step(f"{name} {triggers}", partial(table, triggers=triggers), (name,))
+        yield Step(controlling, partial(controls.run, results / "controls", **both, **tested), (f"table2 {main}",))
+        yield Step(moving, partial(sensitivity.run, results / "sensitivity", **both, **repeated), (controlling,))
+        curve = partial(sample_size.run, results / "sample-size", detectors=effort.detectors, **both, **common)
+        yield Step(f"sample-size {main}", curve, (choosing,))
+        if "" in endings:
+            attacks = partial(attack_types.run, results / "attack-types", **chosen, **repeated)
+            yield Step(f"attacks {prefix}", attacks, (f"table2 {prefix}", moving))
+            yield Step(f"starts {prefix}", partial(starts.run, results / "starts", **chosen, **repeated), (choosing,))
+    lenet = f"mnist-lenet5{found.get('mnist-lenet5', [''])[-1]}"
     compared = [ending for ending in SIGNED if len(table3.there(zoo, "mnist", ending=ending)) > 1]
     for ending in compared or [""]:
-        yield Step(
-            f"table3{ending}",
-            _later(table3.run, results / "table3", ending=ending, **tried),
-            tuple(f"detectors {prefix}{ending}" for prefix, ending in found if prefix == "mnist-lenet5"),
-        )
-    yield Step("table5", _later(table5.run, results / "table5", zoo=zoo))
-    yield Step("table7", _later(table7.run, results / "table7", folders=[zoo]))
-    yield Step("rounding", _later(rounding.run, results / "rounding"))
-
-
-def _later(run: Callable[..., object], *arguments: object, **options: object) -> Callable[[], object]:
-    return lambda: run(*arguments, **options)
+        across: Options = {"ending": ending, "choice": choices / f"{lenet}.csv", **repeated}
+        yield Step(f"table3{ending}", partial(table3.run, results / "table3", **across), (f"detectors {lenet}",))
+    yield Step("table5", partial(table5.run, results / "table5", zoo=zoo))
+    yield Step("table7", partial(table7.run, results / "table7", folders=[zoo]))
+    yield Step("rounding", partial(rounding.run, results / "rounding"))
 
 
 def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
@@ -152,9 +138,9 @@ def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
 
     So the last detector of one step, which takes a minute on one core, leaves no other core idle.
     """
-    sorter = TopologicalSorter({step.name: step.after for step in steps})
-    sorter.prepare()
     by_name = {step.name: step for step in steps}
+    sorter = TopologicalSorter({step.name: by_name.keys() & step.after for step in steps})
+    sorter.prepare()
     running: dict[Future[str], str] = {}
     with ThreadPoolExecutor(at_once) as pool:
         try:

@@ -110,7 +110,7 @@ def run(
     clean : int, optional
         How many clean models the subsets are drawn from; the rest is test. Half of them unless said.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `prefix`.csv unless said.
+        The comparison in which the chosen detector stands; `usual_choice` unless said.
     seed, detectors : int
         First seed, and detectors per size and method.
     workers : int, optional
@@ -124,7 +124,7 @@ def run(
         If a population or the choice is missing, or there are too few models.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix + ending)
+    chosen = read_choice(choice, prefix)
     training = load_training(zoo, prefix, clean, ending)
     unseen = load_unseen(zoo, prefix, "development", training, ending)
     sizes = sizes_up_to(min(len(training.clean), len(training.vaccine), LARGEST))
@@ -145,7 +145,7 @@ def run(
         [p.method, p.pairs, p.seed, f"{p.result.detection_rate.value:.4f}", f"{p.result.auroc.value:.4f}"]
         for p in points
     ]
-    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
+    sides = side_options(clean, ending) + choice_option(choice, prefix)
     command = f"onepixel experiment sample-size --prefix {prefix}{sides} --seed {seed} --detectors {detectors}"
     made = provenance(command, time.perf_counter() - started)
     name = prefix + ending

@@ -158,7 +158,7 @@ def run(
     clean : int, optional
         How many clean models train, from the first slot on; the others test. Half of them unless said.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `prefix` `ending`.csv unless said.
+        The comparison in which the chosen detector stands; `usual_choice` unless said.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -172,7 +172,7 @@ def run(
         If clean, vaccine or development virus models or the choice are missing, or no clean model is left to test.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix + ending)
+    chosen = read_choice(choice, prefix)
     viruses = f"{prefix}-virus-development{ending}"
     require(zoo, [f"{prefix}-clean{ending}", f"{prefix}-vaccine{ending}", viruses])
     training = replace(load_training(zoo, prefix, clean, ending), stamped=None)
@@ -189,7 +189,7 @@ def run(
         for job, results in zip(jobs, judged, strict=True)
         for group, result in zip(found, results, strict=True)
     ]
-    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
+    sides = side_options(clean, ending) + choice_option(choice, prefix)
     command = f"onepixel experiment sensitivity --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
     absent = [name for named in names_of(recipe, prefix, ending).values() for _, name in named if not has(zoo, name)]

@@ -13,9 +13,9 @@ import numpy as np
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import CHOICES, LITERAL, Parameters, choice_options, choice_under
+from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import RATES, Job, judge, rates
-from onepixel.experiments.models import MAIN, SIGNED, STARTS, Models, Training, Unseen, has, load_models
+from onepixel.experiments.models import SIGNED, STARTS, Models, Training, Unseen, has, load_models
 from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.parallel import in_processes
 from onepixel.populations import open_population
@@ -112,7 +112,7 @@ def run(
     *,
     zoo: Path = Path("zoo"),
     prefix: str = "mnist-lenet5",
-    choices: Path = CHOICES,
+    choice: Path | None = None,
     seed: int = 0,
     seeds: int = 3,
     workers: int | None = None,
@@ -128,8 +128,8 @@ def run(
         Where the populations are.
     prefix : str
         What their names begin with: data set and architecture.
-    choices : Path
-        The folder of comparisons; the detectors chosen from black and from class means are tried on every way.
+    choice : Path, optional
+        The comparison in which the chosen detector stands; `usual_choice` unless said.
     seed, seeds : int
         First detector seed, and how many.
     workers : int, optional
@@ -148,11 +148,8 @@ def run(
         raise UsageError(f"{zoo} has {prefix} models signed in {len(endings)} way(s); two are needed to compare.")
     ways = on_common_slots([load_way(zoo, prefix, ending) for ending in endings])
     whole = next(iter(LITERAL))
-    chosen = {f"chosen from {SIGNED[ending]}": choice_under(ending, prefix, choices=choices) for ending in MAIN}
-    methods: dict[str, Parameters] = {whole: LITERAL[whole]}
-    for how, choice in chosen.items():
-        if choice.parameters not in methods.values():
-            methods[f"{how}: {choice.name}"] = choice.parameters
+    chosen = read_choice(choice, prefix)
+    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
     keys = [
         (name, way, half, number)
         for name in methods
@@ -166,7 +163,7 @@ def run(
         Row(name, way.ending, half, number, judged.evaluation())
         for (name, way, half, number), judged in zip(keys, found, strict=True)
     ]
-    options = choice_options(None, choices)
+    options = choice_option(choice, prefix)
     command = f"onepixel experiment starts --prefix {prefix}{options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
     write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(prefix, ways, rows), made)

@@ -139,7 +139,7 @@ def run(
         How many clean models train, from the first slot on; the rest is test in the development pool. Unless said,
         half of them there, and all of them for the final pool.
     choice : Path, optional
-        The comparison in which the chosen detector stands; `results/detectors/` `prefix`.csv unless said.
+        The comparison in which the chosen detector stands; `usual_choice` unless said.
     ledger : Path
         Where an opening of the final pool is written down.
     seed, seeds : int
@@ -155,8 +155,8 @@ def run(
         If a population or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = read_choice(choice, prefix + ending)
-    sides = side_options(clean, ending) + choice_option(choice, prefix + ending)
+    chosen = read_choice(choice, prefix)
+    sides = side_options(clean, ending) + choice_option(choice, prefix)
     tested = f"--pool {pool}" + (f" --triggers {triggers}" if triggers else "")
     command = f"onepixel experiment table2 --prefix {prefix} {tested}{sides} --seed {seed} --seeds {seeds}"
     detectors = [*LITERAL, f"chosen: {chosen.name}"]

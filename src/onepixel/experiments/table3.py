@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import ACROSS, CHOICES, LITERAL, Parameters, choice_options, choice_under
+from onepixel.experiments.candidates import ACROSS, LITERAL, Parameters, choice_option, read_choice
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
@@ -163,7 +163,6 @@ def run(
     architectures: Sequence[str] = ARCHITECTURES[:3],
     ending: str = "",
     choice: Path | None = None,
-    choices: Path = CHOICES,
     candidates: Mapping[str, Parameters] | None = None,
     seed: int = 0,
     seeds: int = 3,
@@ -184,8 +183,6 @@ def run(
         What populations' names end with where signatures are not made as from black, a key of `SIGNED`.
     choice : Path, optional
         The comparison in which the detector chosen on LeNet-5 stands.
-    choices : Path
-        Without `choice`: the folder of comparisons; see `choice_under`.
     candidates : mapping of str to dict, optional
         What the detector for an architecture that was left out is chosen from; `ACROSS` unless given.
     seed, seeds : int
@@ -201,7 +198,7 @@ def run(
         If fewer than two architectures have their populations, or the choice is missing.
     """
     started = time.perf_counter()
-    chosen = choice_under(ending, f"{dataset}-lenet5", choice, choices)
+    chosen = read_choice(choice, f"{dataset}-lenet5")
     found, absent = load_sides(zoo, dataset, architectures, ending)
     if len(found) < 2:
         raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
@@ -232,7 +229,7 @@ def run(
             for name, part in parts.items()
         ]
     options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
-    options += side_options(None, ending) + choice_options(choice, choices)
+    options += side_options(None, ending) + choice_option(choice, f"{dataset}-lenet5")
     command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
     made = provenance(command, time.perf_counter() - started)
     text = as_markdown(rows, found, absent, dataset, ending)
