@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def cores() -> int:
@@ -14,10 +15,14 @@ def cores() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use a single thread meanwhile."""
+    """Let torch, OpenMP (scikit-learn's trees) and BLAS use a single thread meanwhile.
+
+    Where several processes share the cores, more threads than cores would wait for each other most of the time.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)

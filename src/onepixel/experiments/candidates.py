@@ -29,6 +29,7 @@ from onepixel.experiments.models import MAIN, Labelled, Training, load_training,
 from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
 from onepixel.parallel import in_processes
 from onepixel.progress import counted
+from onepixel.threads import one_thread
 
 Parameters = dict[str, Any]
 
@@ -154,7 +155,8 @@ def reference_scores(job: Job) -> NDArray[np.float64]:
     features = over_classes(channel_statistics(maps(job.data.rows, EVERYTHING)))
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=job.seed)
     model = REFERENCES[job.name](job.seed)
-    found = cross_val_predict(model, features, job.data.labels, cv=splitter, method="predict_proba")
+    with one_thread():
+        found = cross_val_predict(model, features, job.data.labels, cv=splitter, method="predict_proba")
     return np.asarray(found[:, 1], dtype=np.float64)
 
 
