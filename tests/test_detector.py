@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,17 @@ def test_the_verdict_names_the_class_and_a_pixel_of_the_planted_window(fitted):
     assert verdict.exit_status == (verdict.score >= verdict.threshold)
 
 
+def test_signatures_from_probabilities_are_judged_and_the_floor_is_said(fitted):
+    signature = planted(True, 5)
+    made = replace(signature.floored(), settings=replace(signature.settings, outputs="probabilities"))
+    verdict = fitted.judge(made)
+    assert verdict.score == pytest.approx(fitted.judge(signature).score, abs=1e-5)
+    assert "1e-7" in verdict.assumptions[-1]
+    assert not any("1e-7" in said for said in fitted.judge(signature).assumptions)
+
+
 def test_signatures_of_other_settings_shapes_or_with_holes_are_refused(fitted):
-    with pytest.raises(DetectorError, match="made with"):
+    with pytest.raises(DetectorError, match="256 intensities v / V per pixel.*this one is of 16 intensities"):
         fitted.decision_function([planted(False, 0, Settings(values=16))])
     odd = np.zeros((K, H, W + 1), np.float32)
     with pytest.raises(DetectorError, match="reads signatures"):

@@ -55,7 +55,7 @@ def test_stacked_signatures_from_several_images_equal_those_made_one_by_one():
 def test_several_images_share_the_budget_and_never_exceed_it():
     counting = Counting(example("digits_cnn"))
     needed = 3 * (9 * 4 + 1)
-    with pytest.raises(BudgetError, match="37"):
+    with pytest.raises(BudgetError, match="needs 111 .* budget is 110"):
         onepixel.signature(counting, default_image=SEVERAL, budget=needed - 1, engine="exhaustive", **FEW)
     assert sum(counting.calls) == 0
     onepixel.signature(counting, default_image=SEVERAL, budget=needed, engine="exhaustive", **FEW)

@@ -1,8 +1,11 @@
 """The `Classifier` protocol, its log-odds (the unit of every signature), and the one-time check of its answers."""
 
-from typing import Literal, Protocol
+import math
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onepixel.errors import AnswerError, InputShapeError, NondeterminismError, OnepixelError, OutputKindError
@@ -62,6 +65,12 @@ def logits_to_log_odds(logits: Tensor) -> Tensor:
     top_odds = logits.gather(1, top) - others.logsumexp(dim=1, keepdim=True)
     rest_odds = log_p - torch.log1p(-log_p.exp().clamp(max=0.5))
     return rest_odds.scatter(1, top, top_odds)
+
+
+def floored(odds: NDArray[Any]) -> NDArray[Any]:
+    """Log-odds kept where those of probabilities end, so that they compare with such."""
+    end = math.log1p(-PROBABILITY_FLOOR) - math.log(PROBABILITY_FLOOR)
+    return np.clip(odds, -end, end)
 
 
 def probabilities_to_log_odds(probabilities: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from onepixel.errors import UsageError
-from onepixel.opening.limits import one_line
+from onepixel.opening.limits import escaped, one_line
 from onepixel.opening.request import Normalization
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def check_writable(*paths: Path | None) -> None:
     """
     for path in paths:
         if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
-            raise UsageError(f"Cannot write {path}: there is no such folder, or it is a folder itself.")
+            raise UsageError(f"Cannot write {escaped(path)}: there is no such folder, or it is a folder itself.")
 
 
 def assumptions(classifier: "Classifier") -> tuple[str, ...]:

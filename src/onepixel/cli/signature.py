@@ -8,6 +8,7 @@ import typer
 
 from onepixel.cli import options
 from onepixel.errors import UsageError
+from onepixel.opening.limits import escaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +73,9 @@ def signature(
     if plot is not None:
         found.plot(plot, definition)
     classes, height, width = found.shape
-    typer.echo(f"{out}: {classes} classes, {height} x {width} pixels, {found.engine} engine, {found.queries} queries")
+    typer.echo(
+        f"{escaped(out)}: {classes} classes, {height} x {width} pixels, {found.engine} engine, {found.queries} queries"
+    )
     for assumption in options.assumptions(classifier):
         typer.echo(f"  - {assumption}")
 

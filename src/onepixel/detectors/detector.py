@@ -319,12 +319,18 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return deviations
 
     def _inputs(self, signatures: Signatures) -> NDArray[np.float32]:
+        settings = common_settings(signatures)
+        if settings is not None and not self.settings_.comparable(settings):
+            raise DetectorError(
+                f"This detector reads signatures of {self.settings_}; this one is of {settings}"
+                f"{'' if str(settings) != str(self.settings_) else ' (other images)'}."
+            )
+        if not isinstance(signatures, np.ndarray) and self.settings_.outputs == "probabilities":
+            # Log-odds come from either, but those of probabilities end at a floor: what is compared has to have it too.
+            signatures = [signature.floored() for signature in signatures]
         features = maps(signatures, self.definition)
         if features.shape[2:] != self.shape_:
             raise DetectorError(f"This detector reads signatures {self.shape_} but got {features.shape[2:]}.")
-        settings = common_settings(signatures)
-        if settings is not None and settings != self.settings_:
-            raise DetectorError(f"This detector reads signatures made with {self.settings_} but got {settings}.")
         return self._scale(features, self.center_, self.scale_)
 
     def _find_scaling(self, features: NDArray[np.float32], targets: NDArray[Any]) -> tuple[Maps, Maps]:
@@ -420,7 +426,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             signature=found,
             clean_scores=tuple(map(float, self.clean_scores_)),
             trojaned_scores=tuple(map(float, self.trojaned_scores_)),
-            assumptions=(TRUST, SCOPE),
+            assumptions=(TRUST, SCOPE, *floor_notes(found.settings.outputs, self.settings_.outputs)),
         )
 
     def describe(self) -> str:
@@ -433,6 +439,16 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         save_detector(self, Path(path), about or {})
+
+
+def floor_notes(of_model: str, of_detector: str) -> tuple[str, ...]:
+    """What a verdict says where the model answers otherwise than those that the detector was trained on."""
+    if of_model == of_detector:
+        return ()
+    return (
+        f"The model answers {of_model}, the detector's own models {of_detector}; log-odds come from either, and those "
+        "of probabilities end at a floor (p is kept between 1e-7 and 1 - 1e-7), so extremes beyond it are not seen.",
+    )
 
 
 def splits_by_group(targets: NDArray[Any], groups: NDArray[Any]) -> Splits:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from onepixel.errors import UsageError
-from onepixel.opening.limits import Limits
+from onepixel.opening.limits import Limits, escaped
 from onepixel.opening.recognise import DATA_FORMATS, PROGRAM_FORMATS, Format, recognise
 from onepixel.opening.refusals import refuse
 from onepixel.opening.request import Normalization, Request, checked_normalization, checked_outputs, checked_shape
@@ -95,7 +95,7 @@ def load_classifier(
     limits = limits or Limits()
     path = Path(path_or_url)
     form = recognise(path, limits)
-    refuse(path.name, form)
+    refuse(escaped(path.name), form)
     request = Request.make(
         path,
         form,

@@ -47,6 +47,11 @@ def one_line(text: object, longest: int = 240) -> str:
     return printable if len(printable) <= longest else printable[: longest - 1] + "…"
 
 
+def escaped(name: object) -> str:
+    r"""A file's name on one line: what cannot be printed is shown as Python writes it, a line break as \n."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+
+
 def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) -> None:
     """Refuse archives that unpack to too much, or that two readers could read differently.
 
@@ -57,13 +62,15 @@ def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) ->
     """
     names = {entry.filename for entry in entries}
     if len(names) != len(entries):
-        raise ModelFileError(f"{path} holds the same name twice; readers of such an archive disagree about it.")
+        raise ModelFileError(
+            f"{escaped(path)} holds the same name twice; readers of such an archive disagree about it."
+        )
     if any(entry.flag_bits & 1 for entry in entries):
-        raise ModelFileError(f"{path} holds an encrypted entry.")
+        raise ModelFileError(f"{escaped(path)} holds an encrypted entry.")
     unpacked, size = sum(entry.file_size for entry in entries), path.stat().st_size
     if unpacked > limits.file_bytes or unpacked > LARGEST_RATIO * size:
         raise ModelFileError(
-            f"{path} unpacks from {size} to {unpacked} bytes, more than onepixel allows "
+            f"{escaped(path)} unpacks from {size} to {unpacked} bytes, more than onepixel allows "
             f"({limits.file_bytes} bytes, and {LARGEST_RATIO} times its size)."
         )
 

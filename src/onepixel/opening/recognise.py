@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onepixel.errors import ModelFileError, UsageError
-from onepixel.opening.limits import Limits, address_space_capped, check_archive, one_line
+from onepixel.opening.limits import Limits, address_space_capped, check_archive, escaped, one_line
 
 HEAD_BYTES = 4096
 MODEL_PROTO_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
@@ -68,20 +68,22 @@ def recognise(path: Path, limits: Limits) -> Format:
     try:
         about = path.stat()
     except (OSError, ValueError) as error:
-        raise UsageError(f"There is no file {one_line(str(path))}.") from error
+        raise UsageError(f"There is no file {escaped(path)}.") from error
     if stat.S_ISDIR(about.st_mode):
-        raise UsageError(f"{path} is a folder; name one model file.")
+        raise UsageError(f"{escaped(path)} is a folder; name one model file.")
     if not stat.S_ISREG(about.st_mode):
-        raise ModelFileError(f"{path} is no regular file.")
+        raise ModelFileError(f"{escaped(path)} is no regular file.")
     if about.st_size > limits.file_bytes:
-        raise ModelFileError(f"{path} has {about.st_size} bytes, more than the {limits.file_bytes} that are allowed.")
+        raise ModelFileError(
+            f"{escaped(path)} has {about.st_size} bytes, more than the {limits.file_bytes} that are allowed."
+        )
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+        raise UsageError(f"Cannot read {escaped(path)}: {error.strerror}.") from error
     if not head:
-        raise ModelFileError(f"{path} is empty.")
+        raise ModelFileError(f"{escaped(path)} is empty.")
     if head.startswith(b"PK"):
         return recognise_archive(path, limits)
     if is_safetensors(head, about.st_size):
@@ -130,7 +132,7 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
         with address_space_capped(limits.memory_bytes), zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except Exception as error:
-        raise ModelFileError(f"{path} is a damaged archive: {one_line(error)}.") from error
+        raise ModelFileError(f"{escaped(path)} is a damaged archive: {one_line(error)}.") from error
     check_archive(path, entries, limits)
     names = [entry.filename for entry in entries]
     inner = {name.partition("/")[2] for name in names}

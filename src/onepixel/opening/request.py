@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onepixel.errors import UsageError
+from onepixel.opening.limits import escaped
 from onepixel.opening.recognise import Format
 
 Numbers = tuple[float, ...]
@@ -63,7 +64,7 @@ class Request:
         return cls(
             path=str(path.absolute()),
             format=form,
-            name=path.name,
+            name=escaped(path.name),
             architecture=architecture,
             input_shape=checked_shape(input_shape),
             outputs=checked_outputs(outputs),

@@ -119,16 +119,21 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
 
 def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run an engine in here; progress goes out as small frames on the way."""
-    import onepixel
     from onepixel.progress import counted_by
     from onepixel.sandbox.protocol import send
+    from onepixel.signatures.compute import signature_here
+    from onepixel.signatures.plan import Shared
+
+    asked = {**frame.about["signature"], "progress": False}
+    shared = Shared(**asked.pop("shared"))
 
     with counted_by(lambda count: send(answers, {"progress": count})):
-        found = onepixel.signature(
+        found = signature_here(
             classifier,
             default_image=frame.arrays["default_image"],
             pixels=frame.arrays["pixels"],
-            **frame.about["signature"],
+            shared=shared,
+            **asked,
         )
     about = {key: getattr(found, key) for key in ("engine", "queries", "note", "details")}
     return about, {"low": found.low, "high": found.high, "base": found.base}

@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from onepixel.progress import progress_bar
 from onepixel.sandbox.launch import Child
 from onepixel.sandbox.protocol import SMALL, Frame, ProtocolError
 from onepixel.signatures.compute import ENGINES, describe_default_image
-from onepixel.signatures.plan import default_image_array, pixel_mask
+from onepixel.signatures.plan import Shared, default_image_array, pixel_mask
 from onepixel.signatures.value import Settings, Signature
 
 MOST_CLASSES = 100_000
@@ -96,6 +97,7 @@ class SandboxedClassifier:
         batch_size: int | None,
         budget: int | None,
         progress: bool,
+        shared: Shared = Shared(),  # noqa: B008 (frozen)
     ) -> Signature:
         """Compute the signature inside the sandbox; the arguments are those of `onepixel.signature`.
 
@@ -108,7 +110,7 @@ class SandboxedClassifier:
         image = default_image_array(default_image, self.input_shape)
         mask = pixel_mask(pixels, height, width)
         asked: dict[str, Any] = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size}
-        asked["budget"] = budget
+        asked |= {"budget": budget, "shared": asdict(shared)}
         self._ask({"signature": asked}, {"default_image": image, "pixels": mask})
         most = SMALL + 8 * (2 * self.classes * height * width + self.classes)
         with progress_bar(f"signature of {self.name}", int(mask.sum()), "pixels", enabled=progress) as advance:

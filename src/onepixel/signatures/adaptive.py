@@ -63,9 +63,11 @@ class Questions:
         others = torch.nonzero(~same_as_default(self.plan, cells))[:, 0]
         budget = self.plan.budget
         if budget is not None and self.queries + len(others) > budget:
+            shared = self.plan.shared
+            share = f" (a share of {budget:,} for each of {shared.images} default images)" if shared.budget else ""
             raise BudgetError(
                 f"After {self.queries:,} queries the signature is not finished, and the next {len(others):,} "
-                f"exceed the budget of {budget:,}; give a larger one or visit fewer pixels."
+                f"exceed the budget of {shared.budget or budget:,}{share}; give a larger one or visit fewer pixels."
             )
         size = batch_size_for(self.plan)
         for start in range(0, len(others), size):

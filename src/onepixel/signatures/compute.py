@@ -18,7 +18,7 @@ from onepixel.signatures.adaptive import adaptive
 from onepixel.signatures.auto import auto
 from onepixel.signatures.exhaustive import exhaustive
 from onepixel.signatures.incremental import incremental
-from onepixel.signatures.plan import Engine, Extremes, Plan, default_image_arrays, pixel_mask, value_grid
+from onepixel.signatures.plan import Engine, Extremes, Plan, Shared, default_image_arrays, pixel_mask, value_grid
 from onepixel.signatures.value import Settings, Signature
 
 ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
@@ -100,15 +100,19 @@ def signature(
     >>> found.values("max").shape
     (3, 4, 4)
     """
+    if budget is not None and budget < 1:
+        raise UsageError(f"A budget of queries is at least 1 but got {budget}.")
     images = default_image_arrays(default_image, classifier.input_shape)
     each = None if budget is None else budget // len(images)
 
-    run: Callable[..., Signature] = partial(_signature_here, classifier)
+    run: Callable[..., Signature] = partial(signature_here, classifier)
     if isinstance(classifier, ComputesSignature):
         run = classifier.signature
     start_from = partial(
         run, values=values, inclusive=inclusive, pixels=pixels, engine=engine, batch_size=batch_size, budget=each
     )
+    if len(images) > 1:
+        start_from = partial(start_from, shared=Shared(len(images), budget))
     if len(images) == 1:
         return start_from(default_image=images[0], progress=progress)
     total = len(images) * int(pixel_mask(pixels, *classifier.input_shape[1:]).sum())
@@ -121,7 +125,7 @@ def signature(
     return Signature.joined(parts, settings)
 
 
-def _signature_here(
+def signature_here(
     classifier: Classifier,
     *,
     values: int,
@@ -132,12 +136,14 @@ def _signature_here(
     batch_size: int | None,
     budget: int | None,
     progress: bool,
+    shared: Shared = Shared(),  # noqa: B008 (frozen)
 ) -> Signature:
     """The signature from a single default image (C, H, W), of a classifier that is asked from here."""
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
     mask = pixel_mask(pixels, height, width)
     plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), default_image, mask, batch_size, budget)
+    plan = replace(plan, shared=shared)
     if run is not adaptive:
         plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     if progress:

@@ -105,6 +105,22 @@ def pixel_mask(pixels: int | NDArray[np.bool_] | None, height: int, width: int) 
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A budget that several default images share equally.
+
+    Attributes
+    ----------
+    images : int
+        How many there are.
+    budget : int or None
+        For all of them together, as it was asked for; None if this image has a budget of its own.
+    """
+
+    images: int = 1
+    budget: int | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything an engine needs to know besides the classifier; tensors have its device and floating type.
 
@@ -119,6 +135,8 @@ class Plan:
         Images per forward pass; None lets the engine choose.
     budget : int or None
         Images that may be asked at most; None for no limit.
+    shared : Shared
+        Whose budget this is a share of; what is said about it is said of the whole.
     say : callable
         Takes sentences for people while a run is going on.
     """
@@ -128,6 +146,7 @@ class Plan:
     pixels: Tensor
     batch_size: int | None = None
     budget: int | None = None
+    shared: Shared = Shared()
     say: Say = keep_silent
 
     @classmethod
@@ -143,8 +162,6 @@ class Plan:
         """Put grid, default image and pixels where the classifier wants its images."""
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"The batch size is at least 1 but got {batch_size}.")
-        if budget is not None and budget < 1:
-            raise UsageError(f"A budget of queries is at least 1 but got {budget}.")
         like: dict[str, Any] = {"device": classifier.device, "dtype": classifier.dtype}
         return cls(
             default_image=torch.as_tensor(default_image).to(**like),
@@ -168,9 +185,8 @@ class Plan:
             If they do not fit.
         """
         if self.budget is not None and queries > self.budget:
-            raise BudgetError(
-                f"The signature needs {queries:,} queries or more but the budget is {self.budget:,}; {remedy}."
-            )
+            needed, budget = queries * self.shared.images, self.shared.budget or self.budget
+            raise BudgetError(f"The signature needs {needed:,} queries or more but the budget is {budget:,}; {remedy}.")
 
     def images(self, cells: Tensor) -> Tensor:
         """The images (N, C, H, W) of the given cells; cell n is pixel n // V at value n % V."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from onepixel.classifiers.base import floored
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import atomic_path
 from onepixel.signatures.definitions import Array, define
@@ -38,6 +39,16 @@ class Settings:
     inclusive: bool = False
     default_image: str = "constant 0"
     outputs: str = "logits"
+
+    def __str__(self) -> str:
+        """The settings in words."""
+        end = "V - 1" if self.inclusive else "V"
+        start = self.default_image.partition(" sha256:")[0]
+        return f"{self.values} intensities v / {'(' + end + ')' if self.inclusive else end} per pixel, from {start}"
+
+    def comparable(self, other: "Settings") -> bool:
+        """Whether signatures of both can be compared: all but what the log-odds were made from has to agree."""
+        return replace(self, outputs=other.outputs) == other
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,10 @@ class Signature:
             return cls(**arrays, settings=Settings(**json.loads(header["settings"])), **json.loads(header["about"]))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise UndecidedError(f"{path} is damaged: it is no complete signature file.") from error
+
+    def floored(self) -> "Signature":
+        """The same with every log-odds kept where those of probabilities end (p inside [1e-7, 1 - 1e-7])."""
+        return replace(self, low=floored(self.low), high=floored(self.high), base=floored(self.base))
 
     def plot(self, path: str | Path, definition: str = "change") -> None:
         """Draw all K channels side by side into an image file (PNG, SVG, PDF by its ending)."""
