@@ -128,7 +128,7 @@ def test_signatures_from_probabilities_are_judged_and_the_floor_is_said(fitted):
 
 
 def test_signatures_of_other_settings_shapes_or_with_holes_are_refused(fitted):
-    with pytest.raises(DetectorError, match="256 intensities v / V per pixel.*this one is of 16 intensities"):
+    with pytest.raises(DetectorError, match=r"256 intensities v / V per pixel.*this one is of 16 intensities"):
         fitted.decision_function([planted(False, 0, Settings(values=16))])
     odd = np.zeros((K, H, W + 1), np.float32)
     with pytest.raises(DetectorError, match="reads signatures"):

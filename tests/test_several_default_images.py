@@ -55,7 +55,7 @@ def test_stacked_signatures_from_several_images_equal_those_made_one_by_one():
 def test_several_images_share_the_budget_and_never_exceed_it():
     counting = Counting(example("digits_cnn"))
     needed = 3 * (9 * 4 + 1)
-    with pytest.raises(BudgetError, match="needs 111 .* budget is 110"):
+    with pytest.raises(BudgetError, match=r"needs 111 .* budget is 110"):
         onepixel.signature(counting, default_image=SEVERAL, budget=needed - 1, engine="exhaustive", **FEW)
     assert sum(counting.calls) == 0
     onepixel.signature(counting, default_image=SEVERAL, budget=needed, engine="exhaustive", **FEW)
@@ -72,6 +72,7 @@ def test_a_network_that_is_elsewhere_is_asked_from_one_image_after_the_other():
     class Elsewhere(Counting):
         def signature(self, *, default_image, **arguments) -> Signature:
             starts.append(default_image)
+            assert arguments.pop("shared").images == 3
             return onepixel.signature(self.classifier, default_image=default_image, **arguments)
 
     starts: list[np.ndarray] = []
