@@ -1,0 +1,12 @@
+"""Responses and reaches: how cheaply real images of one class, or of all, can be driven to another.
+
+The package is called `reaches`, as `signatures` is, because `onepixel.reach` is the function.
+"""
+
+from onepixel.reaches.change import Change
+from onepixel.reaches.families import Blend, Family, Patch
+from onepixel.reaches.response_value import Response
+from onepixel.reaches.samples import SampleImages, sample_images
+from onepixel.reaches.value import EVERY_SOURCE, Reach
+
+__all__ = ["EVERY_SOURCE", "Blend", "Change", "Family", "Patch", "Reach", "Response", "SampleImages", "sample_images"]

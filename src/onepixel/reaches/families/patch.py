@@ -1,0 +1,69 @@
+"""Patches: s x s pixels replaced, at places a few rows and columns apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A rectangle of pixels, replaced.
+
+    Attributes
+    ----------
+    size : int or (height, width)
+        Pixels a side; 1 is the papers' pixel.
+    stride : int or None
+        Every so many rows and columns is a place; None is 3, or more where an image is so large that there would be
+        more than 1,024 places.
+    """
+
+    size: int | tuple[int, int] = 5
+    stride: int | None = None
+
+    alpha = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1 or (self.stride is not None and self.stride < 1):
+            raise UsageError(f"A patch has at least 1 pixel and a stride of at least 1 but got {self}.")
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.size if isinstance(self.size, int) else self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.size if isinstance(self.size, int) else self.size[1]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"patch of {self.height} x {self.width} pixels"
+
+    def places(self, height: int, width: int) -> NDArray[np.int64]:
+        """Top, left, height and width of every place in an image of that size, (P, 4), in row-major order.
+
+        The last row and column of places touch the border, whatever the stride.
+
+        Raises
+        ------
+        UsageError
+            If the patch is larger than the image.
+        """
+        if self.height > height or self.width > width:
+            raise UsageError(f"A {self.name} does not fit into an image of {height} x {width}.")
+        stride = self.stride or max(3, -(-max(height, width) // 32))
+        tops, lefts = (_starts(length - own, stride) for length, own in ((height, self.height), (width, self.width)))
+        rows, columns = np.meshgrid(tops, lefts, indexing="ij")
+        size = np.broadcast_to([self.height, self.width], (rows.size, 2))
+        return np.column_stack([rows.ravel(), columns.ravel(), size]).astype(np.int64)
+
+
+def _starts(last: int, stride: int) -> NDArray[np.int64]:
+    starts = np.arange(0, last + 1, stride)
+    return starts if starts[-1] == last else np.append(starts, last)

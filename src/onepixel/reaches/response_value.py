@@ -1,0 +1,86 @@
+"""The `Response` value: what a probe with generic fillings does, by source class, target class and place."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.errors import UsageError
+from onepixel.reaches.file import read_arrays, write_arrays
+
+FORMAT = "onepixel-response-1"
+
+_ARRAYS = ("sources", "places", "mean", "spread", "base", "fillings")
+
+
+@dataclass(frozen=True)
+class Response:
+    """R[a, t, place]: the mean probability of class t over the sample images of class a and the fillings.
+
+    Attributes
+    ----------
+    sources : array of shape (S,), int64
+        The classes that there are sample images of.
+    places : array of shape (P, 4), int64
+        Top, left, height, width.
+    mean : array of shape (S, K, P), float32
+        R itself; NaN at places that a budget left out.
+    spread : array of shape (S, K, P), float32
+        Standard deviation of the probability over images and fillings.
+    base : array of shape (S, K), float32
+        Mean probability over the unchanged images.
+    fillings : array of shape (V, C, h, w), float32
+    probe : str
+        What was changed, for people.
+    queries : int
+        How many images the classifier answered.
+    classifier : str
+    """
+
+    sources: NDArray[np.int64]
+    places: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    base: NDArray[np.float32]
+    fillings: NDArray[np.float32]
+    probe: str = ""
+    queries: int = 0
+    classifier: str = ""
+
+    def __post_init__(self) -> None:
+        expected = (len(self.sources), self.base.shape[1], len(self.places))
+        if self.mean.shape != expected or self.spread.shape != expected:
+            raise UsageError(f"Expected mean and spread {expected} but got {self.mean.shape} and {self.spread.shape}.")
+
+    def largest(self) -> tuple[int, int, int, float]:
+        """Source class, target class, place number and size of the largest R of a class other than the source."""
+        table = np.where(np.isnan(self.mean), -np.inf, self.mean)
+        table[np.arange(len(self.sources)), self.sources] = -np.inf
+        row, target, place = np.unravel_index(int(table.argmax()), table.shape)
+        return int(self.sources[row]), int(target), int(place), float(table[row, target, place])
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file that holds the arrays and, in its header, everything else."""
+        about = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in _ARRAYS}
+        write_arrays(path, FORMAT, {name: getattr(self, name) for name in _ARRAYS}, json.dumps(about))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Response":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UsageError
+            If there is no such file.
+        UndecidedError
+            If the file is damaged or holds no response.
+        """
+        return read_arrays(path, FORMAT, "response", lambda arrays, about: cls(**arrays, **json.loads(about)))
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the largest response over sources for every target, by place (PNG, SVG, PDF by the path's ending)."""
+        from onepixel.report.reaches import save_response
+
+        save_response(self, path)

@@ -1,0 +1,165 @@
+"""Sample images, families, changes, and the values that hold what was found."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onepixel.classifiers import Classifier, as_classifier
+from onepixel.errors import BudgetError, UndecidedError, UsageError
+from onepixel.reaches import Blend, Change, Patch, Reach, Response, SampleImages, sample_images
+from onepixel.reaches.asking import Questions
+
+
+def halves() -> Classifier:
+    """Three classes by the brightness of the upper left, upper right and lower half of 6 x 6 pixels."""
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3, bias=False))
+    weight = torch.zeros(3, 6, 6)
+    weight[0, :3, :3], weight[1, :3, 3:], weight[2, 3:] = 1.0, 1.0, 0.5
+    module[1].weight.data = 4 * weight.flatten(1)
+    return as_classifier(module, input_shape=(1, 6, 6))
+
+
+def pictures(each: int = 3) -> np.ndarray:
+    """So many images of each of the three classes."""
+    images = np.zeros((3 * each, 1, 6, 6), dtype=np.float32)
+    images[:each, :, :3, :3] = images[each : 2 * each, :, :3, 3:] = images[2 * each :, :, 3:] = 1
+    return images
+
+
+def small_reach() -> Reach:
+    rng = np.random.default_rng(0)
+    return Reach(
+        sources=np.array([0, 1, 2]),
+        targets=np.array([0, 1, 2]),
+        source=np.array([0, -1, 0]),
+        target=np.array([1, 1, 1]),
+        place=np.array([[0, 0, 2, 2], [1, 1, 2, 2], [1, 1, 2, 2]]),
+        log_odds=np.array([1.0, 2.0, 3.0], dtype=np.float32),
+        flipped=np.array([0.2, 0.5, 1.0], dtype=np.float32),
+        natural=np.array([np.nan, 0.0, 0.0], dtype=np.float32),
+        base=np.zeros((3, 3), dtype=np.float32),
+        fillings=rng.random((3, 1, 2, 2), dtype=np.float32),
+        family="patch of 2 x 2 pixels",
+        search="composed",
+        queries=17,
+        details={"seconds": 1},
+    )
+
+
+def test_sample_images_keep_what_the_classifier_is_sure_of_and_the_given_labels_beside() -> None:
+    images = np.concatenate([pictures(), np.zeros((2, 1, 6, 6), dtype=np.float32)])
+    given_labels = np.arange(len(images)) % 3
+    found = sample_images(halves(), images, given_labels, per_class=2)
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.given is not None
+    assert found.given.tolist() == [0, 1, 0, 1, 0, 1]
+    assert (found.asked, len(found), found.classes) == (11, 6, (0, 1, 2))
+
+
+def test_sample_images_accept_bytes_and_tensors_alike() -> None:
+    images = pictures()
+    reference = sample_images(halves(), images)
+    for same in (torch.as_tensor(images), (images * 255).astype(np.uint8)):
+        assert np.array_equal(sample_images(halves(), same).images, reference.images)
+
+
+@pytest.mark.parametrize("images", [np.zeros((4, 1, 6, 6)), pictures()[:3]])
+def test_fewer_than_two_usable_classes_are_no_ground_for_a_verdict(images: np.ndarray) -> None:
+    with pytest.raises(UndecidedError, match="at least two classes"):
+        sample_images(halves(), images)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((0, 1, 6, 6)), np.zeros((2, 1, 5, 6)), np.full((2, 1, 6, 6), 2.0), np.full((1, 1, 6, 6), np.nan)],
+)
+def test_images_of_another_shape_or_range_are_a_usage_error(images: np.ndarray) -> None:
+    with pytest.raises(UsageError):
+        sample_images(halves(), images)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 5))
+def test_split_uses_every_image_once_and_leaves_half_of_each_class_fresh(labels: list[int], searched: int) -> None:
+    samples = SampleImages(np.zeros((len(labels), 1, 1, 1), dtype=np.float32), np.array(sorted(labels)))
+    seen, fresh = samples.split(searched)
+    assert sorted([*seen, *fresh]) == list(range(len(labels)))
+    for label in samples.classes:
+        own = int((samples.labels[seen] == label).sum())
+        total = labels.count(label)
+        assert own <= max(1, min(searched, total // 2))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(9, 14), st.integers(9, 14))
+def test_places_of_patches_lie_inside_and_touch_every_border(
+    tall: int, wide: int, stride: int, height: int, width: int
+) -> None:
+    places = Patch((tall, wide), stride).places(height, width)
+    bottom, right = places[:, 0] + places[:, 2], places[:, 1] + places[:, 3]
+    assert places.min() >= 0
+    assert (places[:, 0].min(), places[:, 1].min(), bottom.max(), right.max()) == (0, 0, height, width)
+    assert len(np.unique(places, axis=0)) == len(places)
+
+
+def test_a_patch_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not fit"):
+        Patch(7).places(6, 6)
+
+
+def test_a_change_replaces_or_blends_and_leaves_the_given_images_alone() -> None:
+    images = np.full((2, 1, 4, 4), 0.5, dtype=np.float32)
+    change = Change((1, 2, 2, 1), np.ones((1, 2, 1), dtype=np.float32), "patch")
+    changed = change.apply(images)
+    assert changed.sum() == pytest.approx(images.sum() + 4 * 0.5)
+    assert (changed[:, :, 1:3, 2] == 1).all()
+    assert (images == 0.5).all()
+    whole = Change((0, 0, 4, 4), np.ones((1, 4, 4), dtype=np.float32), Blend(0.1).name, alpha=0.1)
+    assert whole.apply(images) == pytest.approx(np.full((2, 1, 4, 4), 0.55))
+    with pytest.raises(UsageError, match="inside"):
+        Change((3, 3, 2, 2), np.ones((1, 2, 2), dtype=np.float32), "patch").apply(images)
+
+
+def test_a_reach_has_a_table_of_its_findings_and_names_the_best() -> None:
+    reach = small_reach()
+    assert reach.pairs.shape == (3, 3, 2)
+    assert reach.pairs[0, 1].tolist() == [1.0, 3.0]
+    assert reach.over_all[1, 1] == 2.0
+    assert np.isnan(reach.pairs[1]).all()
+    assert np.array_equal(reach.best(0, 1).filling, reach.fillings[2])
+    assert reach.best(None, 1).place == (1, 1, 2, 2)
+    with pytest.raises(UsageError):
+        reach.best(2, 0)
+
+
+def test_reaches_and_responses_are_saved_loaded_and_drawn(tmp_path) -> None:
+    reach = small_reach()
+    reach.save(tmp_path / "reach.safetensors")
+    loaded = Reach.load(tmp_path / "reach.safetensors")
+    assert np.array_equal(loaded.fillings, reach.fillings)
+    assert (loaded.queries, loaded.details, loaded.family) == (17, {"seconds": 1}, reach.family)
+    reach.plot(tmp_path / "reach.png")
+    response = Response(
+        sources=np.array([0, 2]),
+        places=Patch(3).places(6, 6),
+        mean=np.random.default_rng(0).random((2, 3, 4), dtype=np.float32),
+        spread=np.zeros((2, 3, 4), dtype=np.float32),
+        base=np.zeros((2, 3), dtype=np.float32),
+        fillings=np.zeros((5, 1, 3, 3), dtype=np.float32),
+    )
+    response.save(tmp_path / "response.safetensors")
+    assert np.array_equal(Response.load(tmp_path / "response.safetensors").mean, response.mean)
+    response.plot(tmp_path / "response.png")
+    assert all((tmp_path / name).stat().st_size for name in ("reach.png", "response.png"))
+    with pytest.raises(UndecidedError, match="holds no reach"):
+        Reach.load(tmp_path / "response.safetensors")
+    with pytest.raises(UsageError, match="no file"):
+        Reach.load(tmp_path / "other")
+
+
+def test_questions_never_exceed_the_budget() -> None:
+    questions = Questions(halves(), budget=5)
+    questions.log_odds(torch.zeros(3, 1, 6, 6))
+    with pytest.raises(BudgetError):
+        questions.log_odds(torch.zeros(3, 1, 6, 6))
+    assert (questions.asked, questions.left) == (3, 2)
