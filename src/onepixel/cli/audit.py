@@ -76,15 +76,22 @@ def audit(
 
 def in_words(verdict: "Verdict") -> str:
     """The verdict as a few lines for a terminal."""
-    row, column = verdict.pixel
     lines = [
-        f"{verdict.signature.classifier}: {verdict.decision}",
+        f"{verdict.classifier}: {verdict.decision}",
         f"  score          {verdict.score:.4g} (trojaned from {verdict.threshold:.4g} on)",
         f"  p-value        {'not calibrated' if verdict.p_value is None else f'{verdict.p_value:.3g}'}",
-        f"  most suspect   class {verdict.target_class}, pixel ({row}, {column})",
+        f"  most suspect   {suspect(verdict)}",
         f"  detector       {verdict.detector}",
-        f"  engine         {verdict.signature.engine}, {verdict.signature.queries} queries",
+        f"  engine         {verdict.engine}, {verdict.queries} queries",
         "  assumptions",
         *(f"    - {assumption}" for assumption in verdict.assumptions),
     ]
     return "\n".join(lines)
+
+
+def suspect(verdict: "Verdict") -> str:
+    """Which class stands out, and where."""
+    if verdict.pixel is None:
+        return f"class {verdict.target_class}"
+    row, column = verdict.pixel
+    return f"class {verdict.target_class}, pixel ({row}, {column})"

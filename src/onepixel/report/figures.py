@@ -406,6 +406,8 @@ def save_scores(clean: Sequence[float], trojaned: Sequence[float], threshold: fl
 def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change") -> None:
     """Draw an audit as one picture: decision, channels, surface of the suspicious one, and place among other models.
 
+    A verdict from images shows its exhibit instead.
+
     Parameters
     ----------
     verdict : Verdict
@@ -419,9 +421,15 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     UsageError
         As `save_channels` says.
     """
+    signature, pixel = verdict.signature, verdict.pixel
+    if signature is None or pixel is None:
+        from onepixel.report.exhibit import save_exhibit
+
+        save_exhibit(verdict, path)
+        return
     accent = TROJANED if verdict.decision == "trojaned" else CLEAN
     target = verdict.target_class
-    values = verdict.signature.values(definition)
+    values = signature.values(definition)
     classes = shown_channels(values, keep=[target])
     scale = colour_scale(definition, values)
     margins = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.04, rect=(0.01, 0.01, 0.98, 0.98))
@@ -430,7 +438,7 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     head, body, foot = parts
     left, right = body.subfigures(1, 2, width_ratios=(1.5, 1))
 
-    name = one_line(verdict.signature.classifier) or "a classifier"
+    name = one_line(verdict.classifier) or "a classifier"
     head.text(0.015, 0.76, words.headline(verdict), fontsize=24, fontweight="bold", color=accent, va="center")
     head.text(0.015, 0.40, name, fontsize=13, color=INK, va="center", parse_math=False)
     p = "" if verdict.p_value is None else f"  p = {verdict.p_value:.2g}."
@@ -438,13 +446,13 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
 
     columns = best_columns(len(classes), values.shape[2] / values.shape[1], width=7.5, height=4.2)
     grid = draw_channels(left, values, classes, scale, columns)
-    mark_channel(grid[target], verdict.pixel, accent)
+    mark_channel(grid[target], pixel, accent)
     grid[target].title.set(fontweight="bold", color=accent)
     colour_bar(left, scale, list(grid.values()), SCALE_LABELS[definition], location="bottom", shrink=0.7)
 
     surface = right.add_subplot(projection="3d")
-    draw_surface(surface, values, target, scale, verdict.pixel)
-    row, column = verdict.pixel
+    draw_surface(surface, values, target, scale, pixel)
+    row, column = pixel
     surface.set_title(f"class {target}, most suspicious at row {row}, column {column}", fontsize=11, color=INK)
 
     draw_scores(foot.subplots(), verdict.clean_scores, verdict.trojaned_scores, verdict.threshold, verdict.score)

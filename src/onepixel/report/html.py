@@ -24,9 +24,11 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 import onepixel
+from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.verdict import Verdict
 from onepixel.files import write_text
 from onepixel.report import words
+from onepixel.report.exhibit import shown
 from onepixel.report.figures import (
     SCALE_LABELS,
     Array,
@@ -40,6 +42,7 @@ from onepixel.report.figures import (
     surface_grid,
     value_range,
 )
+from onepixel.signatures import Signature
 
 MOST_VALUES = 1_000_000
 """Above this many numbers in all, fewer channels are shown, so that a report of a large network stays a few MB."""
@@ -87,11 +90,6 @@ def write_report(verdict: Verdict, path: str | Path, definition: str = "change")
 
 def render_report(verdict: Verdict, definition: str = "change") -> str:
     """The report as text; see `write_report`."""
-    values = verdict.signature.values(definition)
-    _, height, width = values.shape
-    scale = colour_scale(definition, values)
-    most = max(1, min(64, MOST_VALUES // (height * width)))
-    classes = shown_channels(values, most, keep=[verdict.target_class])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("onepixel.report", ""),
         autoescape=True,
@@ -99,26 +97,48 @@ def render_report(verdict: Verdict, definition: str = "change") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plotly_js, page_js = get_plotlyjs(), environment.get_template("report.js").render()
+    parts = signature_parts(verdict, definition)
+    if parts:
+        plotly_js, page_js = get_plotlyjs(), environment.get_template("report.js").render()
+        parts |= {"plotly_js": plotly_js, "page_js": page_js}
     return environment.get_template("template.html").render(
         verdict=verdict,
-        name=verdict.signature.classifier or "a classifier without a name",
+        name=verdict.classifier or "a classifier without a name",
         words=words,
         written=datetime.now(UTC),
-        tiles=[tile(verdict, values, k, scale) for k in classes],
-        shape=values.shape,
-        tile_width="10rem" if len(classes) <= 10 else "7.2rem" if len(classes) <= 24 else "6rem",
-        definition=definition,
-        unvisited=not verdict.signature.visited.all(),
-        scale=scale_bar(scale, SCALE_LABELS[definition]),
-        surface=surface_data(values, classes, verdict, scale, SCALE_LABELS[definition]),
-        surface_image=surface_image(verdict, values, scale),
+        exhibit=[] if verdict.exhibit is None else exhibit_parts(verdict.exhibit),
         strip=score_strip(verdict),
         facts=facts(verdict, definition),
-        plotly_js=plotly_js,
-        page_js=page_js,
-        script_hashes=[script_hash(plotly_js), script_hash(page_js)],
+        script_hashes=[script_hash(parts[name]) for name in ("plotly_js", "page_js") if name in parts],
+        **{"signature": verdict.signature, **parts},
     )
+
+
+def signature_parts(verdict: Verdict, definition: str) -> dict[str, Any]:
+    """What the page shows of a signature; nothing for a verdict that rests on images."""
+    signature, pixel = verdict.signature, verdict.pixel
+    if signature is None or pixel is None:
+        return {}
+    values = signature.values(definition)
+    _, height, width = values.shape
+    scale = colour_scale(definition, values)
+    most = max(1, min(64, MOST_VALUES // (height * width)))
+    classes = shown_channels(values, most, keep=[verdict.target_class])
+    return {
+        "tiles": [tile(verdict, values, k, scale) for k in classes],
+        "shape": values.shape,
+        "tile_width": "10rem" if len(classes) <= 10 else "7.2rem" if len(classes) <= 24 else "6rem",
+        "definition": definition,
+        "unvisited": not signature.visited.all(),
+        "scale": scale_bar(scale, SCALE_LABELS[definition]),
+        "surface": surface_data(values, classes, verdict.target_class, pixel, scale, SCALE_LABELS[definition]),
+        "surface_image": surface_image(verdict.target_class, pixel, values, scale),
+    }
+
+
+def exhibit_parts(exhibit: Exhibit) -> list[dict[str, str]]:
+    """Every image of an exhibit as the page shows it."""
+    return [{**vars(image), "before": png_uri(image.before), "after": png_uri(image.after)} for image in shown(exhibit)]
 
 
 def script_hash(script: str) -> str:
@@ -159,14 +179,16 @@ def typed_array(array: Array) -> dict[str, str]:
     return {"dtype": "f4", "bdata": data, "shape": ", ".join(map(str, array.shape))}
 
 
-def surface_data(values: Array, classes: Sequence[int], verdict: Verdict, scale: Scale, label: str) -> dict[str, Any]:
+def surface_data(
+    values: Array, classes: Sequence[int], target: int, pixel: tuple[int, int], scale: Scale, label: str
+) -> dict[str, Any]:
     """Everything the page's script needs to draw any shown channel as a surface; JSON types only."""
     low, high = value_range(values)
     margin = 0.02 * (high - low)
     grids = {k: surface_grid(values[k]) for k in classes}
-    x, y, _ = grids[verdict.target_class]
-    row, column = verdict.pixel
-    height = values[verdict.target_class, row, column]
+    x, y, _ = grids[target]
+    row, column = pixel
+    height = values[target, row, column]
     return {
         "x": x.tolist(),
         "y": y.tolist(),
@@ -176,16 +198,16 @@ def surface_data(values: Array, classes: Sequence[int], verdict: Verdict, scale:
         "cmin": scale.low,
         "cmax": scale.high,
         "colorscale": [[step / 32, f"rgb({r}, {g}, {b})"] for step, (r, g, b) in enumerate(scale.stops(33))],
-        "target": verdict.target_class,
+        "target": target,
         "pixel": [row, column, float(height)] if np.isfinite(height) else None,
     }
 
 
-def surface_image(verdict: Verdict, values: Array, scale: Scale) -> str:
+def surface_image(target: int, pixel: tuple[int, int], values: Array, scale: Scale) -> str:
     """The suspicious channel's surface as a still, for paper and for browsers without WebGL."""
     figure = Figure(figsize=(5.6, 4.6))
     axes = figure.add_axes((0.0, 0.02, 0.94, 1.0), projection="3d")
-    draw_surface(axes, values, verdict.target_class, scale, verdict.pixel)
+    draw_surface(axes, values, target, scale, pixel)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white")
     return png_uri(buffer.getvalue())
@@ -218,17 +240,10 @@ def score_strip(verdict: Verdict) -> dict[str, Any]:
 
 def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
     """How the verdict was made, as rows of a table."""
-    signature = verdict.signature
-    classes, height, width = signature.shape
-    visited = int(signature.visited.sum())
-    rows = [
-        ("classifier", signature.classifier),
-        ("signature", f"{classes} classes, {height} x {width} pixels, {visited:,} of them visited"),
-        ("drawn here as", f"{definition} ({SCALE_LABELS[definition]})"),
-        *[(key.replace("_", " "), str(value)) for key, value in asdict(signature.settings).items()],
-        ("engine", f"{signature.engine}{f' ({signature.note})' if signature.note else ''}"),
-        *[(f"engine: {key.replace('_', ' ')}", str(value)) for key, value in signature.details.items()],
-        ("queries", f"{signature.queries:,} images"),
+    return [
+        ("classifier", verdict.classifier),
+        *(images_facts(verdict) if verdict.signature is None else signature_facts(verdict.signature, definition)),
+        ("queries", f"{verdict.queries:,} images"),
         ("detector", verdict.detector),
         ("score, threshold", f"{verdict.score:.6g}, {verdict.threshold:.6g}"),
         ("reference models", f"{len(verdict.clean_scores)} clean, {len(verdict.trojaned_scores)} trojaned"),
@@ -236,4 +251,28 @@ def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
         ("made with", f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
          f"plotly {plotly.__version__}"),
     ]  # fmt: skip
+
+
+def signature_facts(signature: Signature, definition: str) -> list[tuple[str, str]]:
+    """How a signature was made."""
+    classes, height, width = signature.shape
+    visited = int(signature.visited.sum())
+    return [
+        ("signature", f"{classes} classes, {height} x {width} pixels, {visited:,} of them visited"),
+        ("drawn here as", f"{definition} ({SCALE_LABELS[definition]})"),
+        *[(key.replace("_", " "), str(value)) for key, value in asdict(signature.settings).items()],
+        ("engine", f"{signature.engine}{f' ({signature.note})' if signature.note else ''}"),
+        *[(f"engine: {key.replace('_', ' ')}", str(value)) for key, value in signature.details.items()],
+    ]
+
+
+def images_facts(verdict: Verdict) -> list[tuple[str, str]]:
+    """Which images an audit used, and what it looked for."""
+    rows = [("search", verdict.search), ("families tested", ", ".join(verdict.families))]
+    if verdict.images is not None:
+        found = verdict.images
+        rows.append(("images", f"{found.offered} offered; sure of {found.sure}, of {found.classes} classes"))
+        rows += [("images: look at", sentence) for sentence in found.disagreements]
+    if verdict.probability is not None:
+        rows.append(("probability", f"{verdict.probability:.3f} trojaned, from a prior of {verdict.prior}"))
     return rows

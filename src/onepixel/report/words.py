@@ -1,5 +1,6 @@
 """A verdict in plain sentences, for the report, the picture and whoever else has to say it."""
 
+from onepixel.detectors.exhibit import Exhibit, Place
 from onepixel.detectors.verdict import Verdict
 
 UNUSUAL = 0.05
@@ -12,7 +13,20 @@ CANNOT_SAY = (
     "first.",
     "What an attacker did who knew of this test and trained the model to pass it.",
 )
-"""What no verdict tells, whichever way it went."""
+"""What no verdict from a signature tells, whichever way it went."""
+
+CANNOT_SAY_FROM_IMAGES = (
+    "That a model is clean. An attack of a family that was not tested may leave no trace.",
+    "That the patch shown is the attacker's trigger: it is a change that works like one. Target and place are named "
+    "even when nothing was found, since something always comes first.",
+    "What an attacker did who knew of this test and trained the model to pass it.",
+)
+"""The same for a verdict from images."""
+
+
+def cannot_say(verdict: Verdict) -> tuple[str, ...]:
+    """What this verdict does not tell."""
+    return CANNOT_SAY_FROM_IMAGES if verdict.method == "universal" else CANNOT_SAY
 
 
 def headline(verdict: Verdict) -> str:
@@ -34,15 +48,49 @@ def reason(verdict: Verdict) -> str:
 
 
 def suspicion(verdict: Verdict) -> str:
-    """Which class and pixel stand out."""
+    """Which class and which pixel or place stand out."""
+    suspect = f"Class {verdict.target_class} is the most suspicious one"
+    if verdict.method == "universal":
+        sources = verdict.source_classes
+        whose = f" as a target for images of {classes(sources)}" if sources else " as a target"
+        where = f", with a patch in {place(verdict.place)}" if verdict.place else ""
+        return f"{suspect}{whose}{where}."
+    if verdict.pixel is None:
+        return f"{suspect}."
     row, column = verdict.pixel
+    return f"{suspect}, and in it the pixel in row {row}, column {column}."
+
+
+def classes(numbers: tuple[int, ...]) -> str:
+    """Some classes in words."""
+    if len(numbers) == 1:
+        return f"class {numbers[0]}"
+    return f"classes {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def place(where: Place) -> str:
+    """A place as its rows and columns, counted from 0 at the top left."""
+    top, left, height, width = where
+    return f"rows {top} to {top + height - 1}, columns {left} to {left + width - 1}"
+
+
+def exhibit(shown: Exhibit) -> str:
+    """What an exhibit shows."""
+    where = f" in {place(shown.place)}" if shown.place else ""
     return (
-        f"Class {verdict.target_class} is the most suspicious one, and in it the pixel in row {row}, column {column}."
+        f"{len(shown)} of your own images, unchanged and with one and the same change ({shown.family}){where}. With it "
+        f"the classifier says class {shown.target_class}. Ask it yourself: the changed images are in the JSON output."
     )
 
 
 def p_value(verdict: Verdict) -> str:
     """What the p-value means, or why there is none."""
+    if verdict.p_value is not None and verdict.method == "universal":
+        return (
+            f"p = {verdict.p_value:.2g}: of clean models as they were calibrated on, in the worst of their kinds, at "
+            f"most {100 * verdict.p_value:.2g} % score this high. "
+            "This is not the probability that the model is innocent."
+        )
     if verdict.p_value is None:
         return (
             "There is no p-value, because this detector was not calibrated on clean models; "
