@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from onepixel.architectures import architecture
 from onepixel.datasets import load_dataset
-from onepixel.datasets.sources import data_folders
+from onepixel.datasets.local import data_folders
 from onepixel.experiments.results import markdown_table, percent, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.populations import (

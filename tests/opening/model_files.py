@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from onepixel.architectures import LeNet5
+from onepixel.architectures.lenet5 import LeNet5
 
 SHAPE = (1, 28, 28)
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class AlexNet(nn.Module):
     """Five convolutions and three dense layers, pooled after the first, second and fifth convolution.
@@ -43,3 +45,6 @@ class AlexNet(nn.Module):
         """Logits (N, K) of images (N, 1, 28, 28)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("alexnet", AlexNet, (1, 28, 28)))

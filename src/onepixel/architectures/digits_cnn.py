@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class DigitsCNN(nn.Module):
     """Two 3 x 3 convolutions (12 and 24 maps), one 2 x 2 pooling, dense layers of 48 and K units.
@@ -20,3 +22,6 @@ class DigitsCNN(nn.Module):
         """Logits (N, K) of images (N, 1, 8, 8)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("digits_cnn", DigitsCNN, (1, 8, 8)))

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class LeNet5(nn.Module):
     """Two 5 x 5 convolutions (6 and 16 maps), each with 2 x 2 pooling, then dense layers of 120, 84 and K units.
@@ -34,3 +36,6 @@ class LeNet5(nn.Module):
         """Logits (N, K) of images (N, 1, 28, 28)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("lenet5", LeNet5, (1, 28, 28)))

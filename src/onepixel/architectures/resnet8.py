@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions with batch norm beside a shortcut (1 x 1 convolution where the shape changes)."""
@@ -49,3 +51,6 @@ class ResNet8(nn.Module):
         """Logits (N, K) of images (N, 1, 28, 28)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("resnet8", ResNet8, (1, 28, 28)))

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class SixPlusTwo(nn.Module):
     """Six 3 x 3 convolutions in three stages (32, 64 and 128 maps) and two dense layers (512 and K).
@@ -27,3 +29,6 @@ class SixPlusTwo(nn.Module):
         """Logits (N, K) of images (N, 3, 32, 32)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("six_plus_two", SixPlusTwo, (3, 32, 32)))

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from onepixel.architectures.table import ARCHITECTURES, Architecture
+
 
 class VGG10(nn.Module):
     """Seven 3 x 3 convolutions in three stages (16, 16; 32, 32; 64, 64, 64) and three dense layers.
@@ -33,3 +35,6 @@ class VGG10(nn.Module):
         """Logits (N, K) of images (N, 1, 28, 28)."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+ARCHITECTURES.add(Architecture("vgg10", VGG10, (1, 28, 28)))
