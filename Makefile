@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVER := .venv-endpoint
 
-.PHONY: help setup demo test endpoint-server lint format bench clean
+.PHONY: help setup demo test coverage hooks endpoint-server lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 12
@@ -24,6 +24,13 @@ demo: setup  ## Train a detector on digit networks, audit unseen ones, write a r
 test: setup  ## Run every test
 	-$(MAKE) --silent endpoint-server
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+coverage: setup  ## Run every test, and fail where less than 90 % of the branches of src/ are run
+	-$(MAKE) --silent endpoint-server
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term
+
+hooks: setup  ## Check style and types before every commit
+	$(BIN)/pre-commit install
 
 endpoint-server: $(SERVER)/.ready  ## Install MLServer in an environment of its own; without it one test is skipped
 
@@ -46,4 +53,4 @@ bench: setup  ## Measure the engines and population builds; writes results/
 	$(BIN)/python benchmarks/population.py
 
 clean:  ## Remove the virtual environment and everything that was built
-	rm -rf $(VENV) $(SERVER) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SERVER) demo build site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
