@@ -106,7 +106,7 @@ def test_meta_classifier_refuses_what_it_was_not_trained_for():
         fitted.score(other, images, labels)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs.weights])
+@pytest.mark.parametrize("name", [way.name for way in METHODS.rows() if way.needs.weights])
 def test_methods_that_need_weights_say_so_of_an_endpoint(name, monkeypatch):
     monkeypatch.setenv("ONEPIXEL_MODELAUDIT", sys.executable)
     black_box = onepixel.as_classifier(lambda images: np.full((len(images), 2), 0.5), input_shape=(1, 4, 4))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError
 from onepixel.methods.base import Needs, Network, Score, Stopwatch, check_images
+from onepixel.methods.table import METHODS
 
 
 class Candidate(NamedTuple):
@@ -235,3 +236,6 @@ def _split(activation: Tensor, neuron: int) -> tuple[Tensor, Tensor]:
     count = activation.shape[1]
     rest = (activation.mean() * count - wanted) / max(count - 1, 1)
     return wanted, rest
+
+
+METHODS.add(ArtificialBrainStimulation())

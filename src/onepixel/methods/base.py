@@ -1,10 +1,10 @@
 """What every compared method has in common: what it needs, what it answers, and how it gets at a network's gradient."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -75,10 +75,21 @@ class Score:
 class Method(Protocol):
     """A way to judge one network."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    needs: ClassVar[Needs]
+    @property
+    def name(self) -> str:
+        """What it is asked for by."""
+
+    @property
+    def title(self) -> str:
+        """What its authors call it."""
+
+    @property
+    def paper(self) -> str:
+        """Authors, title, venue."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of an auditor."""
 
     def score(self, classifier: Classifier, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
         """Judge a network with clean images (N, C, H, W) in [0, 1] and their classes (N,)."""
@@ -187,6 +198,3 @@ def cross_entropy_per_trigger(logits: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, None].expand(triggers, images)
     losses = nn.functional.cross_entropy(logits.reshape(-1, classes), wanted.reshape(-1), reduction="none")
     return losses.reshape(triggers, images).mean(1)
-
-
-Builder = Callable[[], Method]

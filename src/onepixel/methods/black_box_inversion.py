@@ -14,6 +14,7 @@ from torch import Tensor
 
 from onepixel.classifiers import Classifier, to_log_odds
 from onepixel.methods.base import Needs, Score, Stopwatch, anomaly_index, check_images
+from onepixel.methods.table import METHODS
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,6 @@ class BlackBoxInversion:
         odds = to_log_odds(answers, classifier.outputs)[:, target]
         losses = torch.nn.functional.softplus(-odds).unflatten(0, (len(masks), len(images))).mean(1)
         return losses.float().cpu(), float((answers.argmax(1) == target).float().mean())
+
+
+METHODS.add(BlackBoxInversion())

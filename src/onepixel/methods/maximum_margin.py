@@ -15,6 +15,7 @@ from torch import Tensor
 
 from onepixel.classifiers import Classifier
 from onepixel.methods.base import Needs, Network, Score, Stopwatch
+from onepixel.methods.table import METHODS
 
 
 @dataclass(frozen=True)
@@ -105,3 +106,6 @@ def order_statistic_p_value(statistics: NDArray[np.float64]) -> tuple[float, flo
         return len(statistics) * survival, (log_survival + float(np.log(len(statistics)))) / float(np.log(10))
     p_value = -float(np.expm1(len(statistics) * np.log1p(-survival))) if survival < 1 else 1.0
     return p_value, float(np.log10(max(p_value, 1e-300)))
+
+
+METHODS.add(MaximumMargin())

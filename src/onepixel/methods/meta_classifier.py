@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.methods.base import Needs, Network, Score, Stopwatch
+from onepixel.methods.table import METHODS
 from onepixel.progress import counted
 
 
@@ -183,3 +184,7 @@ class UniversalLitmusPatterns(_TunedQueries):
         rows = (images[:, :, 1:] - images[:, :, :-1]).abs().sum()
         columns = (images[:, :, :, 1:] - images[:, :, :, :-1]).abs().sum()
         return self.smoothness * (rows + columns) / len(images)
+
+
+METHODS.add(MetaNeuralAnalysis())
+METHODS.add(UniversalLitmusPatterns())

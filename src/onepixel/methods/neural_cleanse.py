@@ -23,6 +23,7 @@ from onepixel.methods.base import (
     check_images,
     cross_entropy_per_trigger,
 )
+from onepixel.methods.table import METHODS
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,6 @@ class NeuralCleanse:
             weight = torch.where(downs >= self.patience, weight / self.multiplier**1.5, weight)
             ups, downs = torch.where(ups >= self.patience, 0, ups), torch.where(downs >= self.patience, 0, downs)
         return smallest.double().cpu().numpy()
+
+
+METHODS.add(NeuralCleanse())

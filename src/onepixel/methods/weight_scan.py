@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError
 from onepixel.methods.base import Needs, Network, Score, Stopwatch
+from onepixel.methods.table import METHODS
 
 PROGRAM_VARIABLE = "ONEPIXEL_MODELAUDIT"
 """Environment variable that names the program, where it is not on the path."""
@@ -85,3 +86,6 @@ class WeightScan:
         except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
             raise UndecidedError("modelaudit gave no answer that could be read.") from error
         return issues
+
+
+METHODS.add(WeightScan())
