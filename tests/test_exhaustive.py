@@ -320,9 +320,9 @@ def test_network_that_overflows_at_one_pixel_is_an_error_under_the_incremental_e
 
 
 def test_engine_that_leaves_a_pixel_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(classifier, plan, advance):
-        found = exhaustive(classifier, plan, advance)
-        found.low[:, 3], found.high[:, 3] = float("inf"), float("-inf")
+    def forgetful(classifier, plans, advance):
+        found = [exhaustive(classifier, plan, advance) for plan in plans]
+        found[0].low[:, 3], found[0].high[:, 3] = float("inf"), float("-inf")
         return found
 
     monkeypatch.setitem(ENGINES, "exhaustive", forgetful)

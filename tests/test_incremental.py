@@ -88,6 +88,24 @@ def test_incremental_engine_equals_the_definition_on_the_networks_of_the_papers(
     assert largest_difference(*both(classifier, values=3, default_image=image, pixels=mask)) <= 1e-9
 
 
+@pytest.mark.parametrize("name", ["lenet5", "resnet8", "digits_cnn"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_default_images_in_one_pass_equal_the_definition_from_each(name: str, threads: int) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    chosen = architecture(name)
+    classifier = onepixel.as_classifier(chosen.build(10).double(), input_shape=chosen.input_shape)
+    images = np.random.default_rng(0).random((3, *chosen.input_shape)).astype(np.float32)
+    images[1] = 0.0
+    mask = some_pixels(*chosen.input_shape[1:])
+    settings = {"values": 3, "inclusive": True, "default_image": images, "pixels": mask}
+    fast, slow = both(classifier, **settings)
+    assert largest_difference(fast, slow) <= 1e-9
+    assert onepixel.signature(classifier, **settings).note.startswith("incremental")
+    alone = [onepixel.signature(classifier, **{**settings, "default_image": image}) for image in images]
+    assert fast.queries == sum(one.queries for one in alone)
+
+
 @pytest.mark.parametrize("name", ["lenet5", "resnet8"])
 def test_incremental_engine_is_as_exact_as_float32_allows(name: str) -> None:
     torch.manual_seed(0)

@@ -91,10 +91,11 @@ class LyingChild:
 
 OPENED = Frame({"input_shape": [1, 4, 4], "outputs": "logits", "classes": 3, "assumptions": ["a\x1b[2Jb"]})
 SHAPE = (3, 4, 4)
+MAPS = (1, *SHAPE)
 DETAILS = {"error": 0.5, "x": {"y": 1, "z": {"too": "deep"}}, "w": [1]}
 SOUND = Frame(
-    {"engine": "exhaustive", "queries": 5, "note": "", "details": DETAILS},
-    {"low": np.zeros(SHAPE, np.float32), "high": np.ones(SHAPE, np.float32), "base": np.zeros(3, np.float32)},
+    {"signatures": [{"engine": "exhaustive", "queries": 5, "note": "", "details": DETAILS}]},
+    {"low": np.zeros(MAPS, np.float32), "high": np.ones(MAPS, np.float32), "base": np.zeros((1, 3), np.float32)},
 )
 
 
@@ -131,17 +132,24 @@ def test_nonsense_about_the_network_is_refused(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("low", np.full(SHAPE, 2, np.float32)),
-        ("low", np.full(SHAPE, np.nan, np.float32)),
-        ("high", np.full(SHAPE, np.inf, np.float32)),
-        ("high", np.ones((3, 4, 5), np.float32)),
-        ("high", np.ones(SHAPE, np.int64)),
-        ("base", np.full(3, np.nan, np.float32)),
+        ("low", np.full(MAPS, 2, np.float32)),
+        ("low", np.full(MAPS, np.nan, np.float32)),
+        ("high", np.full(MAPS, np.inf, np.float32)),
+        ("high", np.ones((1, 3, 4, 5), np.float32)),
+        ("high", np.ones(MAPS, np.int64)),
+        ("base", np.full((1, 3), np.nan, np.float32)),
         ("more", np.zeros(3, np.float32)),
     ],
 )
 def test_arrays_that_are_no_signature_are_refused(name: str, array: np.ndarray) -> None:
     classifier = lying(OPENED, replace(SOUND, arrays={**SOUND.arrays, name: array}))
+    with pytest.raises(ProtocolError, match="no signature"):
+        onepixel.signature(classifier, values=8)
+
+
+@pytest.mark.parametrize("abouts", [None, [], [{}], [7], [{"engine": "exhaustive", "queries": -1}], [{}, {}]])
+def test_words_that_are_no_signature_are_refused(abouts: object) -> None:
+    classifier = lying(OPENED, replace(SOUND, about={"signatures": abouts}))
     with pytest.raises(ProtocolError, match="no signature"):
         onepixel.signature(classifier, values=8)
 

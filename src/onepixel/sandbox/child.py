@@ -106,8 +106,8 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
         except ProtocolError:
             return
         try:
-            if "signature" in frame.about:
-                send(answers, *computed_signature(classifier, frame, answers))
+            if "signatures" in frame.about:
+                send(answers, *computed_signatures(classifier, frame, answers))
             else:
                 told = classifier(torch.from_numpy(frame.arrays["images"]).to(classifier.dtype))
                 send(answers, {}, {"answers": told.numpy()})
@@ -117,26 +117,29 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
             complain(error)
 
 
-def computed_signature(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run an engine in here; progress goes out as small frames on the way."""
+def computed_signatures(classifier: Any, frame: Any, answers: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run an engine in here, from one or several default images; progress goes out as small frames on the way."""
+    import numpy as np
+
     from onepixel.progress import counted_by
     from onepixel.sandbox.protocol import send
-    from onepixel.signatures.compute import signature_here
+    from onepixel.signatures.compute import signatures_here
     from onepixel.signatures.plan import Shared
 
-    asked = {**frame.about["signature"], "progress": False}
+    asked = {**frame.about["signatures"], "progress": False}
     shared = Shared(**asked.pop("shared"))
 
     with counted_by(lambda count: send(answers, {"progress": count})):
-        found = signature_here(
+        found = signatures_here(
             classifier,
-            default_image=frame.arrays["default_image"],
+            default_images=list(frame.arrays["default_images"]),
             pixels=frame.arrays["pixels"],
             shared=shared,
             **asked,
         )
-    about = {key: getattr(found, key) for key in ("engine", "queries", "note", "details")}
-    return about, {"low": found.low, "high": found.high, "base": found.base}
+    abouts = [{key: getattr(one, key) for key in ("engine", "queries", "note", "details")} for one in found]
+    arrays = {name: np.stack([getattr(one, name) for one in found]) for name in ("low", "high", "base")}
+    return {"signatures": abouts}, arrays
 
 
 if __name__ == "__main__":

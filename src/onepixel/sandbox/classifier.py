@@ -2,7 +2,8 @@
 
 import math
 import weakref
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -86,19 +87,7 @@ class SandboxedClassifier:
             raise AnswerError(f"{self.name} did not answer {len(images)} images with {self.classes} numbers each.")
         return torch.from_numpy(answers.astype(np.promote_types(answers.dtype, np.float32)))
 
-    def signature(
-        self,
-        *,
-        values: int,
-        inclusive: bool,
-        default_image: float | ArrayLike,
-        pixels: int | NDArray[np.bool_] | None,
-        engine: str,
-        batch_size: int | None,
-        budget: int | None,
-        progress: bool,
-        shared: Shared = Shared(),  # noqa: B008 (frozen)
-    ) -> Signature:
+    def signature(self, *, default_image: float | ArrayLike, **arguments: Any) -> Signature:
         """Compute the signature inside the sandbox; the arguments are those of `onepixel.signature`.
 
         Raises
@@ -106,47 +95,81 @@ class SandboxedClassifier:
         UndecidedError, UsageError
             What the engine says, or that what came back is no signature.
         """
+        return self.signatures(default_images=[default_image], **arguments)[0]
+
+    def signatures(
+        self,
+        *,
+        values: int,
+        inclusive: bool,
+        default_images: Sequence[float | ArrayLike],
+        pixels: int | NDArray[np.bool_] | None,
+        engine: str,
+        batch_size: int | None,
+        budget: int | None,
+        progress: bool,
+        shared: Shared = Shared(),  # noqa: B008 (frozen)
+    ) -> list[Signature]:
+        """Compute the signatures from several default images inside the sandbox, in one pass.
+
+        Raises
+        ------
+        UndecidedError, UsageError
+            As `signature`.
+        """
         _, height, width = self.input_shape
-        image = default_image_array(default_image, self.input_shape)
+        images = np.stack([default_image_array(image, self.input_shape) for image in default_images])
         mask = pixel_mask(pixels, height, width)
         asked: dict[str, Any] = {"values": values, "inclusive": inclusive, "engine": engine, "batch_size": batch_size}
         asked |= {"budget": budget, "shared": asdict(shared)}
-        self._ask({"signature": asked}, {"default_image": image, "pixels": mask})
-        most = SMALL + 8 * (2 * self.classes * height * width + self.classes)
-        with progress_bar(f"signature of {self.name}", int(mask.sum()), "pixels", enabled=progress) as advance:
+        self._ask({"signatures": asked}, {"default_images": images, "pixels": mask})
+        most = (SMALL + 8 * (2 * self.classes * height * width + self.classes)) * len(images)
+        total = len(images) * int(mask.sum())
+        with progress_bar(f"signature of {self.name}", total, "pixels", enabled=progress) as advance:
             frame = self._answer(most)
-            while is_count(frame.about.get("progress"), 0, mask.size):
+            while is_count(frame.about.get("progress"), 0, len(images) * mask.size):
                 advance(frame.about["progress"])
                 frame = self._answer(most)
-        settings = Settings(values, inclusive, describe_default_image(image), self.outputs)
-        return self._checked(frame, mask, settings)
+        settings = Settings(values, inclusive, outputs=self.outputs)
+        each = [replace(settings, default_image=describe_default_image(image)) for image in images]
+        return self._checked(frame, mask, each)
 
-    def _checked(self, frame: Frame, mask: NDArray[np.bool_], settings: Settings) -> Signature:
-        """The signature in a frame, if it can be one."""
-        about, arrays = frame.about, frame.arrays
-        shapes = {"low": (self.classes, *mask.shape), "high": (self.classes, *mask.shape), "base": (self.classes,)}
+    def _checked(self, frame: Frame, mask: NDArray[np.bool_], settings: Sequence[Settings]) -> list[Signature]:
+        """The signatures in a frame, one for each of the settings, if they can be that."""
+        abouts, arrays = frame.about.get("signatures"), frame.arrays
+        maps = (len(settings), self.classes, *mask.shape)
+        shapes = {"low": maps, "high": maps, "base": maps[:2]}
+        wrong = ProtocolError(f"{self.name}: the sandbox sent something that is no signature")
         if {name: array.shape for name, array in arrays.items()} != shapes or not all(
             array.dtype in (np.float32, np.float64) for array in arrays.values()
         ):
-            raise ProtocolError(f"{self.name}: the sandbox sent something that is no signature")
+            raise wrong
+        if not isinstance(abouts, list) or len(abouts) != len(settings):
+            raise wrong
         low, high, base = arrays["low"], arrays["high"], arrays["base"]
         visited = np.broadcast_to(mask, low.shape)
         sound = np.isfinite(base).all() and np.isnan(low[~visited]).all() and np.isnan(high[~visited]).all()
         if not sound or not (np.isfinite(low[visited]) & np.isfinite(high[visited]) & (low <= high)[visited]).all():
-            raise ProtocolError(f"{self.name}: the sandbox sent something that is no signature")
-        if about.get("engine") not in ENGINES or not is_count(about.get("queries"), 0, MOST_QUERIES):
-            raise ProtocolError(f"{self.name}: the sandbox sent something that is no signature")
-        return Signature(
-            low=low,
-            high=high,
-            base=base,
-            settings=settings,
-            engine=about["engine"],
-            queries=about["queries"],
-            classifier=self.name,
-            note=one_line(about.get("note", "")),
-            details=plain_details(about.get("details")),
-        )
+            raise wrong
+        for about in abouts:
+            if not isinstance(about, dict) or about.get("engine") not in ENGINES:
+                raise wrong
+            if not is_count(about.get("queries"), 0, MOST_QUERIES):
+                raise wrong
+        return [
+            Signature(
+                low=low[number],
+                high=high[number],
+                base=base[number],
+                settings=own,
+                engine=about["engine"],
+                queries=about["queries"],
+                classifier=self.name,
+                note=one_line(about.get("note", "")),
+                details=plain_details(about.get("details")),
+            )
+            for number, (own, about) in enumerate(zip(settings, abouts, strict=True))
+        ]
 
     def _ask(self, about: dict[str, Any], arrays: dict[str, Any]) -> None:
         if not self._ended.alive:

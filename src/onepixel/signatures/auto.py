@@ -5,6 +5,7 @@
 3. Everything else goes to the incremental engine.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onepixel.classifiers import Classifier, ModuleClassifier
@@ -18,26 +19,31 @@ WORTHWHILE = 0.9
 
 def auto(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
     """Choose, run, and say why in the note."""
+    return auto_together(classifier, [plan], advance)[0]
+
+
+def auto_together(classifier: Classifier, plans: Sequence[Plan], advance: Advance) -> list[Extremes]:
+    """The same for several default images in one pass: plans that differ in nothing else."""
     if not isinstance(classifier, ModuleClassifier):
-        return exhaustively(classifier, plan, advance, "it is the only exact engine for what is no torch module")
+        return exhaustively(classifier, plans, advance, "it is the only exact engine for what is no torch module")
     try:
-        prepared = prepare(classifier, plan)
+        prepared = prepare(classifier, plans)
     except NotIncrementalError as error:
-        return exhaustively(classifier, plan, advance, f"the incremental engine cannot run this module: {error}")
+        return exhaustively(classifier, plans, advance, f"the incremental engine cannot run this module: {error}")
     share = prepared.cost.share
     if share > WORTHWHILE:
         why = f"the windows of one pixel cost {share:.0%} of a full forward pass"
-        return exhaustively(classifier, plan, advance, why)
+        return exhaustively(classifier, plans, advance, why)
     try:
-        extremes = prepared.run(advance)
+        found = prepared.run(advance)
     except ExactnessError as error:
         if not classifier.stands_in:
             raise
-        return exhaustively(classifier, plan, advance, f"its module does not stand in for it. {error}")
+        return exhaustively(classifier, plans, advance, f"its module does not stand in for it. {error}")
     why = f"incremental: the windows of one pixel cost {share:.1%} of a full forward pass"
-    return replace(extremes, note=why)
+    return [replace(extremes, note=why) for extremes in found]
 
 
-def exhaustively(classifier: Classifier, plan: Plan, advance: Advance, why: str) -> Extremes:
-    """Run the exhaustive engine and note the reason."""
-    return replace(exhaustive(classifier, plan, advance), note=f"exhaustive: {why}")
+def exhaustively(classifier: Classifier, plans: Sequence[Plan], advance: Advance, why: str) -> list[Extremes]:
+    """Run the exhaustive engine from every default image and note the reason."""
+    return [replace(exhaustive(classifier, plan, advance), note=f"exhaustive: {why}") for plan in plans]

@@ -1,7 +1,7 @@
 """`onepixel.signature`: choose an engine, run it, and say what was done."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -15,14 +15,24 @@ from onepixel.classifiers.module import full_precision
 from onepixel.errors import AnswerError, ExactnessError, UsageError
 from onepixel.progress import counted_by, progress_bar, tell
 from onepixel.signatures.adaptive import adaptive
-from onepixel.signatures.auto import auto
+from onepixel.signatures.auto import auto_together
 from onepixel.signatures.exhaustive import exhaustive
-from onepixel.signatures.incremental import incremental
-from onepixel.signatures.plan import Engine, Extremes, Plan, Shared, default_image_arrays, pixel_mask, value_grid
+from onepixel.signatures.incremental import incremental_together
+from onepixel.signatures.plan import Advance, Extremes, Plan, Shared, default_image_arrays, pixel_mask, value_grid
 from onepixel.signatures.value import Settings, Signature
 
-ENGINES: dict[str, Engine] = {"exhaustive": exhaustive, "incremental": incremental, "adaptive": adaptive}
+TogetherEngine = Callable[[Classifier, Sequence[Plan], Advance], list[Extremes]]
+"""Finds the extremes for plans that differ in their default images alone."""
+
+ENGINES: dict[str, TogetherEngine] = {
+    "exhaustive": lambda classifier, plans, advance: [exhaustive(classifier, plan, advance) for plan in plans],
+    "incremental": incremental_together,
+    "adaptive": lambda classifier, plans, advance: [adaptive(classifier, plan, advance) for plan in plans],
+}
 """Every engine by its name."""
+
+PIXELS_AT_ONCE = 2**16
+"""Default images with more pixels than this in all are computed in several passes, so that their maps fit in memory."""
 
 
 @runtime_checkable
@@ -31,6 +41,14 @@ class ComputesSignature(Protocol):
 
     def signature(self, **arguments: Any) -> Signature:
         """Compute the signature where the network is."""
+
+
+@runtime_checkable
+class ComputesSignatures(Protocol):
+    """The same for several default images at once."""
+
+    def signatures(self, **arguments: Any) -> list[Signature]:
+        """Compute the signatures where the network is."""
 
 
 def describe_default_image(image: NDArray[np.float32]) -> str:
@@ -105,63 +123,88 @@ def signature(
     images = default_image_arrays(default_image, classifier.input_shape)
     each = None if budget is None else budget // len(images)
 
-    run: Callable[..., Signature] = partial(signature_here, classifier)
-    if isinstance(classifier, ComputesSignature):
-        run = classifier.signature
-    start_from = partial(
-        run, values=values, inclusive=inclusive, pixels=pixels, engine=engine, batch_size=batch_size, budget=each
-    )
-    if len(images) > 1:
-        start_from = partial(start_from, shared=Shared(len(images), budget))
+    asked: dict[str, Any] = {
+        "values": values,
+        "inclusive": inclusive,
+        "pixels": pixels,
+        "engine": engine,
+        "batch_size": batch_size,
+        "budget": each,
+    }
     if len(images) == 1:
-        return start_from(default_image=images[0], progress=progress)
+        run: Callable[..., Signature] = partial(signature_here, classifier)
+        if isinstance(classifier, ComputesSignature):
+            run = classifier.signature
+        return run(default_image=images[0], progress=progress, **asked)
     total = len(images) * int(pixel_mask(pixels, *classifier.input_shape[1:]).sum())
     with (
         progress_bar(f"signature of {classifier.name}", total, "pixels", enabled=progress) as advance,
         counted_by(advance),
     ):
-        parts = [start_from(default_image=image, progress=False) for image in images]
+        parts = signatures_from(classifier, images, shared=Shared(len(images), budget), progress=False, **asked)
     settings = replace(parts[0].settings, default_image=describe_default_image(np.stack(images)))
     return Signature.joined(parts, settings)
 
 
-def signature_here(
+def signatures_from(classifier: Classifier, images: Sequence[NDArray[np.float32]], **arguments: Any) -> list[Signature]:
+    """The signatures from several default images, wherever the network is."""
+    if isinstance(classifier, ComputesSignatures):
+        return classifier.signatures(default_images=images, **arguments)
+    if isinstance(classifier, ComputesSignature):
+        return [classifier.signature(default_image=image, **arguments) for image in images]
+    return signatures_here(classifier, default_images=images, **arguments)
+
+
+def signature_here(classifier: Classifier, *, default_image: NDArray[np.float32], **arguments: Any) -> Signature:
+    """The signature from a single default image (C, H, W), of a classifier that is asked from here."""
+    return signatures_here(classifier, default_images=[default_image], **arguments)[0]
+
+
+def signatures_here(
     classifier: Classifier,
     *,
     values: int,
     inclusive: bool,
-    default_image: NDArray[np.float32],
+    default_images: Sequence[NDArray[np.float32]],
     pixels: int | NDArray[np.bool_] | None,
     engine: str,
     batch_size: int | None,
     budget: int | None,
     progress: bool,
     shared: Shared = Shared(),  # noqa: B008 (frozen)
-) -> Signature:
-    """The signature from a single default image (C, H, W), of a classifier that is asked from here."""
+) -> list[Signature]:
+    """The signatures from default images, each (C, H, W), of a classifier that is asked from here.
+
+    `budget` is that of each image. Small images are computed together, by an engine that can.
+    """
     run = choose_engine(classifier, engine)
     _, height, width = classifier.input_shape
     mask = pixel_mask(pixels, height, width)
-    plan = Plan.make(classifier, value_grid(values, inclusive=inclusive), default_image, mask, batch_size, budget)
-    plan = replace(plan, shared=shared)
-    if run is not adaptive:
-        plan.require(plan.cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
-    if progress:
-        plan = replace(plan, say=tell)
+    grid = value_grid(values, inclusive=inclusive)
+    plans = [Plan.make(classifier, grid, image, mask, batch_size, budget) for image in default_images]
+    plans = [replace(plan, shared=shared, say=tell if progress else plan.say) for plan in plans]
+    if run is not ENGINES["adaptive"]:
+        plans[0].require(plans[0].cells + 1, 'engine="adaptive" or a stride of pixels needs fewer')
     label = f"signature of {classifier.name}"
-    with (
-        full_precision(classifier.device),
-        progress_bar(label, len(plan.pixels), "pixels", enabled=progress) as advance,
-    ):
-        extremes = run(classifier, plan, advance)
-    settings = Settings(values, inclusive, describe_default_image(default_image), classifier.outputs)
-    return assemble(extremes, mask, settings, classifier.name)
+    total = len(plans) * len(plans[0].pixels)
+    at_once = max(1, PIXELS_AT_ONCE // (height * width))
+    with full_precision(classifier.device), progress_bar(label, total, "pixels", enabled=progress) as advance:
+        found = [
+            extremes
+            for first in range(0, len(plans), at_once)
+            for extremes in run(classifier, plans[first : first + at_once], advance)
+        ]
+    settings = Settings(values, inclusive, outputs=classifier.outputs)
+    return [
+        assemble(extremes, mask, replace(settings, default_image=describe_default_image(image)), classifier.name)
+        for extremes, image in zip(found, default_images, strict=True)
+    ]
 
 
-def choose_engine(classifier: Classifier, name: str) -> Engine:
+def choose_engine(classifier: Classifier, name: str) -> TogetherEngine:
     """The engine of that name, or for "auto" the fastest exact one that applies."""
     if name == "auto":
-        return auto
+        return auto_together
     if name not in ENGINES:
         raise UsageError(f"Expected one of auto, {', '.join(ENGINES)} for engine but got {name!r}.")
     return ENGINES[name]

@@ -1,6 +1,6 @@
 """The incremental engine, from the traced operators to the extremes."""
 
-from onepixel.signatures.incremental.engine import incremental, prepare
+from onepixel.signatures.incremental.engine import incremental, incremental_together, prepare
 from onepixel.signatures.incremental.tracing import NotIncrementalError
 
-__all__ = ["NotIncrementalError", "incremental", "prepare"]
+__all__ = ["NotIncrementalError", "incremental", "incremental_together", "prepare"]

@@ -20,17 +20,20 @@ TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, tor
 
 
 class SpotCheck:
-    """Answers of a few seeded pixels and values, collected during a run and compared after it."""
+    """Answers of a few seeded pixels and values, collected during a run and compared after it.
 
-    def __init__(self, plan: Plan, seed: int = 0) -> None:
+    `image` is the number of the plan's default image among those of the run.
+    """
+
+    def __init__(self, plan: Plan, image: int = 0, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
-        self.plan = plan
+        self.plan, self.image = plan, image
         self.pixels: Numbers = random.choice(len(plan.pixels), min(CHECKED_PIXELS, len(plan.pixels)), replace=False)
         self.values: Numbers = random.choice(len(plan.grid), min(CHECKED_VALUES, len(plan.grid)), replace=False)
         self.answers: dict[tuple[int, int], Tensor] = {}
 
     def collect(self, pixels: Numbers, owner: Numbers, answers: Tensor, first_value: int) -> None:
-        """Keep what is asked for of answers (U, V, K); pixel n is described by row owner[n]."""
+        """Keep what is asked for of answers (U, V, K); pixel n of the plan is described by row owner[n]."""
         for place in np.flatnonzero(np.isin(pixels, self.pixels)):
             for value in self.values:
                 if 0 <= value - first_value < answers.shape[1]:
@@ -56,7 +59,7 @@ class SpotCheck:
         if not float(differences[worst]) <= tolerance:
             row, column = self.plan.pixels[keys[worst][0]].tolist()
             pair = torch.stack([self.plan.default_image, images[worst]])
-            layer = first_difference(classifier, program, recorded, pair, (row, column))
+            layer = first_difference(classifier, program, recorded, pair, (self.image, row, column))
             raise ExactnessError(
                 f"The incremental engine disagrees with a full forward pass of {classifier.name} by "
                 f"{float(differences[worst]):.2g} at pixel ({row}, {column}); the first layer that differs is {layer}."
@@ -69,18 +72,19 @@ def first_difference(
     program: Program,
     recorded: fx.GraphModule,
     images: Tensor,
-    pixel: tuple[int, int],
+    pixel: tuple[int, int, int],
 ) -> str:
     """The label of the first step whose map is not that of the full forward pass.
 
-    `images` (2, C, H, W) are the default image and the one with the changed pixel.
+    `images` (2, C, H, W) are the default image and the one with the changed pixel; `pixel` is the number of that
+    default image in the program, row and column.
     """
     prepared = classifier.prepare(images)
     values = run_nodes(recorded, prepared, torch.float64)
     windows = windows_of(program, *classifier.input_shape[1:])
-    spots = Spots(np.array(pixel[:1]), np.array(pixel[1:]), windows)
-    row, column = pixel
-    maps = {IMAGE: (prepared[1] - program.image)[:, row, column][None, :, None, None]}
+    image, row, column = pixel
+    spots = Spots(np.array([image]), np.array([row]), np.array([column]), windows)
+    maps = {IMAGE: (prepared[1] - program.image[image])[:, row, column][None, :, None, None]}
     for step in program.steps:
         maps[step.output] = step.run([maps[number] for number in step.inputs], spots)
         node = program.nodes[step.output]

@@ -1,8 +1,8 @@
 """Which pixels share which computations.
 
-Two pixels belong to one class of a step if every step so far did the same work on the same numbers for both: the same
-slices, and base maps that are equal bit for bit wherever a nonlinear step looked. A constant default image makes most
-inner pixels of the first layers one class. Classes only ever split from one step to the next.
+Two pixels of one default image belong to one class of a step if every step so far did the same work on the same
+numbers for both: the same slices, and base maps that are equal bit for bit wherever a nonlinear step looked. A constant
+default image makes most inner pixels of the first layers one class. Classes only ever split from one step to the next.
 """
 
 from dataclasses import dataclass
@@ -68,9 +68,10 @@ def single(length: int) -> Window:
 
 
 def classify(program: Program, windows: dict[int, Axes], pixels: Numbers) -> list[Level]:
-    """The classes before the first step and after each one, for pixels (P, 2)."""
-    rows, columns = pixels[:, 0], pixels[:, 1]
-    start = patch_numbers(map_numbers(program.image.permute(1, 0, 2)), windows[IMAGE], rows, columns)
+    """The classes before the first step and after each one, for pixels (P, 3): image, row and column."""
+    images, rows, columns = pixels.T
+    start = patch_numbers(map_numbers(program.image.permute(0, 2, 1, 3)), windows[IMAGE], pixels)
+    start = start * len(program.image) + images
     levels = [level(np.zeros(len(pixels), dtype=np.int64), np.zeros(len(pixels), dtype=np.int64), start)]
     last_use = {number: place for place, step in enumerate(program.steps) for number in step.inputs}
     alive = {IMAGE}
@@ -95,17 +96,17 @@ def classify(program: Program, windows: dict[int, Axes], pixels: Numbers) -> lis
         members = levels[-1].members
         content = None
         if len(levels[-1].pixel) < len(pixels):
-            content = contents(step, ins, out, rows, columns)
+            content = contents(step, ins, out, pixels)
         levels.append(level(members, layout, content))
     return levels
 
 
-def contents(step: Step, ins: list[Axes], out: Axes, rows: Numbers, columns: Numbers) -> Numbers | None:
+def contents(step: Step, ins: list[Axes], out: Axes, pixels: Numbers) -> Numbers | None:
     """Numbers (P,): equal where the step reads equal base maps; None if it reads none."""
     reads = zip(*(step.reads(axis, [window[axis] for window in ins], out[axis]) for axis in (0, 1)), strict=True)
     found: Numbers | None = None
     for (base, by_row), (_, by_column) in reads:
-        numbers = patch_numbers(map_numbers(base), (by_row, by_column), rows, columns)
+        numbers = patch_numbers(map_numbers(base), (by_row, by_column), pixels)
         found = numbers if found is None else number_rows(np.stack([found, numbers], axis=1))
     return found
 
@@ -136,20 +137,23 @@ def number_rows(table: Numbers) -> Numbers:
 
 
 def map_numbers(base: Tensor) -> Numbers:
-    """Number the distinct channel vectors of a map (H, C, W), bit for bit: (H, W)."""
-    height, channels, width = base.shape
-    places = base.permute(0, 2, 1).reshape(height * width, channels).contiguous().cpu()
+    """Number the distinct channel vectors of maps (M, H, C, W), bit for bit: (M, H, W)."""
+    images, height, channels, width = base.shape
+    places = base.permute(0, 1, 3, 2).reshape(-1, channels).contiguous().cpu()
     whole = torch.int32 if places.element_size() == 4 else torch.int64
     rows = places.view(whole).numpy() if places.element_size() in (4, 8) else places.double().view(whole).numpy()
     _, numbers = np.unique(rows.view(f"V{rows.shape[1] * rows.itemsize}"), return_inverse=True)
-    return numbers.reshape(height, width).astype(np.int64)
+    return numbers.reshape(images, height, width).astype(np.int64)
 
 
-def patch_numbers(numbers: Numbers, axes: Axes, rows: Numbers, columns: Numbers) -> Numbers:
-    """Number the distinct patches that windows cut out of a numbered map: one number per pixel."""
+def patch_numbers(numbers: Numbers, axes: Axes, pixels: Numbers) -> Numbers:
+    """Number the distinct patches that windows cut out of numbered maps (M, H, W): one number per pixel (P, 3)."""
     by_row, by_column = axes
-    along = segment_numbers(numbers, by_column)
-    return segment_numbers(along.T, by_row)[columns, rows]
+    images, rows, columns = pixels.T
+    along = segment_numbers(numbers.reshape(-1, numbers.shape[2]), by_column)
+    across = along.reshape(*numbers.shape[:2], -1).transpose(0, 2, 1)
+    found = segment_numbers(across.reshape(-1, across.shape[2]), by_row)
+    return found.reshape(*across.shape[:2], -1)[images, columns, rows]
 
 
 def segment_numbers(lines: Numbers, window: Window) -> Numbers:

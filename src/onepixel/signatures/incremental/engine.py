@@ -1,7 +1,7 @@
 """The incremental engine: recompute only what one pixel can reach, for any module that torch can trace."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from onepixel.errors import UsageError
 from onepixel.signatures.exhaustive import announcement
 from onepixel.signatures.incremental.check import SpotCheck
 from onepixel.signatures.incremental.classes import Level, Numbers, classify, windows_of
-from onepixel.signatures.incremental.cost import Cost, count
+from onepixel.signatures.incremental.cost import Cost, count, total_cost
 from onepixel.signatures.incremental.execution import Execution
 from onepixel.signatures.incremental.lowering import Program, lower
 from onepixel.signatures.incremental.spots import Axes
@@ -37,94 +37,130 @@ def incremental(classifier: Classifier, plan: Plan, advance: Advance) -> Extreme
     ExactnessError
         If a pixel that was recomputed by full forward passes disagrees; the text names the layer.
     """
+    return incremental_together(classifier, [plan], advance)[0]
+
+
+def incremental_together(classifier: Classifier, plans: Sequence[Plan], advance: Advance) -> list[Extremes]:
+    """The same for several default images in one pass: plans that differ in nothing else.
+
+    Raises
+    ------
+    UsageError, ExactnessError
+        As `incremental`.
+    """
     if not isinstance(classifier, ModuleClassifier):
         raise UsageError(f"The incremental engine looks inside torch modules; {classifier.name} is none.")
     try:
-        prepared = prepare(classifier, plan)
+        prepared = prepare(classifier, plans)
     except NotIncrementalError as error:
         raise UsageError(f"The incremental engine cannot run {classifier.name}: {error}.") from error
     return prepared.run(advance)
 
 
-def prepare(classifier: ModuleClassifier, plan: Plan) -> "Prepared":
+def prepare(classifier: ModuleClassifier, plans: Sequence[Plan]) -> "Prepared":
     """Trace the module, translate its operators and find out which pixels share which work.
+
+    The plans differ in their default images alone.
 
     Raises
     ------
     NotIncrementalError
         If the module cannot be computed this way.
     """
-    traced = trace(classifier, plan.default_image)
+    traced = trace(classifier, torch.stack([plan.default_image for plan in plans]))
     program = lower(traced, classifier.dtype)
     recorded = traced.recorded
     del traced
     windows = windows_of(program, *classifier.input_shape[1:])
-    pixels: Numbers = plan.pixels.cpu().numpy()
+    pixels: Numbers = plans[0].pixels.cpu().numpy()
     threads = torch.get_num_threads() if classifier.device.type == "cpu" else 1
     groups = tuple(
-        Group(members, pixels[members], classify(program, windows, pixels[members]))
-        for members in pixel_groups(len(pixels), threads)
+        group_of(program, windows, pixels, members, len(plans)) for members in pixel_groups(len(pixels), threads)
     )
-    costs = [count(program, windows, group.levels, group.pixels) for group in groups]
-    cost = Cost(*(sum(part) for part in zip(*((c.windows, c.full, c.pixels) for c in costs), strict=True)))
-    return Prepared(classifier, plan, recorded, program, windows, groups, cost, threads)
+    by_group = [count(program, windows, group.levels, group.pixels) for group in groups]
+    costs = tuple(total_cost(of_image) for of_image in zip(*by_group, strict=True))
+    return Prepared(classifier, tuple(plans), recorded, program, windows, groups, costs, threads)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Pixels (P, 2) that one thread computes by itself, their numbers in the plan, and their classes."""
+    """Pixels (P, 3: image, row, column) that one thread computes by itself, their numbers (P,), and their classes.
+
+    Pixel p of image m has the number m times the pixels of the plan, plus p.
+    """
 
     members: Numbers
     pixels: Numbers
     levels: list[Level]
 
 
+def group_of(program: Program, windows: dict[int, Axes], pixels: Numbers, members: Numbers, images: int) -> Group:
+    """The group of the members of pixels (P, 2) in every image."""
+    image = np.repeat(np.arange(images), len(members))
+    table = np.column_stack([image, np.tile(pixels[members], (images, 1))])
+    return Group(image * len(pixels) + np.tile(members, images), table, classify(program, windows, table))
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A module made ready for one plan, its cost known before it runs."""
+    """A module made ready for plans with different default images, the cost of each known before it runs."""
 
     classifier: ModuleClassifier
-    plan: Plan
+    plans: tuple[Plan, ...]
     recorded: fx.GraphModule
     program: Program
     windows: dict[int, Axes]
     groups: tuple[Group, ...]
-    cost: Cost
+    costs: tuple[Cost, ...]
     threads: int
 
-    def run(self, advance: Advance) -> Extremes:
-        """Compute every pixel at every value, then check a few.
+    @property
+    def cost(self) -> Cost:
+        """Of all default images together."""
+        return total_cost(self.costs)
+
+    def run(self, advance: Advance) -> list[Extremes]:
+        """Compute every pixel at every value from every default image, then check a few of each.
 
         Raises
         ------
         ExactnessError
             If one that was recomputed by full forward passes disagrees.
         """
-        base = to_log_odds(self.classifier(self.plan.default_image[None]), self.classifier.outputs)[0]
+        bases = [
+            to_log_odds(self.classifier(plan.default_image[None]), self.classifier.outputs)[0] for plan in self.plans
+        ]
         self.announce()
-        found = Found(base, self.classifier, self.program, SpotCheck(self.plan), advance, len(self.plan.pixels))
+        found = Found(torch.stack(bases), self.classifier, self.program, self.plans, advance)
         in_threads(lambda group: self.run_group(group, found), self.groups, self.threads)
-        checked = found.check.compare(self.classifier, self.program, self.recorded)
-        queries = 1 + checked + self.cost.forward_passes(len(self.plan.grid))
-        return Extremes(found.low.T, found.high.T, base, queries=queries, engine="incremental")
+        extremes = []
+        for plan, cost, base, check, low, high in zip(
+            self.plans, self.costs, bases, found.checks, found.low, found.high, strict=True
+        ):
+            checked = check.compare(self.classifier, self.program, self.recorded)
+            queries = 1 + checked + cost.forward_passes(len(plan.grid))
+            extremes.append(Extremes(low.T, high.T, base, queries=queries, engine="incremental"))
+        return extremes
 
     def announce(self) -> None:
         """Say what the run will cost, if anybody listens; the time is estimated from one batch of full passes."""
-        if self.plan.say is keep_silent:
+        plan = self.plans[0]
+        if plan.say is keep_silent:
             return
-        images = self.plan.images(torch.arange(min(TIMED_IMAGES, self.plan.cells), device=self.plan.pixels.device))
+        images = plan.images(torch.arange(min(TIMED_IMAGES, plan.cells), device=plan.pixels.device))
         begin = time.perf_counter()
         self.classifier(images)
         seconds = (time.perf_counter() - begin) / len(images)
-        passes = self.cost.forward_passes(len(self.plan.grid))
-        self.plan.say(announcement(self.plan, "incremental", passes, seconds))
+        passes = sum(cost.forward_passes(len(plan.grid)) for cost in self.costs)
+        plan.say(announcement(plan, "incremental", passes, seconds))
 
     def run_group(self, group: Group, found: "Found") -> None:
         """One thread's work."""
         order = np.argsort(group.levels[-1].members, kind="stable")
         edges = np.searchsorted(group.levels[-1].members[order], np.arange(len(group.levels[-1].pixel) + 1))
+        image = group.pixels[group.levels[-1].pixel, 0]
 
-        grid = self.plan.grid
+        grid = self.plans[0].grid
         size = values_at_once(self.program, self.windows, len(grid))
         for first in range(0, len(grid), size):
             values = grid[first : first + size]
@@ -132,7 +168,7 @@ class Prepared:
             def finish(classes: Numbers, differences: Tensor, first: int = first) -> None:
                 owner = np.repeat(np.arange(len(classes)), edges[classes + 1] - edges[classes])
                 members = np.concatenate([order[edges[c] : edges[c + 1]] for c in classes])
-                found.take(group.members[members], owner, differences, first)
+                found.take(group.members[members], owner, image[classes], differences, first)
                 if first + size >= len(grid):
                     found.advance(len(members))
 
@@ -142,30 +178,37 @@ class Prepared:
 
 
 class Found:
-    """The extremes so far; threads write to different pixels."""
+    """The extremes so far, (M, P, K); threads write to different pixels."""
 
     def __init__(
         self,
         base: Tensor,
         classifier: ModuleClassifier,
         program: Program,
-        check: SpotCheck,
+        plans: Sequence[Plan],
         advance: Advance,
-        pixels: int,
     ) -> None:
-        self.low = torch.full((pixels, len(base)), float("inf"), dtype=base.dtype, device=base.device)
+        self.pixels = len(plans[0].pixels)
+        shape = (len(plans), self.pixels, base.shape[1])
+        self.low = torch.full(shape, float("inf"), dtype=base.dtype, device=base.device)
         self.high = torch.full_like(self.low, float("-inf"))
-        self.classifier, self.program, self.check, self.advance = classifier, program, check, advance
+        self.checks = [SpotCheck(plan, image) for image, plan in enumerate(plans)]
+        self.classifier, self.program, self.advance = classifier, program, advance
 
-    def take(self, pixels: Numbers, owner: Numbers, differences: Tensor, first_value: int) -> None:
-        """Count answers' differences (K, U, V) in; pixel n has those of owner[n]."""
-        answers = (differences + self.program.base[:, None, None]).permute(1, 2, 0)
-        self.check.collect(pixels, owner, answers, first_value)
+    def take(self, pixels: Numbers, owner: Numbers, image: Numbers, differences: Tensor, first_value: int) -> None:
+        """Count answers' differences (K, U, V) from those of images (U,) in; pixel n has those of owner[n]."""
+        base = self.program.base[torch.from_numpy(image).to(self.low.device)]
+        answers = (differences + base.T[:, :, None]).permute(1, 2, 0)
+        of_image = image[owner]
+        for number in np.unique(of_image):
+            own = of_image == number
+            self.checks[number].collect(pixels[own] - number * self.pixels, owner[own], answers, first_value)
         odds = to_log_odds(answers.flatten(0, 1), self.classifier.outputs).unflatten(0, answers.shape[:2])
         index = torch.from_numpy(pixels).to(self.low.device)
         rows = torch.from_numpy(owner).to(self.low.device)
-        self.low[index] = torch.minimum(self.low[index], odds.amin(1)[rows])
-        self.high[index] = torch.maximum(self.high[index], odds.amax(1)[rows])
+        low, high = self.low.flatten(0, 1), self.high.flatten(0, 1)
+        low[index] = torch.minimum(low[index], odds.amin(1)[rows])
+        high[index] = torch.maximum(high[index], odds.amax(1)[rows])
 
 
 def values_at_once(program: Program, windows: dict[int, Axes], values: int) -> int:
@@ -205,8 +248,9 @@ def in_threads(run: Callable[[Group], None], groups: tuple[Group, ...], threads:
 
 
 def pixel_changes(program: Program, classifier: ModuleClassifier, grid: Tensor, pixels: Numbers) -> Tensor:
-    """The prepared image's difference at pixels (U, 2) for every value: (1, C, 1, U * V)."""
+    """The prepared images' differences at pixels (U, 3) for every value: (1, C, 1, U * V)."""
     channels = classifier.input_shape[0]
     prepared = classifier.prepare(grid[:, None, None, None].expand(-1, channels, 1, 1))[:, :, 0, 0].T
-    before = program.image[:, torch.from_numpy(pixels[:, 0]), torch.from_numpy(pixels[:, 1])]
+    image, rows, columns = torch.from_numpy(np.ascontiguousarray(pixels.T))
+    before = program.image[image, :, rows, columns].T
     return (prepared[:, None, :] - before[:, :, None]).reshape(1, channels, 1, -1)

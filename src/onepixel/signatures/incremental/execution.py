@@ -69,11 +69,12 @@ class Execution:
         self.stack: list[Batch] = []
         self.pool: dict[tuple[int, int], list[Batch]] = {}
         self.pooled_bytes = 0
+        self.waiting: dict[tuple[int, int], int] = {}
 
     def most_pixels(self, place: int) -> Numbers:
         """For every class after a step's refinement: how many pixels like it may be computed at once."""
         step = self.program.steps[place]
-        rows, columns = self.pixels[self.levels[place + 1].pixel].T
+        _, rows, columns = self.pixels[self.levels[place + 1].pixel].T
         numbers = np.zeros(len(rows), dtype=np.int64)
         for number, (channels, _, _) in zip((*step.inputs, step.output), step.shapes, strict=True):
             by_row, by_column = self.windows[number]
@@ -108,10 +109,10 @@ class Execution:
         """Let a small part wait; release all of its layout once they are enough."""
         own = Batch(batch.place, batch.classes, self.picked(batch), None)
         key = (batch.place, int(self.levels[batch.place + 1].layout[batch.classes[0]]))
-        waiting = self.pool.setdefault(key, [])
-        waiting.append(own)
+        self.pool.setdefault(key, []).append(own)
+        self.waiting[key] = self.waiting.get(key, 0) + len(own.classes)
         self.pooled_bytes += size_of(own)
-        if sum(len(part.classes) for part in waiting) >= self.most[batch.place][batch.classes[0]]:
+        if self.waiting[key] >= self.most[batch.place][batch.classes[0]]:
             self.release(key)
         elif self.pooled_bytes > POOLED_BATCHES * self.budget:
             self.release(max(self.pool, key=lambda key: sum(map(size_of, self.pool[key]))))
@@ -119,6 +120,7 @@ class Execution:
     def release(self, key: tuple[int, int]) -> None:
         """Make one batch of the small parts of a layout."""
         parts = self.pool.pop(key)
+        del self.waiting[key]
         self.pooled_bytes -= sum(map(size_of, parts))
         if len(parts) == 1:
             self.stack.append(parts[0])
@@ -133,8 +135,9 @@ class Execution:
         while batch is not None:
             place, classes, maps = batch.place, batch.classes, batch.maps
             step = self.program.steps[place]
-            rows, columns = self.pixels[self.levels[place + 1].pixel[classes]].T
-            maps[step.output] = step.run([maps[number] for number in step.inputs], Spots(rows, columns, self.windows))
+            images, rows, columns = self.pixels[self.levels[place + 1].pixel[classes]].T
+            spots = Spots(images, rows, columns, self.windows)
+            maps[step.output] = step.run([maps[number] for number in step.inputs], spots)
             for number in set(step.inputs):
                 if self.last_use[number] == place:
                     del maps[number]

@@ -38,12 +38,12 @@ class Program:
     Attributes
     ----------
     steps : tuple of Step
-    image : Tensor of shape (C, H, W)
-        The prepared default image.
+    image : Tensor of shape (M, C, H, W)
+        The prepared default images.
     answer : int
         The map that holds the answers.
-    base : Tensor of shape (K,)
-        The default image's answers.
+    base : Tensor of shape (M, K)
+        The default images' answers.
     nodes : dict
         The traced node of every map.
     """
@@ -75,6 +75,7 @@ class Lowering:
         self.maps: dict[fx.Node, int] = {}
         self.shapes: list[Shape] = []
         self.steps: list[Step] = []
+        self.images = len(trace.values[trace.nodes[0]])
 
     def program(self) -> Program:
         """Translate in the order of execution."""
@@ -87,10 +88,10 @@ class Lowering:
         answer, output = self.maps[self.trace.output], self.value(self.trace.output)
         if output.ndim != 2 or self.shapes[answer][1:] != (1, 1):
             raise NotIncrementalError("its answers are not made by a dense layer or a pooling to one position")
-        image = self.value(self.trace.nodes[0])[0].to(self.dtype)
+        image = self.value(self.trace.nodes[0])[:-1].to(self.dtype)
         steps = tuple(step.cast(self.dtype) for step in fuse(self.steps, answer))
         nodes = {number: node for node, number in reversed(self.maps.items())}
-        return Program(steps, image, answer, output[0].to(self.dtype), nodes)
+        return Program(steps, image, answer, output[:-1].to(self.dtype), nodes)
 
     def translate(self, node: fx.Node) -> None:
         """Apply the operator's rule."""
@@ -106,7 +107,7 @@ class Lowering:
         return NotIncrementalError(f"{self.trace.labels[node]} {why}")
 
     def value(self, node: Any) -> Any:
-        """A node's value on the batch of two, or a constant argument as it is."""
+        """A node's value on the default images and noise, or a constant argument as it is."""
         return self.trace.values[node] if isinstance(node, fx.Node) else node
 
     def varies(self, argument: Any) -> bool:
@@ -127,11 +128,12 @@ class Lowering:
         return number
 
     def base(self, node: fx.Node) -> Tensor:
-        """The default image's map of a node, (H, C, W)."""
+        """The default images' maps of a node, (M, H, C, W)."""
         shape = self.shapes[self.maps[node]]
-        if not bool(torch.isfinite(self.value(node)[0]).all()):
+        values = self.value(node)[:-1]
+        if not bool(torch.isfinite(values).all()):
             raise self.refuse(node, "gives infinite numbers, of which there are no differences")
-        return self.value(node)[0].reshape(shape).permute(1, 0, 2).to(self.dtype).contiguous()
+        return values.reshape(-1, *shape).permute(0, 2, 1, 3).to(self.dtype).contiguous()
 
     def alias(self, node: fx.Node, source: fx.Node) -> None:
         """A node whose difference is that of another."""
@@ -140,7 +142,7 @@ class Lowering:
     def result(self, node: fx.Node) -> tuple[int, Shape]:
         """A new map for a node's value."""
         value = self.value(node)
-        if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != 2:
+        if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != self.images:
             raise self.refuse(node, "gives neither maps (N, C, H, W) nor vectors (N, C)")
         shape: Shape = (value.shape[1], 1, 1) if value.ndim == 2 else (value.shape[1], value.shape[2], value.shape[3])
         self.maps[node] = self.new_map(shape)

@@ -40,11 +40,12 @@ class Spots:
 
     Attributes
     ----------
-    rows, columns : array of shape (U,)
-        Positions of the changed pixels.
+    images, rows, columns : array of shape (U,)
+        The default image that each starts from, and the position of the changed pixel.
     windows : mapping from a map's number to its windows
     """
 
+    images: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     windows: Mapping[int, Axes]
@@ -59,14 +60,19 @@ class Spots:
         return Span(int(rows.low[row]), int(rows.high[row]), int(columns.low[column]), int(columns.high[column]))
 
     def base(self, base: Tensor, axes: Axes) -> Tensor:
-        """Cut the windows out of a base map (H, C, W): (h, C, w, U, 1), ready to meet (h, C, w, U, V)."""
+        """Cut the windows out of base maps (M, H, C, W): (h, C, w, U, 1), ready to meet (h, C, w, U, V)."""
         rows, columns = axes
-        cuts = [
-            base[rows.low[r] : rows.high[r], :, columns.low[c] : columns.high[c]]
-            for r, c in zip(self.rows, self.columns, strict=True)
-        ]
-        together = cuts[0].unsqueeze(-1) if len(cuts) == 1 else torch.stack(cuts, dim=-1)
-        return together.unsqueeze(-1)
+        if len(self) == 1:
+            row, column = self.rows[0], self.columns[0]
+            cut = base[self.images[0], rows.low[row] : rows.high[row], :, columns.low[column] : columns.high[column]]
+            return cut[..., None, None]
+        height, width = int(rows.size[self.rows[0]]), int(columns.size[self.columns[0]])
+        windows = base.unfold(1, height, 1).unfold(3, width, 1)
+        images, tops, lefts = (
+            torch.from_numpy(places).to(base.device)
+            for places in (self.images, rows.low[self.rows], columns.low[self.columns])
+        )
+        return windows[images, tops, :, lefts].permute(2, 1, 3, 0)[..., None]
 
 
 def split_columns(maps: Tensor, pixels: int) -> Tensor:

@@ -278,8 +278,8 @@ class Nonlinear(Step):
     before, after : tuple of callables
         Pointwise, before and after the pooling, on tensors of any shape; each may work in place.
     pool : Pool or None
-    base_in, base_middle, base_out : Tensor of shape (H, C, W)
-        The default image's maps before everything, before the pooling, and after everything.
+    base_in, base_middle, base_out : Tensor of shape (M, H, C, W)
+        The default images' maps before everything, before the pooling, and after everything.
     """
 
     before: "tuple[Callable[[Tensor], Tensor], ...]"
@@ -416,7 +416,7 @@ class Product(Step):
     """Two changing maps multiplied, as in squeeze and excitation; either may be one number per channel."""
 
     bases: tuple[Tensor, Tensor, Tensor]
-    """(H, C, W) of both inputs and the output."""
+    """(M, H, C, W) of both inputs and the output."""
 
     def window(self, axis: int, windows: Sequence[Window]) -> Window:
         """All windows together; the whole axis if one number changes a whole map."""

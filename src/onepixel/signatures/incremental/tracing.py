@@ -33,7 +33,7 @@ class Trace:
     recorded : torch.fx.GraphModule
         The operators in the order of execution; the one placeholder is the prepared image.
     values : dict
-        Every node's value on a batch of two, the default image and noise, in float64 where torch allows it.
+        Every node's value on the default images and, last, noise, in float64 where torch allows it.
     varying : frozenset of torch.fx.Node
         The nodes whose value depends on the image.
     output : torch.fx.Node
@@ -54,16 +54,17 @@ class Trace:
         return tuple(self.recorded.graph.nodes)
 
 
-def trace(classifier: ModuleClassifier, default_image: Tensor) -> Trace:
-    """Record the module's operators on the default image (C, H, W) and on noise.
+def trace(classifier: ModuleClassifier, default_images: Tensor) -> Trace:
+    """Record the module's operators on the default images (M, C, H, W) and on noise.
 
     Raises
     ------
     NotIncrementalError
         If torch cannot trace the module, or the operators it recorded do not repeat the module's answers.
     """
-    noise = torch.rand(default_image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    images = torch.stack([default_image, noise.to(default_image)])
+    shape = default_images.shape[1:]
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.cat([default_images, noise.to(default_images)[None]])
     prepared = classifier.prepare(images)
     recorded = record(classifier.module, prepared)
     values = interpret(recorded, prepared)
