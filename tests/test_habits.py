@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_version_stands_in_one_place_and_the_citation_follows_it():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert "version" in project["project"]["dynamic"]
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "onepixel.__version__"}
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "onepixel.version.__version__"}
     assert f"\nversion: {onepixel.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 

@@ -13,7 +13,7 @@ import torch
 
 from onepixel.errors import UsageError
 from onepixel.populations import Recipe, build, training
-from onepixel.populations.build import only_writer
+from onepixel.populations.driver import only_writer
 from populations_of_digits import InProcess, content, digits_recipe
 
 SEED = 0

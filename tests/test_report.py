@@ -23,21 +23,20 @@ from onepixel.architectures import architecture
 from onepixel.detectors.verdict import Verdict
 from onepixel.errors import UsageError
 from onepixel.report import words
-from onepixel.report.figures import (
+from onepixel.report.figures import UNVISITED
+from onepixel.report.html import channel_image, render_report, write_report
+from onepixel.report.scale import colour_scale
+from onepixel.report.scores import save_scores, stacked
+from onepixel.report.signature import (
     MOST_CHANNELS,
-    UNVISITED,
     best_columns,
-    colour_scale,
     draw_channel,
     save_channels,
     save_rows,
-    save_scores,
-    save_verdict,
     shown_channels,
-    stacked,
-    surface_grid,
 )
-from onepixel.report.html import channel_image, render_report, write_report
+from onepixel.report.surface import surface_grid
+from onepixel.report.verdict import save_verdict
 from onepixel.signatures import DEFINITIONS, Settings, Signature
 
 HOSTILE = "\"'><img src=x onerror=alert(1)></script><script>alert(2)</script>{{ 7 * 7 }}$\\frac{\x1b[31m\u202e"

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 import onepixel
+from onepixel.architectures.digits_cnn import DigitsCNN
 from onepixel.cli import main
 from onepixel.errors import BudgetError, UsageError
 from onepixel.files import atomic_path, write_text
-from onepixel.opening.limits import escaped
+from onepixel.printable import escaped
 
 
 def test_link_stays_a_link_and_what_it_names_is_replaced_whole(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_nothing_is_written_where_the_block_fails(tmp_path: Path) -> None:
 
 def test_every_output_of_signature_goes_through_links(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    torch.save(onepixel.architectures.DigitsCNN(10).state_dict(), tmp_path / "m.pth")
+    torch.save(DigitsCNN(10).state_dict(), tmp_path / "m.pth")
     for name in ("out", "plot.png"):
         (tmp_path / name).symlink_to(tmp_path / f"real-{name}")
     words = ["signature", str(tmp_path / "m.pth"), "--architecture", "digits_cnn", "--normalize", "none", "--quiet"]
@@ -79,7 +80,7 @@ def test_file_names_are_shown_on_one_line(tmp_path: Path, capsys: pytest.Capture
     assert escaped("a\nb\x1b[2J\u2028\udc80é") == "a\\nb\\x1b[2J\\u2028\\udc80é"
     name = "model\nonepixel: no evidence of a backdoor.pth"
     torch.manual_seed(0)
-    torch.save(onepixel.architectures.DigitsCNN(10).state_dict(), tmp_path / name)
+    torch.save(DigitsCNN(10).state_dict(), tmp_path / name)
     classifier = onepixel.load_classifier(tmp_path / name, architecture="digits_cnn", normalize="none")
     assert classifier.name == name.replace("\n", "\\n")
     out = tmp_path / "a\nb"

@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from onepixel.errors import OnepixelError
+from onepixel.version import __version__
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier, as_classifier
-    from onepixel.classifiers.endpoint import EndpointSettings
     from onepixel.detectors import Detector, Verdict, load_detector
-    from onepixel.opening import Limits, load_classifier
+    from onepixel.loading import load_classifier
+    from onepixel.opening import Limits
+    from onepixel.opening.endpoint.settings import EndpointSettings
     from onepixel.signatures import Settings, Signature, signature
 
 __all__ = [
@@ -27,23 +29,23 @@ __all__ = [
     "Settings",
     "Signature",
     "Verdict",
+    "__version__",
     "as_classifier",
     "load_classifier",
     "load_detector",
     "signature",
 ]
-__version__ = "0.1.0"
 
 HOMES = {
     "Classifier": "onepixel.classifiers",
     "Detector": "onepixel.detectors",
-    "EndpointSettings": "onepixel.classifiers.endpoint",
+    "EndpointSettings": "onepixel.opening.endpoint.settings",
     "Limits": "onepixel.opening",
     "Settings": "onepixel.signatures",
     "Signature": "onepixel.signatures",
     "Verdict": "onepixel.detectors",
     "as_classifier": "onepixel.classifiers",
-    "load_classifier": "onepixel.opening",
+    "load_classifier": "onepixel.loading",
     "load_detector": "onepixel.detectors",
     "signature": "onepixel.signatures",
 }

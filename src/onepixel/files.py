@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onepixel.errors import UsageError
+from onepixel.printable import escaped
 
 STREAM_FOLDERS = ("/dev/", "/proc/")
 """A link from here names an open stream (/dev/stdout), which may be a file that others are writing to as well."""
@@ -32,8 +33,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with stream_path(target) if is_stream(target) else replaced_path(target) as temporary:
             yield temporary
     except OSError as error:
-        from onepixel.opening.limits import escaped
-
         raise UsageError(f"Cannot write {escaped(target)}: {error.strerror or error}.") from error
 
 

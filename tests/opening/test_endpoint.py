@@ -13,9 +13,11 @@ import torch
 
 import onepixel
 from onepixel import EndpointSettings
-from onepixel.classifiers.endpoint import HEADER_VARIABLE, TOKEN_VARIABLE, EndpointError, coarseness
 from onepixel.cli import main
 from onepixel.errors import AnswerError, InputShapeError, NondeterminismError, UndecidedError, UsageError
+from onepixel.opening.endpoint.rounding import coarseness
+from onepixel.opening.endpoint.settings import EndpointError
+from onepixel.opening.endpoint.transport import HEADER_VARIABLE, TOKEN_VARIABLE
 
 SHAPE = (1, 4, 4)
 WEIGHTS = np.random.default_rng(0).normal(size=(16, 3))

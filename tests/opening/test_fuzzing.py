@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from onepixel.errors import OnepixelError
-from onepixel.opening import Limits, load_classifier
+from onepixel.loading import load_classifier
+from onepixel.opening import Limits
 from opening.model_files import options_for
 
 SECONDS = float(os.environ.get("ONEPIXEL_FUZZ_SECONDS", "5"))

@@ -16,7 +16,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, UndecidedError
-from onepixel.opening import Limits, load_classifier
+from onepixel.loading import load_classifier
+from onepixel.opening import Limits
 from opening import model_files
 from opening.conftest import Refused
 from opening.model_files import PAYLOADS, network, options_for

@@ -166,7 +166,7 @@ def kept(journal: Path) -> set[str]:
 
 
 def test_journal_keys_are_the_digests_that_the_server_notes() -> None:
-    from onepixel.classifiers.journal import image_keys
+    from onepixel.opening.endpoint.journal import image_keys
 
     image = np.random.default_rng(0).random((1, *SHAPE), dtype=np.float32)
     assert image_keys(image)[0] == hashlib.blake2b(image[0].tobytes(), digest_size=16).digest()

@@ -12,12 +12,15 @@ import torch
 import onepixel
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, OnepixelError, UsageError
-from onepixel.opening import Format, Limits, load_classifier
+from onepixel.loading import load_classifier
+from onepixel.opening import Format, Limits
 from onepixel.opening.request import Request
-from onepixel.sandbox import launch
+from onepixel.sandbox import open as sandbox_open
 from onepixel.sandbox.classifier import SandboxedClassifier
-from onepixel.sandbox.launch import Child, opened
+from onepixel.sandbox.confine import NotEnforcedError
+from onepixel.sandbox.launch import Child
 from onepixel.sandbox.level import LEVELS, Level, missing
+from onepixel.sandbox.open import opened
 from onepixel.sandbox.protocol import Frame, ProtocolError, receive, send
 from opening.conftest import Refused
 from opening.model_files import options_for, write_looping_onnx
@@ -38,13 +41,13 @@ def test_levels_that_this_machine_has_hold_and_answer(level: Level, files: dict[
 def test_level_that_does_not_hold_is_not_used(files: dict[str, Path]) -> None:
     request = Request.make(files["torchscript"], Format.TORCHSCRIPT, **options_for("torchscript"))
     nothing = Level("nothing at all")
-    with pytest.raises(launch.NotEnforcedError, match="still possible"):
+    with pytest.raises(NotEnforcedError, match="still possible"):
         opened(Child(request, Limits(), nothing), request)
 
 
 @pytest.fixture
 def without_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "missing", lambda level: "taken away by the test")
+    monkeypatch.setattr(sandbox_open, "missing", lambda level: "taken away by the test")
 
 
 @pytest.mark.usefixtures("without_sandbox")
@@ -197,7 +200,7 @@ def test_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch, tmp_
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onepixel.opening.load_classifier", interrupted)
+    monkeypatch.setattr("onepixel.loading.load_classifier", interrupted)
     assert main(["signature", "model", "--out", str(tmp_path / "o")]) == 130
 
 
@@ -207,7 +210,7 @@ def test_unexpected_failure_is_one_sentence_and_4(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("onepixel.opening.load_classifier", broken)
+    monkeypatch.setattr("onepixel.loading.load_classifier", broken)
     assert main(["signature", "model", "--out", str(tmp_path / "o")]) == 4
     said = capsys.readouterr().err
     assert said.count("\n") == 1

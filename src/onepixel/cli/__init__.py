@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from onepixel import __version__
 from onepixel.cli import detector, experiment, population
 from onepixel.cli.audit import audit
 from onepixel.cli.demo import demo
 from onepixel.cli.signature import signature
 from onepixel.errors import OnepixelError
-from onepixel.opening.limits import one_line
+from onepixel.printable import one_line
+from onepixel.version import __version__
 
 INTERNAL_ERROR = 4
 LONGEST_SENTENCE = 1000

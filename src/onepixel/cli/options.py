@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from onepixel.errors import UsageError
-from onepixel.opening.limits import escaped, one_line
 from onepixel.opening.request import Normalization
+from onepixel.printable import escaped, one_line
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
-    from onepixel.classifiers.endpoint import EndpointSettings
+    from onepixel.opening.endpoint.settings import EndpointSettings
 
 WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
 
@@ -135,7 +135,7 @@ class Opening:
 
     def classifier(self) -> "Classifier":
         """Open it."""
-        from onepixel.opening import load_classifier
+        from onepixel.loading import load_classifier
 
         kind: Literal["logits", "probabilities"] | None = self.outputs  # type: ignore[assignment]
         return load_classifier(
@@ -150,7 +150,7 @@ class Opening:
 
     def endpoint(self) -> "EndpointSettings":
         """How an endpoint is asked."""
-        from onepixel.classifiers.endpoint import EndpointSettings, journal_folder
+        from onepixel.opening.endpoint.settings import EndpointSettings, journal_folder
 
         return EndpointSettings(
             batch_size=self.batch_size,

@@ -8,7 +8,7 @@ import typer
 
 from onepixel.cli import options
 from onepixel.errors import UsageError
-from onepixel.opening.limits import escaped
+from onepixel.printable import escaped
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """Detectors: fitted on signatures of clean and trojaned classifiers; each scores one signature."""
 
 from onepixel.detectors.detector import Detector
-from onepixel.detectors.detector_file import load_detector
+from onepixel.detectors.load import load_detector
 from onepixel.detectors.metrics import Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.verdict import Verdict
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from onepixel.classifiers import Classifier
+from onepixel.detectors.detector_file import FITTED_ARRAYS, write_detector
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
 from onepixel.detectors.prominence import Prominence
@@ -435,10 +436,18 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, path: str | Path, about: dict[str, Any] | None = None) -> None:
         """Write one safetensors file with everything in it; `about` (population, versions) goes to its header."""
-        from onepixel.detectors.detector_file import save_detector
-
         check_is_fitted(self)
-        save_detector(self, Path(path), about or {})
+        arrays = {name: np.asarray(getattr(self, name)) for name in FITTED_ARRAYS}
+        if self.default_image_ is not None:
+            arrays["default_image_"] = self.default_image_
+        header = {
+            "parameters": self.get_params(),
+            "settings": vars(self.settings_),
+            "shape": self.shape_,
+            "threshold": float(self.threshold_),
+            "about": about or {},
+        }
+        write_detector(Path(path), arrays, [network for members in self.networks_ for network in members], header)
 
 
 def floor_notes(of_model: str, of_detector: str) -> tuple[str, ...]:

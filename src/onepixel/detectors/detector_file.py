@@ -1,27 +1,20 @@
 """Detectors as files: everything in one safetensors file, no pickle."""
 
 import json
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from torch import Tensor
+from torch import nn
 
-from onepixel.detectors.detector import Detector
-from onepixel.detectors.features import parse_definitions
-from onepixel.detectors.readers import WITHOUT_CHANCE, restored_reader
-from onepixel.errors import DetectorError, UsageError
 from onepixel.files import atomic_path
-from onepixel.signatures import Settings
 
 FORMAT = "onepixel-detector-1"
 
-_ARRAYS = (
+FITTED_ARRAYS = (
     "center_",
     "scale_",
     "clean_mean_",
@@ -32,72 +25,17 @@ _ARRAYS = (
     "offsets_",
     "spreads_",
 )
+"""The fitted attributes that every detector's file holds as arrays."""
 
 
-def save_detector(detector: Detector, path: Path, about: dict[str, Any]) -> None:
-    """Write a fitted detector; `about` goes to the file's header."""
-    arrays = {name: np.asarray(getattr(detector, name)) for name in _ARRAYS}
-    for number, network in enumerate(network for members in detector.networks_ for network in members):
-        arrays |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
-    if detector.default_image_ is not None:
-        arrays["default_image_"] = detector.default_image_
-    header = {
-        "format": FORMAT,
-        "parameters": json.dumps(detector.get_params()),
-        "settings": json.dumps(vars(detector.settings_)),
-        "shape": json.dumps(detector.shape_),
-        "threshold": repr(detector.threshold_),
-        "about": json.dumps(about),
-    }
-    content = save({key: np.ascontiguousarray(value) for key, value in arrays.items()}, metadata=header)
+def write_detector(
+    path: Path, arrays: Mapping[str, NDArray[Any]], networks: Sequence[nn.Module], header: Mapping[str, Any]
+) -> None:
+    """Write a fitted detector: arrays by name, networks one after the other, and a header in JSON types."""
+    tensors = dict(arrays)
+    for number, network in enumerate(networks):
+        tensors |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
+    metadata = {"format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
+    content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)  # not save_file, whose files nobody else may read
-
-
-def load_detector(name_or_path: str | Path) -> Detector:
-    """Load a detector that was shipped with onepixel, by name, or one that `Detector.save` wrote, by path.
-
-    Raises
-    ------
-    UsageError
-        If there is no such detector.
-    DetectorError
-        If the file is damaged or holds no detector.
-    """
-    shipped = {Path(str(entry)).stem: Path(str(entry)) for entry in files("onepixel.detectors.shipped").iterdir()}
-    shipped = {name: path for name, path in shipped.items() if path.suffix == ".safetensors"}
-    path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        raise UsageError(f"There is no detector {name_or_path}; shipped are: {', '.join(sorted(shipped)) or 'none'}.")
-    try:
-        return _read(path)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DetectorError(f"{path} is damaged: it is no complete detector file.") from error
-
-
-def _read(path: Path) -> Detector:
-    with safe_open(path, "np") as file:
-        header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise DetectorError(f"{path} holds no detector.")
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    detector = Detector(**json.loads(header["parameters"]))
-    detector.settings_ = Settings(**json.loads(header["settings"]))
-    detector.shape_ = tuple(json.loads(header["shape"]))
-    detector.threshold_ = float(header["threshold"])
-    detector.classes_ = np.array([0, 1])
-    for name in _ARRAYS:
-        setattr(detector, name, arrays[name])
-    detector.default_image_ = arrays.get("default_image_")
-    definitions = len(parse_definitions(detector.definition))
-    detector.networks_, number = [], 0
-    for reading in detector.readings:
-        members = 1 if reading in WITHOUT_CHANCE else detector.members
-        states = [_part(arrays, f"network{number + member}.") for member in range(members)]
-        detector.networks_.append([restored_reader(reading, state, definitions, detector.shape_) for state in states])
-        number += members
-    return detector
-
-
-def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): torch.as_tensor(value) for key, value in arrays.items() if key.startswith(prefix)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onepixel.detectors.exhibit import Exhibit, Place
+from onepixel.pictures import PICTURES
 from onepixel.signatures import Signature
 
 Decision = Literal["trojaned", "no evidence of a backdoor"]
@@ -199,12 +200,8 @@ class Verdict:
 
     def picture(self, path: str | Path) -> None:
         """Draw the one picture of an audit: channels, the suspicious class and pixel, where the score lies."""
-        from onepixel.report.figures import save_verdict
-
-        save_verdict(self, path)
+        PICTURES["verdict"].draw(self, path)
 
     def report(self, path: str | Path) -> None:
         """Write the self-contained HTML report."""
-        from onepixel.report.html import write_report
-
-        write_report(self, path)
+        PICTURES["html"].draw(self, path)

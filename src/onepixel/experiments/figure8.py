@@ -33,7 +33,7 @@ from onepixel.experiments.results import markdown_table, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
-from onepixel.report.figures import save_rows
+from onepixel.report.signature import save_rows
 from onepixel.signatures import DEFINITIONS, Signature
 from onepixel.trojan import Extras
 

@@ -39,7 +39,7 @@ def record_opening(ledger: Path, populations: Sequence[str], detectors: Sequence
     UsageError
         If it cannot be written.
     """
-    from onepixel import __version__
+    from onepixel.version import __version__
 
     ledger.parent.mkdir(parents=True, exist_ok=True)
     line = io.StringIO()

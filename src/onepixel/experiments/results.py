@@ -56,7 +56,7 @@ def processor() -> str:
 
 def provenance(command: str, seconds: float) -> str:
     """How a result was made: command, date, cost, machine, versions, as a Markdown list."""
-    from onepixel import __version__
+    from onepixel.version import __version__
 
     versions = (
         f"onepixel {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "

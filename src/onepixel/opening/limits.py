@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onepixel.errors import ModelFileError
+from onepixel.printable import escaped, one_line
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,6 @@ class Limits:
 
 LARGEST_RATIO = 200
 """How many times its size an archive may unpack to; weights hardly compress."""
-
-
-def one_line(text: object, longest: int = 240) -> str:
-    """Text from a stranger as one printable line of bounded length, so that it can neither forge nor garble output."""
-    words = " ".join(str(text).split())
-    printable = "".join(letter if letter.isprintable() else "?" for letter in words)
-    return printable if len(printable) <= longest else printable[: longest - 1] + "…"
-
-
-def escaped(name: object) -> str:
-    r"""A file's name on one line: what cannot be printed is shown as Python writes it, a line break as \n."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
 
 
 def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) -> None:

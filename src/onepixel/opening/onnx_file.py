@@ -25,7 +25,7 @@ from onepixel.classifiers import FunctionClassifier, ModuleClassifier, Normalize
 from onepixel.classifiers.base import probe_images
 from onepixel.errors import AnswerError, ModelFileError, UsageError
 from onepixel.opening.answers import require_single_answer, settle_outputs
-from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
+from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.onnx_graph import graph_module
 from onepixel.opening.onnx_module import NotConvertibleError
 from onepixel.opening.preparation import (
@@ -41,6 +41,7 @@ from onepixel.opening.preparation import (
     value_range,
 )
 from onepixel.opening.request import Request
+from onepixel.printable import one_line
 
 MOST_NODES = 200_000
 LOOPS = {"Loop", "Scan", "SequenceMap"}

@@ -7,11 +7,11 @@ anything else is not convertible, and ONNX Runtime then answers every image. Why
 
 from typing import Any
 
-from onepixel.opening.limits import one_line
 from onepixel.opening.onnx_module import Builder, GraphModule, NotConvertibleError, Value
 from onepixel.opening.onnx_node import Node, tensor
 from onepixel.opening.onnx_operators import RULES, Rule
 from onepixel.opening.preparation import Layout
+from onepixel.printable import one_line
 
 MOST_OPERATIONS = 5_000
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onepixel.opening.limits import one_line
 from onepixel.opening.onnx_module import Builder, Maps, NotConvertibleError, Value
+from onepixel.printable import one_line
 
 SIZES = range(1, 4097)
 PADS = range(4097)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from onepixel.classifiers import ModuleClassifier
 from onepixel.errors import AnswerError, OnepixelError, UsageError
 from onepixel.opening.answers import require_single_answer, settle_outputs
-from onepixel.opening.limits import one_line, refusing
+from onepixel.opening.limits import refusing
 from onepixel.opening.preparation import Dimension, Layout, image_layout, value_range
 from onepixel.opening.recognise import Format
 from onepixel.opening.request import Request
+from onepixel.printable import one_line
 
 
 class Adapted(nn.Module):

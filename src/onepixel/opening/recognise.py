@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onepixel.errors import ModelFileError, UsageError
-from onepixel.opening.limits import Limits, address_space_capped, check_archive, escaped, one_line
+from onepixel.opening.limits import Limits, address_space_capped, check_archive
+from onepixel.printable import escaped, one_line
 
 HEAD_BYTES = 4096
 MODEL_PROTO_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onepixel.errors import UsageError
-from onepixel.opening.limits import escaped
 from onepixel.opening.recognise import Format
+from onepixel.printable import escaped
 
 Numbers = tuple[float, ...]
 Normalization = tuple[Numbers, Numbers] | Literal["none"]

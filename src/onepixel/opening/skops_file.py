@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from onepixel.classifiers import FunctionClassifier
 from onepixel.errors import AnswerError, InputShapeError, ModelFileError, UsageError
-from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
+from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.preparation import Layout, preparation, value_range
 from onepixel.opening.request import Request
+from onepixel.printable import one_line
 
 NUMPY_ALONE = {
     *("base", "calibration", "decomposition", "discriminant_analysis", "dummy", "feature_selection", "linear_model"),

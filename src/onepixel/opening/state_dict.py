@@ -13,11 +13,12 @@ from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.base import Outputs
 from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.answers import settle_outputs
-from onepixel.opening.limits import Limits, address_space_capped, one_line, refusing
+from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.preparation import value_range
 from onepixel.opening.recognise import Format
 from onepixel.opening.refusals import ASK, refuse_pickled_program
 from onepixel.opening.request import Request
+from onepixel.printable import one_line
 
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model")
 PARALLEL_PREFIX = "module."

@@ -1,7 +1,8 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
-from onepixel.populations.build import Progress, build, build_slot
+from onepixel.populations.build import build_slot
 from onepixel.populations.default_images import parse_default_image
+from onepixel.populations.driver import Progress, build
 from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.resign import resign

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
+from onepixel.pictures import PICTURES
 from onepixel.reaches.file import read_arrays, write_arrays
 
 FORMAT = "onepixel-response-1"
@@ -81,6 +82,4 @@ class Response:
 
     def plot(self, path: str | Path) -> None:
         """Draw the largest response over sources for every target, by place (PNG, SVG, PDF by the path's ending)."""
-        from onepixel.report.reaches import save_response
-
-        save_response(self, path)
+        PICTURES["response"].draw(self, path)

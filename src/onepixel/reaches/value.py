@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
+from onepixel.pictures import PICTURES
 from onepixel.reaches.change import Change, Place
 from onepixel.reaches.file import read_arrays, write_arrays
 
@@ -157,9 +158,7 @@ class Reach:
 
     def plot(self, path: str | Path) -> None:
         """Draw the highest reach of every source and target into an image file (PNG, SVG, PDF by its ending)."""
-        from onepixel.report.reaches import save_reach
-
-        save_reach(self, path)
+        PICTURES["reach"].draw(self, path)
 
     def _table(self, sources: NDArray[np.int64]) -> NDArray[np.float32]:
         places = self.places

@@ -101,7 +101,7 @@ def save_exhibit(verdict: Verdict, path: str | Path) -> None:
     Raises
     ------
     UsageError
-        As `onepixel.report.figures.save_channels` says.
+        As `onepixel.report.signature.save_channels` says.
     """
     exhibit = verdict.exhibit
     count = 0 if exhibit is None else len(exhibit)

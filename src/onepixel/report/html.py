@@ -23,26 +23,18 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-import onepixel
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.verdict import Verdict
 from onepixel.files import write_text
+from onepixel.pictures import PICTURES, Picture
 from onepixel.report import words
 from onepixel.report.exhibit import shown
-from onepixel.report.figures import (
-    SCALE_LABELS,
-    Array,
-    Scale,
-    colour_scale,
-    draw_surface,
-    label_side,
-    score_range,
-    shown_channels,
-    stacked,
-    surface_grid,
-    value_range,
-)
+from onepixel.report.scale import SCALE_LABELS, Array, Scale, colour_scale, value_range
+from onepixel.report.scores import label_side, score_range, stacked
+from onepixel.report.signature import shown_channels
+from onepixel.report.surface import draw_surface, surface_grid
 from onepixel.signatures import Signature
+from onepixel.version import __version__
 
 MOST_VALUES = 1_000_000
 """Above this many numbers in all, fewer channels are shown, so that a report of a large network stays a few MB."""
@@ -247,7 +239,7 @@ def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
         ("detector", verdict.detector),
         ("score, threshold", f"{verdict.score:.6g}, {verdict.threshold:.6g}"),
         ("reference models", f"{len(verdict.clean_scores)} clean, {len(verdict.trojaned_scores)} trojaned"),
-        ("onepixel", onepixel.__version__),
+        ("onepixel", __version__),
         ("made with", f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
          f"plotly {plotly.__version__}"),
     ]  # fmt: skip
@@ -276,3 +268,6 @@ def images_facts(verdict: Verdict) -> list[tuple[str, str]]:
     if verdict.probability is not None:
         rows.append(("probability", f"{verdict.probability:.3f} trojaned, from a prior of {verdict.prior}"))
     return rows
+
+
+PICTURES.add(Picture("html", write_report))

@@ -14,8 +14,8 @@ from torch import Tensor
 from onepixel import errors
 from onepixel.classifiers.base import Outputs
 from onepixel.errors import AnswerError, OnepixelError, UsageError
-from onepixel.opening.limits import one_line
 from onepixel.opening.request import Request, checked_outputs, checked_shape
+from onepixel.printable import one_line
 from onepixel.progress import progress_bar
 from onepixel.sandbox.launch import Child
 from onepixel.sandbox.protocol import SMALL, Frame, ProtocolError

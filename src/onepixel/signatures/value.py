@@ -14,6 +14,7 @@ from safetensors.numpy import save as to_bytes
 from onepixel.classifiers.base import floored
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import atomic_path
+from onepixel.pictures import PICTURES
 from onepixel.signatures.definitions import Array, define
 
 FORMAT = "onepixel-signature-1"
@@ -170,6 +171,4 @@ class Signature:
 
     def plot(self, path: str | Path, definition: str = "change") -> None:
         """Draw all K channels side by side into an image file (PNG, SVG, PDF by its ending)."""
-        from onepixel.report.figures import save_channels
-
-        save_channels(self, path, definition)
+        PICTURES["signature"].draw(self, path, definition)

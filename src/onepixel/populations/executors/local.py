@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
 from onepixel.parallel import start_worker
+from onepixel.populations.build import build_slot
 from onepixel.populations.executors.processes import Workers
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Finished
@@ -56,7 +57,5 @@ def _start_worker(recipe: Recipe, dataset: Dataset) -> None:
 
 
 def _build_in_worker(slot: int) -> Finished:
-    from onepixel.populations.build import build_slot
-
     recipe, dataset = _worker
     return build_slot(recipe, slot, dataset)

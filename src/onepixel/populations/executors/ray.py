@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import StoreError, UsageError
+from onepixel.populations.build import build_slot
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Finished
 
@@ -124,7 +125,5 @@ class _Arrays:
 
 
 def _build_in_task(recipe: Recipe, slot: int, arrays: _Arrays) -> Finished:
-    from onepixel.populations.build import build_slot
-
     torch.set_num_threads(1)
     return build_slot(recipe, slot, arrays.dataset())

@@ -7,6 +7,7 @@ import torch
 
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
+from onepixel.populations.build import build_stack
 from onepixel.populations.executors.local import in_shared_memory
 from onepixel.populations.executors.processes import Workers
 from onepixel.populations.recipe import Recipe
@@ -73,7 +74,5 @@ def _start_worker(recipe: Recipe, dataset: Dataset, device: torch.device) -> Non
 
 
 def _build_in_worker(slots: tuple[int, ...]) -> list[Finished]:
-    from onepixel.populations.build import build_stack
-
     recipe, dataset, device = _worker
     return build_stack(recipe, slots, dataset, device)

@@ -1,4 +1,4 @@
-"""Pictures of responses and reaches, drawn off screen."""
+"""The picture of a response, drawn off screen."""
 
 import math
 from pathlib import Path
@@ -6,36 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from onepixel.pictures import PICTURES, Picture
 from onepixel.reaches.response_value import Response
-from onepixel.reaches.value import CAP, Reach
-from onepixel.report.figures import MOST_CHANNELS, save_figure
-
-
-def save_reach(reach: Reach, path: str | Path) -> None:
-    """Draw the highest log-odds over places by source (the last row: all at once) and target.
-
-    Raises
-    ------
-    UsageError
-        If the path's ending is none that matplotlib writes.
-    """
-    names = [str(label) for label in reach.sources] + ["all"]
-    table = np.full((len(names), len(reach.targets)), np.nan)
-    for row, source in enumerate([*reach.classes, None]):
-        for column, target in enumerate(reach.targets):
-            numbers = reach.findings(source, int(target))
-            if len(numbers):
-                table[row, column] = reach.log_odds[numbers].max()
-    figure = Figure(figsize=(1.5 + 0.45 * len(reach.targets), 1.2 + 0.4 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    shown = axes.imshow(table, cmap="cividis", vmin=-CAP, vmax=CAP, aspect="auto")
-    axes.set_xticks(range(len(reach.targets)), [str(label) for label in reach.targets])
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("target class")
-    axes.set_ylabel("source class")
-    axes.set_title(f"Reach of one {reach.family}")
-    figure.colorbar(shown, label="mean log-odds of the target")
-    save_figure(figure, path)
+from onepixel.report.figures import save_figure
+from onepixel.report.signature import MOST_CHANNELS
 
 
 def save_response(response: Response, path: str | Path) -> None:
@@ -69,3 +43,6 @@ def save_response(response: Response, path: str | Path) -> None:
         figure.colorbar(shown, ax=all_axes.tolist(), label="mean probability of the target")
     figure.suptitle(f"Response to one {response.probe}")
     save_figure(figure, path)
+
+
+PICTURES.add(Picture("response", save_response))
