@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -347,3 +349,27 @@ def planted_28(seed: int) -> Signature:
     rng = np.random.default_rng(seed)
     low = rng.normal(-3, 1, (10, 28, 28)).astype(np.float32)
     return Signature(low, low + 2, low.mean(axis=(1, 2)) + 1)
+
+
+def test_an_audit_does_not_wait_for_scikit_learn() -> None:
+    """Its import alone takes half a second; a detector keeps its conventions without it."""
+    code = """
+import sys, onepixel
+onepixel.load_detector("mnist-lenet5")
+print([name for name in sys.modules if "sklearn" in name])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_detector_keeps_the_conventions_of_scikit_learn(fitted: Detector) -> None:
+    from sklearn.base import is_classifier
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    assert is_classifier(fitted)
+    check_is_fitted(fitted)
+    with pytest.raises(NotFittedError, match="not fitted"):
+        Detector().decision_function(SIGNATURES)
+    with pytest.raises(ValueError, match="no parameter depth"):
+        Detector().set_params(depth=3)
+    assert repr(Detector(epochs=3)) == "Detector(epochs=3)"

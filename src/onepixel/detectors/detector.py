@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.detector_file import FITTED_ARRAYS, write_detector
+from onepixel.detectors.estimator import Estimator
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
 from onepixel.detectors.prominence import Prominence
@@ -43,7 +41,7 @@ PEAK_PIXELS = 8
 """How many pixels of a channel are looked at where a reading does not score channels."""
 
 
-class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Detector(Estimator):
     """The papers' detector: a vanilla CNN on one-pixel signatures (ECCV 2020, section 3.3).
 
     Parameters
@@ -235,6 +233,8 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
         if folds < 2:
             raise UsageError("A detector needs at least two clean and two trojaned models.")
+        from sklearn.model_selection import StratifiedKFold
+
         splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
         return list(splitter.split(targets, targets))
 
@@ -270,7 +270,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DetectorError
             If the signatures have another shape or other settings than the training ones.
         """
-        check_is_fitted(self)
+        self.check_is_fitted()
         return self._score(self._inputs(signatures))
 
     def _score(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -288,7 +288,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         standard deviations of the clean training models the channel lies above their mean, on average over the eight
         pixels where it does most: a backdoor drives its target class up, in few places.
         """
-        check_is_fitted(self)
+        self.check_is_fitted()
         inputs = self._inputs(signatures)
         by_channel = [
             network
@@ -360,7 +360,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DetectorError
             If the detector was not calibrated.
         """
-        check_is_fitted(self)
+        self.check_is_fitted()
         if not len(self.calibration_scores_):
             raise DetectorError("This detector was not calibrated and gives no p-values.")
         below = np.searchsorted(self.calibration_scores_, np.asarray(scores), side="left")
@@ -380,7 +380,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         UndecidedError
             If the classifier's answers cannot be used.
         """
-        check_is_fitted(self)
+        self.check_is_fitted()
         expected, found = self.shape_, (classifier.classes, *classifier.input_shape[1:])
         if expected != found:
             described = "{} classes and images of {} x {} pixels".format
@@ -436,7 +436,7 @@ class Detector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, path: str | Path, about: dict[str, Any] | None = None) -> None:
         """Write one safetensors file with everything in it; `about` (population, versions) goes to its header."""
-        check_is_fitted(self)
+        self.check_is_fitted()
         arrays = {name: np.asarray(getattr(self, name)) for name in FITTED_ARRAYS}
         if self.default_image_ is not None:
             arrays["default_image_"] = self.default_image_
@@ -473,6 +473,8 @@ def splits_by_group(targets: NDArray[Any], groups: NDArray[Any]) -> Splits:
     names = np.unique(groups)
     if len(names) < 2 or any(set(targets[groups == name]) != {0, 1} for name in names):
         raise UsageError("A detector needs at least two groups, each with clean and trojaned models.")
+    from sklearn.model_selection import LeaveOneGroupOut
+
     return list(LeaveOneGroupOut().split(targets, targets, groups))
 
 

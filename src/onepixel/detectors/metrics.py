@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
-from sklearn.metrics import roc_auc_score
 
 from onepixel.errors import UsageError
 
@@ -87,6 +86,8 @@ def balanced_accuracy(clean: Scores, trojaned: Scores, threshold: float) -> floa
 
 def auroc(clean: Scores, trojaned: Scores) -> float:
     """Probability that a trojaned model scores above a clean one, ties counting half."""
+    from sklearn.metrics import roc_auc_score
+
     labels = np.r_[np.zeros(len(clean)), np.ones(len(trojaned))]
     return float(roc_auc_score(labels, np.r_[clean, trojaned]))
 

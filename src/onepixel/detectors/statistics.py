@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from sklearn.svm import SVC
 from torch import Tensor, nn
 
 SURROUNDINGS = 2.0
@@ -84,6 +83,8 @@ class StatisticsMachine(nn.Module):
     @classmethod
     def fit(cls, signatures: NDArray[np.float32], labels: NDArray[Any]) -> "StatisticsMachine":
         """Fit to signatures (N, D, K, H, W) with labels (N,); both labels weigh the same."""
+        from sklearn.svm import SVC
+
         by_channel = channel_statistics(signatures)
         usual, deviation = what_is_usual(by_channel[labels == 0])
         numbers = over_classes(unusual(by_channel, usual, deviation))
