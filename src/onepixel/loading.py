@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onepixel.errors import UsageError
 from onepixel.opening import Limits, open_file
-from onepixel.opening.recognise import DATA_FORMATS, PROGRAM_FORMATS, recognise
+from onepixel.opening.recognise import DATA_FORMATS, SANDBOX_ONLY, recognise
 from onepixel.opening.refusals import refuse
 from onepixel.opening.request import Normalization, Request, checked_normalization, checked_outputs, checked_shape
 from onepixel.printable import escaped
@@ -26,6 +26,7 @@ def load_classifier(
     input_shape: Sequence[int] | None = None,
     outputs: Literal["logits", "probabilities"] | None = None,
     normalize: Normalization | Any = None,
+    key: str | None = None,
     sandbox: Sandboxing = "programs",
     limits: Limits | None = None,
     endpoint: "EndpointSettings | None" = None,
@@ -33,8 +34,9 @@ def load_classifier(
     """Open a model file, or connect to an Open Inference Protocol v2 endpoint, as a `Classifier`.
 
     A file's format is told by its content. Data (ONNX, safetensors, PyTorch state dicts, skops) is opened in this
-    process, or in a sandbox if you ask; programs (TorchScript, `torch.export`) are opened in a sandbox or not at all;
-    pickles, joblib and Keras files are never opened. What the file leaves open has to be said, and what was assumed
+    process, or in a sandbox if you ask; checkpoints and whole networks that torch.save pickled are read as data, in a
+    sandbox where there is one; programs (TorchScript, `torch.export`) are opened in a sandbox or not at all; other
+    pickles are never opened. What the file leaves open has to be said, and what was assumed
     is in the classifier's `assumptions`.
 
     Parameters
@@ -49,6 +51,8 @@ def load_classifier(
         Needed unless a final softmax is visible.
     normalize : (means, standard deviations) or "none", optional
         What is subtracted and divided before the network sees an image in [0, 1]; needed unless the file says it.
+    key : str, optional
+        For a file that holds several sets of weights: which, such as "ema" or "state.generator".
     sandbox : {"programs", "use", "require"}
         "programs": a sandbox for programs only; "use": for every file, where the machine has one; "require": for
         every file, or the file is refused.
@@ -103,9 +107,10 @@ def load_classifier(
         input_shape=input_shape,
         outputs=outputs,
         normalize=normalize,
+        key=key,
     )
     if form in DATA_FORMATS and sandbox == "programs":
         return open_file(request, limits)
     from onepixel.sandbox.open import open_sandboxed
 
-    return open_sandboxed(request, limits, required=sandbox == "require" or form in PROGRAM_FORMATS)
+    return open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)

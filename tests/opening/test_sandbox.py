@@ -23,7 +23,7 @@ from onepixel.sandbox.level import LEVELS, Level, missing
 from onepixel.sandbox.open import opened
 from onepixel.sandbox.protocol import Frame, ProtocolError, receive, send
 from opening.conftest import Refused
-from opening.model_files import options_for, write_looping_onnx
+from opening.model_files import network, options_for, write_looping_onnx
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
@@ -51,11 +51,15 @@ def without_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_sandbox")
-def test_programs_are_refused_where_there_is_no_sandbox(files: dict[str, Path], refused: Refused) -> None:
+def test_programs_are_refused_where_there_is_no_sandbox(
+    files: dict[str, Path], tmp_path: Path, refused: Refused
+) -> None:
     said = refused(files["torchscript"], "--input-shape", "1,28,28", "--outputs", "logits")
     assert "this machine has none" in said
     assert "Ask the vendor for ONNX" in said
     refused(files["exported"], "--outputs", "logits")
+    torch.save(network().state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert "before version 1.6, which is opened" in refused(tmp_path / "old.pth", "--architecture", "lenet5")
     assert "sandbox only" in refused(files["onnx"], "--outputs", "logits", "--require-sandbox")
 
 

@@ -59,6 +59,14 @@ Normalize = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of a file that holds several sets of weights, which: ema, say, or state.generator.",
+        rich_help_panel=WHAT,
+    ),
+]
 Sandbox = Annotated[
     bool,
     typer.Option(
@@ -125,6 +133,7 @@ class Opening:
     input_shape: InputShape = None
     outputs: Outputs = None
     normalize: Normalize = None
+    key: Key = None
     sandbox: Sandbox = False
     require_sandbox: RequireSandbox = False
     journal: Journal = None
@@ -144,6 +153,7 @@ class Opening:
             input_shape=parsed_shape(self.input_shape),
             outputs=kind,
             normalize=parsed_normalization(self.normalize),
+            key=self.key,
             sandbox="require" if self.require_sandbox else "use" if self.sandbox else "programs",
             endpoint=self.endpoint() if self.model.startswith(("http://", "https://")) else None,
         )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from onepixel.opening.limits import Limits
-from onepixel.opening.recognise import Format
+from onepixel.opening.recognise import WEIGHT_FORMATS, Format
 from onepixel.opening.request import Request
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def open_file(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
         from onepixel.opening.onnx_file import open_onnx
 
         return open_onnx(request, limits, sandboxed=sandboxed)
-    if form in (Format.SAFETENSORS, Format.STATE_DICT):
+    if form in WEIGHT_FORMATS:
         from onepixel.opening.state_dict import open_weights
 
         return open_weights(request, limits)

@@ -1,5 +1,7 @@
 """Which format a file is in, told by its content and never by its name, without running or unpickling anything."""
 
+import pickletools
+import re
 import stat
 import zipfile
 from enum import Enum
@@ -23,6 +25,7 @@ class Format(Enum):
     ONNX = "ONNX"
     SAFETENSORS = "safetensors weights"
     STATE_DICT = "PyTorch state dict"
+    CHECKPOINT = "PyTorch checkpoint"
     SKOPS = "skops"
     TORCHSCRIPT = "TorchScript program"
     EXPORTED_PROGRAM = "torch.export program"
@@ -38,7 +41,17 @@ class Format(Enum):
 
 
 DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.STATE_DICT, Format.SKOPS}
+WEIGHT_FORMATS = {Format.SAFETENSORS, Format.STATE_DICT, Format.CHECKPOINT, Format.LEGACY_TORCH}
 PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
+SANDBOX_ONLY = {*PROGRAM_FORMATS, Format.LEGACY_TORCH}
+"""What is opened in a sandbox or not at all."""
+PLAIN_GLOBALS = re.compile(
+    r"torch [A-Z][A-Za-z0-9]*Storage|torch\.storage (Untyped|Typed)Storage|torch (Size|device)|collections OrderedDict|"
+    r"torch\._utils _rebuild_(tensor_v2|tensor|parameter)|torch\.nn\.parameter Parameter"
+)
+"""What the pickle of a plain state dict names; torch.load itself reads that."""
+MOST_PICKLE_BYTES = 2**28
+NAMING_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
 
 COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")
 LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
@@ -144,7 +157,7 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         return Format.TORCHSCRIPT
     if "data.pkl" in inner:
-        return Format.STATE_DICT
+        return kind_of_pickle(path, next(entry for entry in entries if entry.filename.partition("/")[2] == "data.pkl"))
     if "schema.json" in names:
         pickled = any(name.lower().endswith((".pkl", ".pickle", ".joblib")) for name in names)
         return Format.ARCHIVE if pickled else Format.SKOPS
@@ -153,6 +166,20 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
     if names and all(name.endswith(".npy") for name in names):
         return Format.NUMPY
     return Format.ARCHIVE
+
+
+def kind_of_pickle(path: Path, entry: zipfile.ZipInfo) -> Format:
+    """Whether what torch.save pickled names anything but tensors and plain containers; it is only looked through."""
+    if entry.file_size > MOST_PICKLE_BYTES:
+        raise ModelFileError(f"{escaped(path)} holds a pickle of {entry.file_size} bytes, more than is read.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            contents = archive.read(entry)
+        named = [arg for op, arg, _ in pickletools.genops(contents) if op.name in NAMING_OPCODES]
+    except Exception as error:
+        raise ModelFileError(f"{escaped(path)} holds a damaged pickle: {one_line(error)}.") from error
+    plain = all(isinstance(name, str) and PLAIN_GLOBALS.fullmatch(name) for name in named)
+    return Format.STATE_DICT if plain else Format.CHECKPOINT
 
 
 def is_model_proto(path: Path, size: int) -> bool:

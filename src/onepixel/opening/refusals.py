@@ -7,10 +7,6 @@ ASK = "Ask the vendor for ONNX, or for safetensors weights and the name of the a
 
 REASONS: dict[Format, str] = {
     Format.PICKLE: "is a pickle (as .pkl and joblib files are), and unpickling runs whatever code its author chose.",
-    Format.LEGACY_TORCH: (
-        "is a PyTorch file of before version 1.6, a bare pickle whose sizes cannot be checked beforehand; "
-        "saving it again with today's torch.save makes it a state dict that can be opened."
-    ),
     Format.COMPRESSED: "is a compressed file (as joblib writes), which may hold a pickle.",
     Format.KERAS: "is a Keras model, whose Lambda layers are code that loading runs.",
     Format.HDF5: "is an HDF5 file (as Keras writes), whose Lambda layers are code that loading runs.",
@@ -31,18 +27,3 @@ def refuse(name: str, form: Format) -> None:
     """
     if form in REASONS:
         raise ModelFileError(f"{name} {REASONS[form]} {ASK}")
-
-
-def refuse_pickled_program(name: str, globals_named: list[str]) -> None:
-    """Raise if the pickle inside a PyTorch archive names anything but tensors and plain containers.
-
-    Raises
-    ------
-    ModelFileError
-        If there are such names.
-    """
-    if globals_named:
-        named = ", ".join(sorted(globals_named)[:4])
-        raise ModelFileError(
-            f"{name} is a whole pickled object, not only weights (it names {named}), and unpickling runs code. {ASK}"
-        )

@@ -1,9 +1,10 @@
 """What somebody asks for when a model file is opened: the file, its format, and what they know about the network."""
 
+import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from onepixel.errors import UsageError
 from onepixel.opening.recognise import Format
@@ -33,6 +34,10 @@ class Request:
     outputs : {"logits", "probabilities"} or None
     normalize : (mean, std), "none" or None
         None where the user said nothing.
+    key : str or None
+        Which weights of a file that holds several.
+    contents : bytes or None
+        What stands for the file where it was unpacked from another one; it does not go through the pipe.
     """
 
     path: str
@@ -42,6 +47,16 @@ class Request:
     input_shape: tuple[int, int, int] | None = None
     outputs: Literal["logits", "probabilities"] | None = None
     normalize: Normalization | None = None
+    key: str | None = None
+    contents: bytes | None = field(default=None, repr=False)
+
+    def open(self) -> BinaryIO:
+        """The file, for reading."""
+        return Path(self.path).open("rb") if self.contents is None else io.BytesIO(self.contents)
+
+    def read(self) -> bytes:
+        """Everything in the file."""
+        return Path(self.path).read_bytes() if self.contents is None else self.contents
 
     @classmethod
     def make(
@@ -53,6 +68,7 @@ class Request:
         input_shape: Sequence[int] | None = None,
         outputs: str | None = None,
         normalize: Any = None,
+        key: str | None = None,
     ) -> "Request":
         """Check what the user said, before the file is opened.
 
@@ -69,16 +85,17 @@ class Request:
             input_shape=checked_shape(input_shape),
             outputs=checked_outputs(outputs),
             normalize=checked_normalization(normalize),
+            key=key,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON types."""
-        return {**asdict(self), "format": self.format.value}
+        return {**asdict(replace(self, contents=None)), "format": self.format.value}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Request":
         """Undo `to_json`."""
-        said = {field.name: found[field.name] for field in fields(cls)}
+        said = {each.name: found[each.name] for each in fields(cls)}
         return cls(
             **{
                 **said,

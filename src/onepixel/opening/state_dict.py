@@ -1,207 +1,133 @@
-"""Weights without a program: safetensors files and PyTorch state dicts, put into an architecture the user names."""
+"""Weights without a program: safetensors files and whatever `torch.save` wrote, put into a network known here."""
 
-import importlib
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from onepixel.architectures import ARCHITECTURES, Architecture, architecture
 from onepixel.classifiers import ModuleClassifier
-from onepixel.classifiers.base import Outputs
 from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.answers import settle_outputs
+from onepixel.opening.fitting import fit
 from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.preparation import value_range
+from onepixel.opening.rebuild import network_for
 from onepixel.opening.recognise import Format
-from onepixel.opening.refusals import ASK, refuse_pickled_program
+from onepixel.opening.refusals import ASK
 from onepixel.opening.request import Request
+from onepixel.opening.torch_pickle import HARMLESS, Loaded, read_torch_file
+from onepixel.opening.weights import Weights, choose_weights, find_weights
 from onepixel.printable import one_line
 
-WRAPPING_KEYS = ("state_dict", "model_state_dict", "model")
-PARALLEL_PREFIX = "module."
-MOST_CLASSES = 100_000
+TRUSTED_NAMES = ("torch.nn.", "torchvision.", "collections.", "timm.", "onepixel.")
+"""Names that a pickled network has to have; they are no news."""
+SHOWN = 4
 
 
 def open_weights(request: Request, limits: Limits) -> ModuleClassifier:
-    """Open a safetensors file or a state dict as a classifier.
+    """Open a safetensors file, a state dict, a checkpoint or a whole pickled network as a classifier.
 
     Raises
     ------
     UsageError
-        If no architecture is named, or the user did not say what the weights leave open.
+        If the user has to name the architecture or something else that the file leaves open.
     ModelFileError
-        If the file is damaged, holds more than weights, or does not fit the architecture.
+        If the file is damaged, holds no weights, or does not fit the architecture.
     UndecidedError
         If the network's answers cannot be used.
     """
-    if request.architecture is None:
-        raise UsageError(
-            f"{request.name} holds weights only; say which network they belong to with --architecture "
-            f"({', '.join(ARCHITECTURES)}, or module:function of your own)."
-        )
     weights, notes = read_weights(request, limits)
-    module, input_shape, outputs = build_architecture(request, weights)
-    load_into(module, weights, request.name, request.architecture)
+    network = network_for(request, weights)
+    fitted = fit(weights.tensors, network.module, request.name, network.name)
+    input_shape = request.input_shape or network.input_shape
+    if input_shape is None:
+        raise UsageError(
+            f"{request.name} does not say which images {network.name} takes; say --input-shape (input_shape=(C, H, W))."
+        )
+    with refusing(request.name, f"putting its weights into {network.name}"):
+        network.module.load_state_dict(floating(fitted.weights), strict=False)
     values = value_range(request.normalize, None, input_shape[0], request.name)
-    answers, kind = settle_outputs(request.outputs or outputs, last_module(module), request.name)
-    if request.outputs is None and outputs is not None:
-        kind = f"Answers are {outputs}, as the architecture {request.architecture} gives them."
+    last = last_module(network.module)
+    answers, kind = settle_outputs(request.outputs or network.outputs, last, request.name)
+    if request.outputs is None and network.outputs is not None:
+        kind = f"Answers are {network.outputs}, as {network.name} gives them."
     normalize = None if values.identity else (values.mean, values.std)
-    classifier = ModuleClassifier(module.eval(), input_shape, answers, normalize, request.name)
+    classifier = ModuleClassifier(network.module.eval(), input_shape, answers, normalize, request.name)
     classifier.assumptions = (
-        f"The weights were put into the architecture {request.architecture}, as you said.",
+        network.sentence,
         f"Images are {input_shape} (channels, height, width).",
         values.sentence,
         kind,
         *notes,
+        *fitted.notes,
     )
     return classifier
 
 
-def read_weights(request: Request, limits: Limits) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of a file by name, and what was unwrapped to get at them."""
+def read_weights(request: Request, limits: Limits) -> tuple[Weights, tuple[str, ...]]:
+    """The weights that the user means, and what lies beside them in the file."""
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading its weights"):
         if request.format is Format.SAFETENSORS:
-            from safetensors.torch import load_file
+            from safetensors.torch import load, load_file
 
-            return load_file(request.path), ()
-        refuse_pickled_program(request.name, unsafe_names(request))
-        found = torch.load(request.path, map_location="cpu", weights_only=True)
-    return unwrapped(found, request.name)
-
-
-def unsafe_names(request: Request) -> list[str]:
-    """What the pickle inside the archive names besides tensors and plain containers; nothing is unpickled.
-
-    Raises
-    ------
-    ModelFileError
-        If the pickle is none that torch.save writes for weights.
-    """
-    try:
-        named = torch.serialization.get_unsafe_globals_in_checkpoint(request.path)
-    except Exception as error:
-        raise ModelFileError(
-            f"{request.name} holds a pickle that is not of the kind torch.save writes for weights "
-            f"({one_line(error) or type(error).__name__}). {ASK}"
-        ) from error
-    return [one_line(name, 60) for name in named]
-
-
-def unwrapped(found: object, name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict inside a checkpoint, and a sentence for each layer that was taken off.
-
-    Raises
-    ------
-    ModelFileError
-        If there is none.
-    """
-    notes: list[str] = []
-    if isinstance(found, Mapping) and not all_tensors(found):
-        inside = [key for key in WRAPPING_KEYS if isinstance(found.get(key), Mapping)]
-        if len(inside) == 1:
-            found = found[inside[0]]
-            notes.append(f"The weights are the entry {inside[0]!r} of the file; its other entries were ignored.")
-    if not isinstance(found, Mapping) or not found or not all_tensors(found):
-        raise ModelFileError(f"{name} holds no state dict (a mapping from names to tensors).")
-    weights = {str(key): tensor for key, tensor in found.items()}
-    if all(key.startswith(PARALLEL_PREFIX) for key in weights):
-        weights = {key.removeprefix(PARALLEL_PREFIX): tensor for key, tensor in weights.items()}
+            return Weights("", load_file(request.path) if request.contents is None else load(request.contents)), ()
+        loaded = read_plain(request) or read_inertly(request)
+    found = find_weights(loaded.content)
+    chosen = choose_weights(found, request.key, request.name)
+    notes = []
+    if chosen.key:
+        notes.append(f"The weights are the entry {one_line(chosen.key)!r} of the file; its other entries were ignored.")
+    if chosen.ignored:
+        notes.append(f"{chosen.ignored} entries beside the weights are no tensors and were ignored.")
+    named = [name for name in loaded.skipped if name not in HARMLESS and not name.startswith(TRUSTED_NAMES)]
+    if chosen.network is not None:
+        named = [name for name in named if name != chosen.network.kind]
+    if named:
+        shown = ", ".join(one_line(name, 60) for name in named[:SHOWN])
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
         notes.append(
-            f"Every name in the file begins with {PARALLEL_PREFIX!r} (torch's DataParallel); that was dropped."
+            f"The file names {shown}{more}, which unpickling would have imported or called; nothing of that was done."
         )
-    return weights, tuple(notes)
+    return chosen, tuple(notes)
 
 
-def all_tensors(found: Mapping[object, object]) -> bool:
-    """Whether a mapping is a plain state dict."""
-    return all(isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items())
-
-
-def build_architecture(
-    request: Request, weights: Mapping[str, Tensor]
-) -> tuple[nn.Module, tuple[int, int, int], Outputs | None]:
-    """The freshly initialised network, its (C, H, W), and what it answers where the architecture says so.
-
-    Raises
-    ------
-    UsageError
-        If there is no such architecture, it fails, or it does not say the input shape and the user did not.
-    """
-    wanted = request.architecture or ""
-    if ":" not in wanted:
-        known = architecture(wanted)
-        classes = classes_of(known, weights, request.name)
-        return known.build(classes), request.input_shape or known.input_shape, "logits"
-    module = build_named(wanted)
-    if request.input_shape is None:
-        raise UsageError(f"{wanted} does not say which images it takes; say --input-shape (input_shape=(C, H, W)).")
-    return module, request.input_shape, None
-
-
-def classes_of(known: Architecture, weights: Mapping[str, Tensor], name: str) -> int:
-    """K, from the length of the weights of the architecture's last layer.
-
-    Raises
-    ------
-    ModelFileError
-        If the file has no such layer, or it has fewer than two classes or too many.
-    """
-    with torch.device("meta"):
-        last = list(known.build(2).state_dict())[-1]
-    if last not in weights or weights[last].ndim == 0:
-        raise ModelFileError(f"{name} does not fit {known.name}: it lacks {last}.")
-    classes = len(weights[last])
-    if not 2 <= classes <= MOST_CLASSES:
-        raise ModelFileError(f"{name} ends with a layer of {classes} classes; onepixel takes 2 to {MOST_CLASSES}.")
-    return classes
-
-
-def build_named(wanted: str) -> nn.Module:
-    """Call `module:function`, which the user named; the current folder is searched last.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be imported or called without arguments, or returns no module.
-    """
-    module_name, _, function_name = wanted.partition(":")
-    here = str(Path.cwd())
-    sys.path.append(here)
+def read_plain(request: Request) -> Loaded | None:
+    """Tensors in plain containers, read by PyTorch itself; None if the file holds anything else."""
+    if request.format is not Format.STATE_DICT:
+        return None
     try:
-        function: Callable[[], object] = getattr(importlib.import_module(module_name), function_name)
-        built = function()
-    except Exception as error:
-        raise UsageError(f"Cannot build {wanted}: {one_line(error) or type(error).__name__}.") from error
-    finally:
-        sys.path.remove(here)
-    if not isinstance(built, nn.Module):
-        raise UsageError(f"{wanted} returned a {type(built).__name__}, not a torch.nn.Module.")
-    return built
+        with request.open() as file:
+            if torch.serialization.get_unsafe_globals_in_checkpoint(file):
+                return None
+            file.seek(0)
+            return Loaded(torch.load(file, map_location="cpu", weights_only=True), {})
+    except MemoryError:
+        raise
+    except Exception:
+        # Whatever it is that PyTorch does not take: the reader below finds the sentence for it.
+        return None
 
 
-def load_into(module: nn.Module, weights: Mapping[str, Tensor], name: str, wanted: str) -> None:
-    """Put weights into a network, all of them and nothing else.
+def read_inertly(request: Request) -> Loaded:
+    """Anything that torch.save wrote, as data.
 
     Raises
     ------
     ModelFileError
-        If names or shapes differ.
+        If it is damaged.
     """
-    expected = module.state_dict()
-    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
-    if missing or extra:
-        which = f"it lacks {one_line(missing[0])}" if missing else f"it has {one_line(extra[0])} besides"
-        raise ModelFileError(f"{name} does not fit {wanted}: {which} ({len(missing)} missing, {len(extra)} unknown).")
-    for key, tensor in weights.items():
-        if tensor.shape != expected[key].shape:
-            shapes = f"{tuple(tensor.shape)}, not {tuple(expected[key].shape)}"
-            raise ModelFileError(f"{name} does not fit {wanted}: {one_line(key)} has the shape {shapes}.")
-    with refusing(name, f"putting its weights into {wanted}"):
-        module.load_state_dict(dict(weights))
+    try:
+        with request.open() as file:
+            return read_torch_file(file)
+    except ModelFileError as error:
+        raise ModelFileError(f"{request.name} cannot be read as what torch.save writes: {error}. {ASK}") from error
+
+
+def floating(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Weights that can be copied into a network of 32-bit numbers, which those of 16 bits can."""
+    return {name: tensor.float() if tensor.dtype.itemsize == 1 and tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()}  # fmt: skip
 
 
 def last_module(module: nn.Module) -> str:

@@ -22,6 +22,8 @@ IMPORTED_FOR = {
     "skops": ("skops.io", "onepixel.opening.skops_file"),
     "safetensors weights": ("onepixel.opening.state_dict",),
     "PyTorch state dict": ("onepixel.opening.state_dict",),
+    "PyTorch checkpoint": ("onepixel.opening.state_dict", "torchvision"),
+    "PyTorch file of before version 1.6": ("onepixel.opening.state_dict", "torchvision"),
     "TorchScript program": ("onepixel.opening.program",),
     "torch.export program": ("torch.export.pt2_archive", "onepixel.opening.program"),
 }
@@ -59,11 +61,15 @@ def lock_down(setup: dict[str, Any]) -> None:
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
         importlib.import_module(name)
-    if ":" in (setup["request"]["architecture"] or ""):
+    architecture = setup["request"]["architecture"] or ""
+    if architecture.startswith("timm:"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module("timm")
+    elif ":" in architecture:
         # Code that the user named and trusts; if it fails, the same attempt later says so.
         sys.path.append(setup["folder"])
         with contextlib.suppress(Exception):
-            importlib.import_module(setup["request"]["architecture"].partition(":")[0])
+            importlib.import_module(architecture.partition(":")[0])
     os.environ.clear()
     # Chosen while it can be tried; packages that are imported later ask for its name, and nothing is written there.
     tempfile.gettempdir()

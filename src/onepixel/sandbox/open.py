@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from onepixel.errors import ModelFileError
 from onepixel.opening import open_file
 from onepixel.opening.limits import Limits
-from onepixel.opening.recognise import PROGRAM_FORMATS
+from onepixel.opening.recognise import SANDBOX_ONLY
 from onepixel.opening.refusals import ASK
 from onepixel.opening.request import Request
 from onepixel.printable import one_line
@@ -47,9 +47,9 @@ def open_sandboxed(request: Request, limits: Limits, *, required: bool) -> "Clas
                 reason = str(error)
         reasons.append(f"{level.name}: {reason}")
     why = "; ".join(dict.fromkeys(reasons))
-    if request.format in PROGRAM_FORMATS:
+    if request.format in SANDBOX_ONLY:
         raise ModelFileError(
-            f"{request.name} is a {request.format.value}, which is run in a sandbox only, and this machine has none "
+            f"{request.name} is a {request.format.value}, which is opened in a sandbox only, and this machine has none "
             f"({why}). {ASK}"
         )
     if required:
