@@ -126,7 +126,7 @@ def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
     last = next((len(tensor) for tensor in reversed(list(weights.values())) if tensor.ndim in (1, 2)), 0)
     if last not in lengths:
         return []
-    return [name for name, known in ARCHITECTURES.items() if sorted_shapes(known, last) == mine]
+    return [name for name in ARCHITECTURES if sorted_shapes(ARCHITECTURES[name], last) == mine]
 
 
 def sorted_shapes(known: Architecture, classes: int) -> list[tuple[int, ...]]:

@@ -136,9 +136,9 @@ def recognised(part: Part) -> Network | None:
 def candidates(part: Part) -> Iterator[tuple[str, Callable[[], nn.Module], Shape | None]]:
     """Known networks that a pickled class could be: ours, torchvision's and timm's of the same source module."""
     module = part.kind.rpartition(".")[0]
-    for name, known in ARCHITECTURES.items():
-        if module.startswith("onepixel.architectures."):
-            yield name, lambda known=known: known.build(2), known.input_shape  # type: ignore[misc]
+    for name in ARCHITECTURES if module.startswith("onepixel.architectures.") else ():
+        known = ARCHITECTURES[name]
+        yield name, lambda known=known: known.build(2), known.input_shape  # type: ignore[misc]
     if module.startswith("torchvision.models."):
         import torchvision
 
