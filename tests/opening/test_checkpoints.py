@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import onepixel
-from onepixel.architectures import LeNet5
+from onepixel.architectures.lenet5 import LeNet5
 from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening import Format, Limits, open_file
 from onepixel.opening.recognise import recognise
