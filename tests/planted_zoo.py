@@ -62,5 +62,5 @@ def make_zoo(folder: Path, names: dict[str, Population]) -> Path:
 def choose(folder: Path, zoo: Path, prefix: str = PREFIX) -> Path:
     """Compare two cheap candidates, and say where the choice stands."""
     rivals = {"quick": QUICK, "other": {**QUICK, "definition": "log_odds"}}
-    candidates.run(folder, zoo=zoo, prefix=prefix, candidates=rivals, repeats=1, workers=1)
+    candidates.EXPERIMENT.run(folder, zoo=zoo, prefix=prefix, candidates=rivals, repeats=1, workers=1)
     return folder / f"{prefix}.csv"

@@ -8,8 +8,9 @@ import pytest
 from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import attack_types
-from onepixel.experiments.attack_types import ATTACKS, load_attacks, missing_populations, run
-from onepixel.experiments.candidates import read_choice, usual_choice
+from onepixel.experiments.attack_types import ATTACKS, EXPERIMENT, load_attacks, missing_populations
+from onepixel.experiments.choices import read_choice, usual_choice
+from onepixel.experiments.models import commands_for
 from onepixel.populations import SignatureRecipe
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
@@ -41,11 +42,11 @@ def cheap():
 @pytest.fixture(scope="module")
 def table(zoo, choice, tmp_path_factory):
     output = tmp_path_factory.mktemp("out")
-    return run(output, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1), output
+    return EXPERIMENT.run(output, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1), output
 
 
 def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
-    black = [row for row in table[0].rows if not row.image]
+    black = [row for row in table[0] if not row.image]
     assert [name.split(":")[0] for name in dict.fromkeys(row.method.name for row in black)] == [
         "whole",
         "channels",
@@ -57,20 +58,20 @@ def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
 
 
 def test_attacks_are_held_against_the_clean_models_that_no_detector_was_trained_on(table):
-    for row in table[0].rows:
+    for row in table[0]:
         assert row.result.clean == 6
         assert row.result.trojaned == {"virus-development": 5, "attack-blended": 2}[row.attack]
 
 
 def test_an_attack_is_judged_alike_whatever_else_is_in_the_zoo(table, zoo, choice, tmp_path, monkeypatch):
     monkeypatch.setattr(attack_types, "ATTACKS", {"attack-blended": "blended"})
-    alone = run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1).rows
-    together = [row for row in table[0].rows if (row.image, row.attack, row.seed) == ("", "attack-blended", 0)]
+    alone = EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1)
+    together = [row for row in table[0] if (row.image, row.attack, row.seed) == ("", "attack-blended", 0)]
     assert [row.result for row in alone if not row.image] == [row.result for row in together]
 
 
 def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
-    elsewhere = [row for row in table[0].rows if row.image == "-noise-0"]
+    elsewhere = [row for row in table[0] if row.image == "-noise-0"]
     assert {row.attack for row in elsewhere} == {"virus-development"}
     assert len({row.method.name for row in elsewhere}) == 1
     text = (table[1] / f"{PREFIX}.md").read_text()
@@ -79,7 +80,7 @@ def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
 
 
 def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
-    means = [row for row in table[0].rows if row.image == "-class-means"]
+    means = [row for row in table[0] if row.image == "-class-means"]
     assert {row.attack for row in means} == {"virus-development", "attack-blended"}
     assert len({row.method.name for row in means}) == 3
     assert "## Signatures from class means" in (table[1] / f"{PREFIX}.md").read_text()
@@ -93,14 +94,14 @@ def test_one_choice_is_used_under_every_default_image_the_one_from_class_means_w
     (tmp_path / f"{PREFIX}-class-means.csv").write_text(other)
     means = usual_choice(PREFIX, tmp_path)
     assert read_choice(means, PREFIX).name == "swift"
-    run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=means, seeds=1, workers=1)
+    EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=means, seeds=1, workers=1)
     text = (tmp_path / "out" / f"{PREFIX}.md").read_text()
     assert f"--choice {means}" in text
     assert "| noise 0 | chosen: swift" in text
 
 
 def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
-    missing = {one.population: one.commands for one in table[0].missing}
+    missing = {name: commands_for(zoo, name) for name in missing_populations(zoo, PREFIX)}
     assert f"{PREFIX}-attack-blended" not in missing
     assert missing[f"{PREFIX}-attack-warped"] == (
         f"onepixel population build recipes/attacks/{PREFIX}-attack-warped.toml "
@@ -115,7 +116,7 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
 
 
 def test_in_an_empty_zoo_every_attack_is_missing_under_its_own_name(tmp_path):
-    missing = [one.population for one in missing_populations(tmp_path, PREFIX)]
+    missing = missing_populations(tmp_path, PREFIX)
     assert missing[: len(ATTACKS)] == [f"{PREFIX}-{attack}" for attack in ATTACKS]
     assert len(set(missing)) == len(missing)
 
@@ -123,7 +124,7 @@ def test_in_an_empty_zoo_every_attack_is_missing_under_its_own_name(tmp_path):
 def test_the_csv_has_every_row_with_every_interval(table):
     with (table[1] / f"{PREFIX}.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == len(table[0].rows)
+    assert len(lines) == len(table[0])
     for line in lines:
         for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms"):
             assert float(line[f"{name}_low"]) <= float(line[name]) <= float(line[f"{name}_high"])
@@ -133,7 +134,7 @@ def test_the_command_writes_the_table_and_says_what_is_missing(zoo, choice, tmp_
     options = ["--from-zoo", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", str(choice), "--workers", "1"]
     assert main(["experiment", "attacks", *options, "--seeds", "1", "--output", str(tmp_path / "out")]) == 0
     assert f"{PREFIX}-attack-warped is missing: onepixel population build" in capsys.readouterr().err
-    assert "onepixel experiment attacks --from-zoo" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
+    assert "onepixel experiment attacks --prefix" in (tmp_path / "out" / f"{PREFIX}.md").read_text()
 
 
 def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
@@ -146,8 +147,8 @@ def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
 
 def test_without_clean_models_or_any_attack_there_is_no_table(choice, tmp_path):
     with pytest.raises(UsageError, match="has no digits-tiny-clean, digits-tiny-vaccine"):
-        run(tmp_path / "out", zoo=tmp_path, prefix=PREFIX, choice=choice)
+        EXPERIMENT.run(tmp_path / "out", zoo=tmp_path, prefix=PREFIX, choice=choice)
     for name in list(DEVELOPMENT)[:2]:
         make_population(tmp_path, name, DEVELOPMENT[name])
     with pytest.raises(UsageError, match="no population of an attack"):
-        run(tmp_path / "out", zoo=tmp_path / "zoo", prefix=PREFIX, choice=choice)
+        EXPERIMENT.run(tmp_path / "out", zoo=tmp_path / "zoo", prefix=PREFIX, choice=choice)

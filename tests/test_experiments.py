@@ -94,21 +94,23 @@ def test_subsets_are_drawn_from_the_training_side_without_repetition_and_differ_
 
 
 def test_the_sample_size_curve_is_a_figure_a_table_and_a_file_for_machines(zoo, choice, tmp_path):
-    points = sample_size.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, detectors=2, workers=1)
+    points = sample_size.EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, detectors=2, workers=1)
     assert len(points) == 3 * 1 * 2
     assert (tmp_path / f"{PREFIX}.png").read_bytes().startswith(b"\x89PNG")
     assert len(rows_of(tmp_path / f"{PREFIX}.csv")) == len(points)
     command = f"sample-size --prefix digits-tiny --choice {choice} --seed 0 --detectors 2"
     assert command in (tmp_path / f"{PREFIX}.md").read_text()
     with pytest.raises(UsageError, match="too few"):
-        sample_size.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, clean=3, workers=1)
+        sample_size.EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, training_clean=3, workers=1)
 
 
 def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_names_what_is_missing(
     zoo, choice, tmp_path
 ):
     names = ("tiny", "other", "absent")
-    rows = table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1)
+    rows = table3.EXPERIMENT.run(
+        tmp_path, zoo=zoo, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1
+    )
     tested = {(row.trained_on, row.tested_on) for row in rows}
     single = {(("tiny",), "tiny"), (("other",), "other"), (("tiny",), "other"), (("other",), "tiny")}
     assert tested == single | {(("tiny", "other"), "tiny"), (("tiny", "other"), "other")}
@@ -118,7 +120,7 @@ def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_name
     assert not any(row.by_architecture for row in rows), "one is left to train on, and none to choose by"
     assert "onepixel population build recipes/digits-absent-clean.toml" in text
     with pytest.raises(UsageError, match="at least two architectures"):
-        table3.run(tmp_path, zoo=zoo, dataset="digits", architectures=["tiny"], choice=choice)
+        table3.EXPERIMENT.run(tmp_path, zoo=zoo, dataset="digits", architectures=["tiny"], choice=choice)
 
 
 def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(zoo, tmp_path):
@@ -126,7 +128,9 @@ def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(
     larger = make_zoo(tmp_path / "third", third | NAMES)
     names = ("tiny", "other", "third")
     choice = choose(tmp_path, larger)
-    rows = table3.run(tmp_path, zoo=larger, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1)
+    rows = table3.EXPERIMENT.run(
+        tmp_path, zoo=larger, dataset="digits", architectures=names, choice=choice, seeds=1, workers=1
+    )
     tried = [row for row in rows if row.by_architecture]
     assert {(row.method, row.tested_on) for row in tried} == set(itertools.product(table3.ACROSS, names))
     found, _ = table3.load_sides(larger, "digits", names)
@@ -151,9 +155,9 @@ def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(
 
 def test_table3_reads_signatures_from_another_default_image(choice, tmp_path):
     elsewhere = make_zoo(tmp_path / "planted", {f"{name}-noise-0": kind for name, kind in NAMES.items()})
-    rows = table3.run(
-        tmp_path, zoo=elsewhere, dataset="digits", architectures=("tiny", "other"), ending="-noise-0", choice=choice,
-        seeds=1, workers=1,
+    rows = table3.EXPERIMENT.run(
+        tmp_path, zoo=elsewhere, dataset="digits", architectures=("tiny", "other"), default_image="noise 0",
+        choice=choice, seeds=1, workers=1,
     )  # fmt: skip
     assert {row.tested_on for row in rows} == {"tiny", "other"}
     text = (tmp_path / "digits-tiny-other-noise-0.md").read_text()
@@ -189,7 +193,7 @@ def test_no_decision_changes_by_the_rounding(zoo, tmp_path, parameters):
     detector = Detector(**parameters).fit(training.rows, training.labels, load_training(zoo, PREFIX).settings)
     detector.save(tmp_path / "d.safetensors")
     stores = [zoo.parent / "stores" / f"{PREFIX}-{kind}" for kind in ("clean", "virus-development")]
-    found = rounding.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
+    found = rounding.EXPERIMENT.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
     for _, difference in found:
         assert 0 < difference.largest_log_odds < 0.02
         assert 0 < difference.largest_score < difference.spread, "more than one clean model differs from another"
@@ -203,10 +207,11 @@ def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(z
     effort = everything.Effort(repeats=1, seeds=1, detectors=1)
     everything.run(tmp_path, zoo=zoo, effort=effort, workers=1, say=lines.append)
     told = {line.split(":")[0]: line for line in lines}
-    for name in ("detectors", "table2", "sample-size", "sensitivity"):
+    for name in ("detectors", "sample-size", "sensitivity"):
         assert "done" in told[f"{name} {PREFIX}"]
+    assert "done" in told[f"table2 {PREFIX}-development"]
     assert "done" in told[f"attacks {PREFIX}"]
-    assert "without which there are no controls" in told[f"controls {PREFIX}"]
+    assert "without which there are no controls" in told[f"controls {PREFIX}-development"]
     assert "signed in 1 way(s)" in told[f"starts {PREFIX}"]
     assert "left out" in told["table5"]
     assert "done" in told["table7"]

@@ -16,7 +16,7 @@ from onepixel.signatures import DEFINITIONS, Signature
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[figure8.Likeness]]:
     folder = tmp_path_factory.mktemp("figure8") / "results"
-    return folder, figure8.run(folder, dataset="digits", images=300, values=4)
+    return folder, figure8.EXPERIMENT.run(folder, dataset="digits", images=300, values=4)
 
 
 def test_figure8_leaves_a_picture_a_table_and_a_page_that_says_how(
@@ -54,7 +54,7 @@ def test_boosting_full_grown_trees_stops_after_the_first(finished: tuple[Path, l
 
 def test_a_data_set_that_is_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too few"):
-        figure8.run(tmp_path / "results", dataset="digits", images=5000)
+        figure8.EXPERIMENT.run(tmp_path / "results", dataset="digits", images=5000)
     assert not (tmp_path / "results").exists()
 
 

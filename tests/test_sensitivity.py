@@ -8,7 +8,7 @@ import pytest
 from onepixel.errors import UsageError
 from onepixel.experiments import sensitivity
 from onepixel.experiments.models import Models, load_models
-from onepixel.experiments.sensitivity import VARIANTS, groups, run
+from onepixel.experiments.sensitivity import EXPERIMENT, VARIANTS, groups
 from onepixel.populations import Recipe, open_population
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_zoo
 
@@ -66,7 +66,7 @@ def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_pat
 
     monkeypatch.setattr(sensitivity, "load_unseen", with_sizes)
     monkeypatch.setattr(sensitivity, "LITERAL", {"stand-in": QUICK})
-    rows = run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choose(tmp_path, zoo), seeds=2, workers=1)
+    rows = EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choose(tmp_path, zoo), seeds=2, workers=1)
     number = len({(row.group.factor, row.group.level) for row in rows})
     assert number == 1 + 3 + 2 + 1, "all, by size, by number of patterns, by epochs"
     assert len(rows) == 2 * 2 * number
@@ -84,9 +84,9 @@ def test_without_development_viruses_or_clean_models_to_test_there_is_no_table(t
     choice = choose(tmp_path, zoo)
     alone = make_zoo(tmp_path / "alone", {name: POPULATIONS[name] for name in list(DEVELOPMENT)[:2]})
     with pytest.raises(UsageError, match="virus-development"):
-        run(tmp_path / "out", zoo=alone, prefix=PREFIX, choice=choice)
+        EXPERIMENT.run(tmp_path / "out", zoo=alone, prefix=PREFIX, choice=choice)
     with pytest.raises(UsageError, match="none is left to test"):
-        run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choice, clean=12)
+        EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choice, training_clean=12)
 
 
 def test_every_variant_has_a_recipe_that_differs_from_the_reference_in_what_it_says_and_in_thresholds():

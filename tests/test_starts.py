@@ -67,7 +67,7 @@ def test_the_table_has_a_line_per_detector_and_way(zoo, tmp_path, monkeypatch):
 
 def test_one_way_is_none_to_compare_with(tmp_path):
     with pytest.raises(UsageError, match=r"signed in 0 way\(s\)"):
-        starts.run(tmp_path, zoo=tmp_path, prefix=PREFIX)
+        starts.EXPERIMENT.run(tmp_path, zoo=tmp_path, prefix=PREFIX)
 
 
 def test_a_way_with_its_own_grid_is_made_by_a_command_that_says_its_name():

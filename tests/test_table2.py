@@ -9,6 +9,7 @@ import pytest
 from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import candidates, controls, everything, judging, table2
+from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
 from onepixel.experiments.openings import record_opening
@@ -140,7 +141,7 @@ def test_an_ensemble_is_compared_by_its_readings_and_a_reading_that_two_candidat
     fitted = []
     validate = candidates.cross_validate
     monkeypatch.setattr(candidates, "cross_validate", lambda job: fitted.append(job.name) or validate(job))
-    lines = candidates.compare(training, named, range(1), workers=1)
+    lines = candidates.compare(training, named, range(1), Laboratory(workers=1))
     assert len(fitted) == len(set(fitted)) == 2 + len(candidates.REFERENCES)
     data = training.labelled(with_stamped=True)
     scores = candidates.Detector(**named["two"]).cross_validated_scores(data.rows, data.labels)
@@ -151,25 +152,25 @@ def test_an_ensemble_is_compared_by_its_readings_and_a_reading_that_two_candidat
 
 def test_without_a_comparison_the_table_says_which_command_makes_it(zoo, tmp_path):
     with pytest.raises(UsageError, match="onepixel experiment detectors"):
-        table2.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "none.csv")
+        table2.EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "none.csv")
     (tmp_path / "bad.csv").write_text("candidate,chosen,parameters\nx,yes,{\n")
     with pytest.raises(UsageError, match="names no chosen detector"):
-        table2.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "bad.csv")
+        table2.EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=tmp_path / "bad.csv")
 
 
 def test_table2_has_a_row_for_every_method_and_seed_and_says_what_was_trained_on(zoo, choice, cheap, tmp_path):
-    table2.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1)
+    table2.EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=2, workers=1)
     rows = rows_of(tmp_path / f"{PREFIX}-development.csv")
     assert len(rows) == len(judging.BASELINES) + 2 * (1 + 2)
     assert [row["stamped_negatives"] for row in rows[-2:]] == ["yes", "yes"]
     text = (tmp_path / f"{PREFIX}-development.md").read_text()
     assert "6 clean, 6 vaccine and 4 stamped models" in text
     assert "The final pool was not opened." in text
-    assert f"table2 --prefix {PREFIX} --pool development --choice {choice} --seed 0 --seeds 2" in text
+    assert f"table2 --prefix {PREFIX} --choice {choice} --seed 0 --seeds 2 --pool development --zoo {zoo}" in text
 
 
 def test_controls_put_every_method_with_and_without_stamped_negatives_side_by_side(zoo, choice, cheap, tmp_path):
-    controls.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1)
+    controls.EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1)
     rows = rows_of(tmp_path / f"{PREFIX}-development.csv")
     names = list(dict.fromkeys(row["method"] for row in rows))
     assert [row["method"] for row in rows] == [name for name in names for _ in range(2)]
@@ -183,14 +184,14 @@ def test_the_final_pool_is_refused_unless_complete_and_each_opening_is_written_d
     ledger = tmp_path / "openings.csv"
     options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
     with pytest.raises(UsageError, match=f"no {PREFIX}-virus-final, {PREFIX}-clean-final"):
-        table2.run(tmp_path / "out", **options)
+        table2.EXPERIMENT.run(tmp_path / "out", **options)
     assert not ledger.exists()
 
     complete = make_zoo(tmp_path / "complete", DEVELOPMENT)
     for kind, role, seed in (("virus", "trojaned", 2), ("clean", "clean", 3)):
         make_population(tmp_path / "complete", f"{PREFIX}-{kind}-final", (role, 3, seed))
     for times in (1, 2):
-        table2.run(tmp_path / "out", **{**options, "zoo": complete}, seeds=1)
+        table2.EXPERIMENT.run(tmp_path / "out", **{**options, "zoo": complete}, seeds=1)
         assert len(rows_of(ledger)) == times
     line = rows_of(ledger)[0]
     assert line["populations"] == f"{PREFIX}-virus-final {PREFIX}-clean-final"
@@ -217,9 +218,9 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
         make_population(tmp_path / "zoo", f"{PREFIX}-{kind}-final", (role, count, seed))
     make_population(tmp_path / "zoo", f"{PREFIX}-clean-final", ("clean", 3, 3))
     ledger = tmp_path / "openings.csv"
-    assert everything.other_triggers(zoo, PREFIX, "final", "") == ["garments"]
+    assert everything.Whole(zoo, tmp_path, "final").other_triggers(PREFIX, "") == ["garments"]
     options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
-    table2.run(tmp_path / "out", **options, triggers="garments", seeds=1)
+    table2.EXPERIMENT.run(tmp_path / "out", **options, triggers="garments", seeds=1)
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
         f"{PREFIX}-garments-final.csv",
         f"{PREFIX}-garments-final.md",
@@ -230,7 +231,7 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
     (line,) = rows_of(ledger)
     assert line["populations"] == f"{PREFIX}-virus-garments-final {PREFIX}-clean-final"
     with pytest.raises(UsageError, match=f"no {PREFIX}-virus-hats-final"):
-        table2.run(tmp_path / "out", **options, triggers="hats", seeds=1)
+        table2.EXPERIMENT.run(tmp_path / "out", **options, triggers="hats", seeds=1)
 
 
 def test_the_command_line_refuses_a_final_pool_that_is_not_there_with_one_sentence(zoo, choice, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments.table5 import SCALES, STRATEGIES, recipe_of, run
+from onepixel.experiments.table5 import EXPERIMENT, SCALES, STRATEGIES, recipe_of
 from onepixel.populations import Recipe, export, open_population
 from populations_of_digits import InProcess
 
@@ -18,7 +18,9 @@ def table(tmp_path_factory) -> Path:
     """Two rows of two digit networks each; results and stores side by side."""
     folder = tmp_path_factory.mktemp("table5")
     only = ["single-fixed", "per-image-size-global"]
-    run(folder / "results", stores=folder / "stores", models=2, dataset="digits", only=only, executor=InProcess())
+    EXPERIMENT.run(
+        folder / "results", stores=folder / "stores", models=2, dataset="digits", rows=only, executor=InProcess()
+    )
     return folder
 
 
@@ -55,14 +57,22 @@ def test_networks_are_found_in_a_zoo_whatever_their_signatures_start_from(table,
     store = open_population(table / "stores" / "single-fixed")
     exported = export(store, tmp_path / "zoo")
     exported.rename(exported.with_name(exported.name + ending))
-    rows = run(tmp_path / "out", zoo=tmp_path / "zoo", dataset="digits", only=["single-fixed"])
+    rows = EXPERIMENT.run(
+        tmp_path / "out", zoo=tmp_path / "zoo", from_zoo=True, dataset="digits", rows=["single-fixed"]
+    )
     assert rows[0].attack_success == [record.attack_success for record in store.records()]
 
 
 def test_a_row_from_a_zoo_lacks_only_the_column_that_needs_weights(table, tmp_path):
     store = open_population(table / "stores" / "single-fixed")
     export(store, tmp_path / "zoo").rename(tmp_path / "zoo" / "single-fixed")
-    rows = run(tmp_path / "out", stores=tmp_path / "zoo", dataset="digits", only=["single-fixed", "multiple-fixed"])
+    rows = EXPERIMENT.run(
+        tmp_path / "out",
+        stores=tmp_path / "zoo",
+        train=False,
+        dataset="digits",
+        rows=["single-fixed", "multiple-fixed"],
+    )
     assert rows[0].attack_success == [record.attack_success for record in store.records()]
     assert rows[0].with_other_patterns == []
     assert rows[1].clean_accuracy == []
@@ -70,4 +80,4 @@ def test_a_row_from_a_zoo_lacks_only_the_column_that_needs_weights(table, tmp_pa
 
 def test_an_unknown_row_is_refused(tmp_path):
     with pytest.raises(UsageError, match="row of Table 5 but got 'double'"):
-        run(tmp_path, stores=tmp_path, only=["double"])
+        EXPERIMENT.run(tmp_path, stores=tmp_path, rows=["double"])

@@ -5,7 +5,7 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments.table7 import run
+from onepixel.experiments.table7 import EXPERIMENT
 from onepixel.populations import Record
 from onepixel.populations.store import write_table
 from populations_of_digits import digits_recipe
@@ -40,7 +40,7 @@ def test_each_cell_is_mean_and_deviation_over_every_clean_population_of_its_kind
 
 def test_first_attempts_show_what_thresholds_hide(tmp_path):
     population(tmp_path / "zoo" / "one", [0.98, 0.99])
-    cell = run(tmp_path / "out", folders=[tmp_path / "zoo"])[0]
+    cell = EXPERIMENT.run(tmp_path / "out", zoo=tmp_path / "zoo")[0]
     assert cell.first_attempt == [0.98, 0.5]
     assert np.mean(cell.accuracy) == pytest.approx(0.985)
 
@@ -48,9 +48,9 @@ def test_first_attempts_show_what_thresholds_hide(tmp_path):
 def test_a_population_found_twice_counts_once(tmp_path):
     for place in ("zoo", "stores"):
         population(tmp_path / place / "one", [0.98, 0.99])
-    assert len(run(tmp_path / "out", folders=[tmp_path / "zoo", tmp_path / "stores"])[0].accuracy) == 2
+    assert len(EXPERIMENT.run(tmp_path / "out", zoo=tmp_path / "zoo", stores=tmp_path / "stores")[0].accuracy) == 2
 
 
 def test_without_a_clean_population_one_sentence_says_so(tmp_path):
     with pytest.raises(UsageError, match="There is no clean population in"):
-        run(tmp_path / "out", folders=[tmp_path])
+        EXPERIMENT.run(tmp_path / "out", zoo=tmp_path)

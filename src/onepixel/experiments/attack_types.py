@@ -4,8 +4,7 @@ Detectors are trained on clean and vaccine models alone. Each attack type is a p
 against the same held-out clean ones. The papers disagree about all-to-all: ECCV says above 95 %, ICLR says it fails.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,24 +14,24 @@ from numpy.typing import NDArray
 from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import Choice, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
     MAIN,
     Models,
     Training,
-    commands_for,
     has,
     load_models,
     load_training,
-    require,
-    side_options,
+    training_names,
 )
-from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Split
+from onepixel.experiments.results import markdown_table
 from onepixel.experiments.table2 import Method
-from onepixel.parallel import in_processes
-from onepixel.progress import counted
 from onepixel.signatures import Settings
 
 ATTACKS = {
@@ -51,14 +50,6 @@ ATTACKS = {
 
 HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss", "attack-expects-class-means")
 """The attack types that are looked at under every default image."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A population that is not in the zoo, and the commands that make it."""
-
-    population: str
-    commands: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,14 +86,6 @@ class Row:
     attack: str
     models: Models
     result: Evaluation
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was found, and what there was nothing to be found of."""
-
-    rows: list[Row]
-    missing: list[Missing]
 
 
 def judge(job: Job) -> list[Evaluation]:
@@ -155,21 +138,28 @@ def attacks_under(image: str) -> Sequence[str]:
     return tuple(ATTACKS) if image in MAIN else HIDING
 
 
-def missing_populations(zoo: Path, prefix: str) -> list[Missing]:
+def missing_populations(zoo: Path, prefix: str) -> list[str]:
     """Everything that these tables could show and a zoo lacks."""
     names = [
         f"{prefix}-{kind}{image}"
         for image in IMAGES
         for kind in (*(("clean", "vaccine") if image else ()), *attacks_under(image))
     ]
-    return [Missing(name, commands_for(zoo, name)) for name in names if not has(zoo, name)]
+    return [name for name in names if not has(zoo, name)]
 
 
-def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Choice, seeds: range) -> list[Job]:
+class Options(Seeded, Chosen, Split, Prefixed):
+    """Options of `onepixel experiment attacks`."""
+
+    seeds: Seeds = 3
+
+
+def jobs_under(image: str, options: Options, zoo: Path, choice: Choice) -> list[Job]:
     """The detectors to be fitted under one default image; none where there is nothing to train on or to judge."""
-    if not all(has(zoo, f"{prefix}-{kind}{image}") for kind in ("clean", "vaccine")):
+    prefix, seeds = options.prefix, range(options.seed, options.seed + options.seeds)
+    if not all(has(zoo, name) for name in training_names(prefix, image)):
         return []
-    training = load_training(zoo, prefix, clean, image)
+    training = load_training(zoo, prefix, options.training_clean, image)
     attacks = load_attacks(zoo, prefix, image, training.settings)
     if not attacks:
         return []
@@ -178,62 +168,44 @@ def jobs_under(image: str, zoo: Path, prefix: str, clean: int | None, choice: Ch
     ]
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    clean: int | None = None,
-    choice: Path | None = None,
-    seed: int = 0,
-    seeds: int = 3,
-    workers: int | None = None,
-    progress: bool = False,
-) -> Outcome:
-    """Judge every attack type that the zoo has, and write tables as Markdown and CSV below `output`.
-
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are; those that are missing are listed with the commands that make them.
-    prefix : str
-        What their names begin with: data set and architecture.
-    clean : int, optional
-        How many clean models train, from the first slot on; the others test. Half of them unless said.
-    choice : Path, optional
-        The comparison in which the chosen detector stands, for every default image; `usual_choice` unless said.
-    seed, seeds : int
-        First detector seed, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
-
-    Raises
-    ------
-    UsageError
-        If clean or vaccine models or the choice are missing, or there is no attack at all.
-    """
-    started = time.perf_counter()
-    require(zoo, [f"{prefix}-clean", f"{prefix}-vaccine"])
-    chosen, detectors = read_choice(choice, prefix), range(seed, seed + seeds)
-    jobs = [job for image in IMAGES for job in jobs_under(image, zoo, prefix, clean, chosen, detectors)]
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Judge every attack type that the zoo has."""
+    zoo, prefix = laboratory.zoo, options.prefix
+    chosen = read_choice(options.choice, prefix)
+    jobs = [job for image in IMAGES for job in jobs_under(image, options, zoo, chosen)]
     if not any(job.image == "" for job in jobs):
         raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
     rows: list[Row] = []
-    found = counted(in_processes(judge, jobs, workers), "detectors", len(jobs), "detectors", enabled=progress)
-    for job, results in zip(jobs, found, strict=True):
+    for job, results in zip(jobs, laboratory.each(judge, jobs, "detectors"), strict=True):
         judged = zip(job.attacks.items(), results, strict=True)
         rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
-    missing = missing_populations(zoo, prefix)
-    sides = side_options(clean) + choice_option(choice, prefix)
-    command = f"onepixel experiment attacks --from-zoo --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
-    text = as_markdown(prefix, {job.image: job.training for job in jobs}, rows, missing)
-    made = provenance(command, time.perf_counter() - started)
-    write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], text, made)
-    return Outcome(rows, missing)
+    return Result(
+        rows,
+        options.subject,
+        CSV_HEAD,
+        [csv_line(row) for row in rows],
+        as_markdown(prefix, {job.image: job.training for job in jobs}, rows),
+        missing=missing_populations(zoo, prefix),
+    )
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """Where signatures from black are among them."""
+    for prefix in whole.from_black():
+        yield Options(prefix=prefix, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+
+
+EXPERIMENT = Experiment(
+    "attacks",
+    "Attack types that no detector saw, attackers who know onepixel, and other default images.",
+    Options,
+    find,
+    paper="ECCV section 4; ICLR Table 6",
+    needs=lambda options: training_names(options.prefix),
+    plan=plan,
+    folder="attack-types",
+    after={"table2": ("prefix",), "sensitivity": ("prefix",), "detectors": ("prefix",)},
+)
 
 
 CSV_HEAD = [
@@ -352,13 +324,10 @@ def image_section(rows: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(prefix: str, training: dict[str, Training], rows: list[Row], missing: list[Missing]) -> str:
+def as_markdown(prefix: str, training: dict[str, Training], rows: list[Row]) -> str:
     """The tables for people."""
     parts = [main_section(rows, training[image], image) for image in MAIN if image in training]
     parts.append(image_section(rows))
-    if missing:
-        listed = "\n".join(f"- {one.population}: `{' && '.join(one.commands)}`" for one in missing)
-        parts.append(f"## Not measured\n\nThese populations were not in the zoo.\n\n{listed}\n")
     sections = "\n".join(part for part in parts if part)
     return f"""# Attack types, {prefix}
 

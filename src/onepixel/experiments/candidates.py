@@ -5,16 +5,15 @@ and scores models that its networks did not see. It must tell vaccine models fro
 the lower of these two areas under the curve counts.
 """
 
-import csv
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
@@ -24,14 +23,13 @@ from onepixel.detectors.detector import ensemble_scores
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
-from onepixel.errors import UsageError
-from onepixel.experiments.models import MAIN, Labelled, Training, load_training, side_options
-from onepixel.experiments.results import deviation, markdown_table, provenance, write_result
-from onepixel.parallel import in_processes
-from onepixel.progress import counted
+from onepixel.experiments.choices import Choice, Parameters
+from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
+from onepixel.experiments.everything import Whole
+from onepixel.experiments.models import Labelled, Training, load_training, training_names
+from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
+from onepixel.experiments.results import deviation, markdown_table
 from onepixel.threads import one_thread
-
-Parameters = dict[str, Any]
 
 ALL_LOG_ODDS = "log_odds+log_odds_fall"
 EVERYTHING = f"change+{ALL_LOG_ODDS}"
@@ -177,12 +175,7 @@ class Line:
 
 
 def compare(
-    training: Training,
-    candidates: Mapping[str, Parameters],
-    seeds: range,
-    *,
-    workers: int | None = None,
-    progress: bool = False,
+    training: Training, candidates: Mapping[str, Parameters], seeds: range, laboratory: Laboratory
 ) -> list[Line]:
     """Cross-validate candidates and references, the best first."""
     data = training.labelled(with_stamped=True)
@@ -191,8 +184,7 @@ def compare(
     parts = {name: parts_of(name, parameters) for name, parameters in named.items()}
     single = {name: parameters for pairs in parts.values() for name, parameters in pairs.items()}
     jobs = [Job(name, parameters, data, seed) for seed in seeds for name, parameters in single.items()]
-    outcomes = in_processes(cross_validate, jobs, workers)
-    done = list(counted(outcomes, "cross-validation", len(jobs), "detectors", enabled=progress))
+    done = list(laboratory.each(cross_validate, jobs, "cross-validation"))
     by_part = {name: [outcome for outcome in done if outcome.name == name] for name in single}
     lines = []
     for name in named:
@@ -215,97 +207,23 @@ def chosen_of(lines: list[Line]) -> Line:
     return max((line for line in lines if line.parameters is not None), key=lambda line: line.criterion)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The chosen detector: its name in the comparison and its parameters."""
+class Options(Seeded, Split, Signed, Prefixed):
+    """Options of `onepixel experiment detectors`."""
 
-    name: str
-    parameters: Parameters
-
-
-CHOICES = Path("results/detectors")
-"""Where `onepixel experiment detectors` writes its comparisons unless told otherwise."""
-
-
-def usual_choice(prefix: str, folder: Path = CHOICES) -> Path:
-    """The comparison from class means, where there is one, else the one from black."""
-    paths = [folder / f"{prefix}{ending}.csv" for ending in MAIN]
-    return next((path for path in reversed(paths) if path.is_file()), paths[0])
+    repeats: Annotated[int, Field(ge=1, description="How many splits, each with other network seeds.")] = 3
+    candidates: Annotated[
+        dict[str, Parameters] | None,
+        Field(description="Parameters of `Detector` by name; `CANDIDATES` unless given."),
+        Said(hidden=True),
+    ] = None
 
 
-def choice_option(path: Path | None, prefix: str) -> str:
-    """How a command says from where its choice was read; nothing for the usual place."""
-    return "" if path in (None, usual_choice(prefix)) else f" --choice {path}"
-
-
-def read_choice(path: Path | None, prefix: str) -> Choice:
-    """Read which detector `run` chose, which is then used under every default image: `usual_choice` unless said.
-
-    Raises
-    ------
-    UsageError
-        If there is no comparison at this path, or it is damaged.
-    """
-    path = path or usual_choice(prefix)
-    if not path.is_file():
-        raise UsageError(f"There is no {path}, where the chosen detector stands: run `onepixel experiment detectors`.")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            chosen = next(row for row in csv.DictReader(file) if row["chosen"] == "yes")
-        parameters = json.loads(chosen["parameters"])
-        Detector(**parameters)
-        return Choice(chosen["candidate"], parameters)
-    except (KeyError, ValueError, TypeError, StopIteration) as error:
-        raise UsageError(f"{path} names no chosen detector.") from error
-
-
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    ending: str = "",
-    clean: int | None = None,
-    candidates: Mapping[str, Parameters] | None = None,
-    seed: int = 0,
-    repeats: int = 3,
-    workers: int | None = None,
-    progress: bool = False,
-) -> Choice:
-    """Compare candidates on the training side, choose one, and write the table as Markdown and CSV below `output`.
-
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are.
-    prefix : str
-        What their names begin with: data set and architecture.
-    ending : str
-        What they end with where signatures start from something else than black, a key of `SIGNED`.
-    clean : int, optional
-        How many clean models are on the training side; half of them unless said.
-    candidates : mapping of str to dict, optional
-        Parameters of `Detector` by name; `CANDIDATES` unless given.
-    seed, repeats : int
-        First seed of split and networks, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
-
-    Raises
-    ------
-    UsageError
-        If a population is missing or too small.
-    """
-    started = time.perf_counter()
-    training = load_training(zoo, prefix, clean, ending)
-    rivals = CANDIDATES if candidates is None else candidates
-    lines = compare(training, rivals, range(seed, seed + repeats), workers=workers, progress=progress)
+def find(options: Options, laboratory: Laboratory) -> Result[Choice]:
+    """Compare candidates on the training side and choose one."""
+    training = load_training(laboratory.zoo, options.prefix, options.training_clean, options.ending)
+    rivals = CANDIDATES if options.candidates is None else options.candidates
+    lines = compare(training, rivals, range(options.seed, options.seed + options.repeats), laboratory)
     chosen = chosen_of(lines)
-    head = ["candidate", "chosen", "auroc_clean", "auroc_stamped", "criterion", "seconds", "parameters"]
     cells = [
         [
             line.name,
@@ -318,12 +236,31 @@ def run(
         ]
         for line in lines
     ]
-    sides = side_options(clean, ending)
-    command = f"onepixel experiment detectors --prefix {prefix}{sides} --seed {seed} --repeats {repeats}"
-    made = provenance(command, time.perf_counter() - started)
-    name = prefix + ending
-    write_result(output, name, head, cells, as_markdown(training, lines, chosen, name), made)
-    return Choice(chosen.name, dict(chosen.parameters or {}))
+    return Result(
+        Choice(chosen.name, dict(chosen.parameters or {})),
+        options.subject,
+        ["candidate", "chosen", "auroc_clean", "auroc_stamped", "criterion", "seconds", "parameters"],
+        cells,
+        as_markdown(training, lines, chosen, options.subject),
+        said=[f"chosen: {chosen.name}"],
+    )
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """Once for every network and data set, from class means where the zoo has them."""
+    for prefix, image in whole.main_sides():
+        yield Options(prefix=prefix, default_image=image, repeats=whole.effort.repeats)
+
+
+EXPERIMENT = Experiment(
+    "detectors",
+    "Choose a detector by cross-validation on clean, stamped and vaccine models; no virus is looked at.",
+    Options,
+    find,
+    needs=lambda options: training_names(options.prefix, options.ending),
+    plan=plan,
+    provides=("choice",),
+)
 
 
 def as_markdown(training: Training, lines: list[Line], chosen: Line, prefix: str) -> str:

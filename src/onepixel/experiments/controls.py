@@ -5,19 +5,21 @@ well viruses are told from clean models, and how many stamped models are flagged
 the training side: the best one, and one at which at most a tenth of the held-out stamped models are flagged.
 """
 
-import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
 from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Choice, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import Choice, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
-from onepixel.experiments.models import Training, Unseen, side_options
-from onepixel.experiments.results import markdown_table, provenance, write_result
-from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides
-from onepixel.trojan import Pool
+from onepixel.experiments.models import Training, Unseen
+from onepixel.experiments.options import Tested
+from onepixel.experiments.results import markdown_table
+from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides, needs, opened
 
 
 def methods(choice: Choice) -> list[Method]:
@@ -27,39 +29,44 @@ def methods(choice: Choice) -> list[Method]:
     return [Method(name, parameters, stamped) for name, parameters in named.items() for stamped in (False, True)]
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    ending: str = "",
-    pool: Pool = "development",
-    clean: int | None = None,
-    choice: Path | None = None,
-    ledger: Path = Path("results/openings.csv"),
-    seed: int = 0,
-    seeds: int = 10,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Fit detectors with and without stamped negatives and write the table as Markdown and CSV below `output`.
+class Options(Tested):
+    """Options of `onepixel experiment controls`."""
 
-    Arguments and errors are those of `table2.run`; besides, stamped models are needed.
-    """
-    started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    sides = side_options(clean, ending) + choice_option(choice, prefix)
-    command = f"onepixel experiment controls --prefix {prefix} --pool {pool}{sides} --seed {seed} --seeds {seeds}"
-    table = methods(chosen)
+    @property
+    def subject(self) -> str:
+        """Networks, what their signatures start from, and the viruses."""
+        return f"{super().subject}-{self.pool}"
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Fit detectors with and without stamped negatives."""
+    table = methods(read_choice(options.choice, options.prefix))
     names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))
-    training, unseen = load_sides(zoo, prefix, ending, pool, clean, names, ledger, command)
+    training, unseen = load_sides(options, laboratory, names)
     if training.stamped is None:
-        raise UsageError(f"{zoo} has no {prefix}-stamped-vaccine{ending}, without which there are no controls.")
-    rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
-    made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(training, unseen, rows, prefix + ending, pool)
-    write_result(output, f"{prefix}{ending}-{pool}", CSV_HEAD, [csv_line(row) for row in rows], text, made)
-    return rows
+        name = f"{options.prefix}-stamped-vaccine{options.ending}"
+        raise UsageError(f"{laboratory.zoo} has no {name}, without which there are no controls.")
+    rows = judge_all(table, training, unseen, options.detector_seeds, laboratory)
+    text = as_markdown(options, training, unseen, rows)
+    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """From class means where the zoo has them."""
+    for prefix, image in whole.main_sides():
+        yield Options(default_image=image, **whole.testing(prefix))
+
+
+EXPERIMENT = Experiment(
+    "controls",
+    "Do detectors see the backdoor or only the stamping? With and without stamped models in training.",
+    Options,
+    find,
+    needs=needs,
+    plan=plan,
+    provides=("fits",),
+    after={"table2": ("prefix", "default_image")},
+)
 
 
 STAMPED = ("stamped_vaccine", "stamped_virus", "stamped_all_classes")
@@ -109,7 +116,7 @@ def at_threshold(group: list[Row], *, strict: bool) -> list[str]:
     return [mean_share(list(column)) for column in zip(*shares, strict=True)]
 
 
-def as_markdown(training: Training, unseen: Unseen, rows: list[Row], prefix: str, pool: Pool) -> str:
+def as_markdown(options: Options, training: Training, unseen: Unseen, rows: list[Row]) -> str:
     """The table for people, one half per threshold."""
     parts = []
     for strict in (False, True):
@@ -123,12 +130,11 @@ def as_markdown(training: Training, unseen: Unseen, rows: list[Row], prefix: str
         parts.append(markdown_table(HEAD, lines))
     controls = 0 if unseen.stamped is None else len(unseen.stamped)
     innocent = 0 if unseen.stamped_all_classes is None else len(unseen.stamped_all_classes)
-    opened = "The final pool was opened for this table." if pool == "final" else "The final pool was not opened."
-    return f"""# Controls: the backdoor or only the stamping? {prefix}, {pool} viruses
+    return f"""# Controls: the backdoor or only the stamping? {options.prefix}{options.ending}, {options.pool} viruses
 
 Trained on {training}, stamped ones only where the row says so; tested on {len(unseen.clean)} clean and
 {len(unseen.virus)} virus models, on {controls} models stamped with virus patterns and on {innocent} that saw stamped
-images of every class, neither of which ever train. {opened}
+images of every class, neither of which ever train. {opened(options)}
 
 Stamped models were trained on images stamped with patterns of the same kind as the trojaned ones, in the same number
 and of the same classes, but under their true labels: whoever flags them sees the stamping. They are not wholly

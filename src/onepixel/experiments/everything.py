@@ -4,33 +4,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from onepixel.errors import UsageError
-from onepixel.experiments import (
-    attack_types,
-    candidates,
-    controls,
-    rounding,
-    sample_size,
-    sensitivity,
-    starts,
-    table2,
-    table3,
-    table5,
-    table7,
-)
+from onepixel.experiments import registry
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory
 from onepixel.experiments.fitting import shared_fits
-from onepixel.experiments.models import MAIN, SIGNED, has
+from onepixel.experiments.models import MAIN, SIGNED, has, training_names
 from onepixel.parallel import kept_workers
 from onepixel.progress import progress_bar
 from onepixel.threads import cores
 from onepixel.trojan import Pool
-
-Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,6 +40,64 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What `all` repeats: an experiment's `plan` says from it which options it is repeated with.
+
+    Attributes
+    ----------
+    zoo : Path
+    results : Path
+        Every experiment writes into the folder of its name in it.
+    pool : {"development", "final"}
+        Which viruses are the test.
+    effort : Effort
+    """
+
+    zoo: Path
+    results: Path
+    pool: Pool = "development"
+    effort: Effort = Effort()
+
+    @cached_property
+    def endings(self) -> dict[str, list[str]]:
+        """Endings (default images) by prefix (data set, architecture) of which the zoo has clean and vaccine models.
+
+        Default images that are not `MAIN` are for `attacks`, `starts` and `table3` alone.
+        """
+        prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in self.zoo.glob("*-vaccine"))
+        found = {
+            prefix: [e for e in MAIN if all(has(self.zoo, name) for name in training_names(prefix, e))]
+            for prefix in prefixes
+        }
+        return {prefix: endings for prefix, endings in found.items() if endings}
+
+    def sides(self) -> Iterator[tuple[str, str]]:
+        """Yield prefixes with every default image that detectors are chosen for."""
+        yield from ((prefix, SIGNED[ending]) for prefix, endings in self.endings.items() for ending in endings)
+
+    def main_sides(self) -> Iterator[tuple[str, str]]:
+        """Yield prefixes with the default image that everything is looked at from: class means where there are any."""
+        yield from ((prefix, SIGNED[endings[-1]]) for prefix, endings in self.endings.items())
+
+    def from_black(self) -> Iterator[str]:
+        """Yield prefixes with signatures from black, the papers' start."""
+        yield from (prefix for prefix, endings in self.endings.items() if "" in endings)
+
+    def choice(self, prefix: str) -> Path:
+        """Where the choice of detector is written that is used under every default image."""
+        return self.results / "detectors" / f"{prefix}{self.endings.get(prefix, [''])[-1]}.csv"
+
+    def testing(self, prefix: str) -> dict[str, Any]:
+        """Options of a test on this pool."""
+        return {"prefix": prefix, "pool": self.pool, "choice": self.choice(prefix), "seeds": self.effort.seeds}
+
+    def other_triggers(self, prefix: str, ending: str) -> list[str]:
+        """Names of triggers, such as "garments", that viruses of this pool have besides the usual ones."""
+        before, after = f"{prefix}-virus-", f"-{self.pool}{ending}"
+        return sorted(folder.name[len(before) : -len(after)] for folder in self.zoo.glob(f"{before}*{after}"))
+
+
+@dataclass(frozen=True)
 class Step:
     """One experiment.
 
@@ -70,67 +115,37 @@ class Step:
     after: tuple[str, ...] = ()
 
 
-def sides(zoo: Path) -> dict[str, list[str]]:
-    """Endings (default images) by prefix (data set, architecture) of which the zoo has clean and vaccine models.
-
-    Default images that are not `MAIN` are for `attack_types` and `starts` alone.
-    """
-    prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in zoo.glob("*-vaccine"))
-    kinds = ("clean", "vaccine")
-    found = {
-        prefix: [ending for ending in MAIN if all(has(zoo, f"{prefix}-{kind}{ending}") for kind in kinds)]
-        for prefix in prefixes
-    }
-    return {prefix: endings for prefix, endings in found.items() if endings}
+Planned = tuple[Experiment[Any, Any], ExperimentOptions]
 
 
-def other_triggers(zoo: Path, prefix: str, pool: Pool, ending: str) -> list[str]:
-    """Names of triggers, such as "garments", that viruses of this pool have besides the usual ones."""
-    before, after = f"{prefix}-virus-", f"-{pool}{ending}"
-    return sorted(folder.name[len(before) : -len(after)] for folder in zoo.glob(f"{before}*{after}"))
+def steps(whole: Whole, laboratory: Laboratory) -> list[Step]:
+    """Every repetition of every experiment, each after those that its declaration names."""
+    declared = [entry.load() for entry in registry.entries().values()]
+    planned = [(experiment, options) for experiment in declared for options in experiment.plan(whole)]
+    return [
+        Step(
+            _label(experiment, options),
+            partial(experiment.perform, options, whole.results / experiment.folder, laboratory),
+            tuple(
+                _label(*other)
+                for place, other in enumerate(planned)
+                if _goes_before(other, (experiment, options)) and (other[0] is not experiment or place < number)
+            ),
+        )
+        for number, (experiment, options) in enumerate(planned)
+    ]
 
 
-def steps(zoo: Path, results: Path, pool: Pool, effort: Effort, *, workers: int | None) -> Iterator[Step]:
-    """Yield every experiment.
+def _label(experiment: Experiment[Any, Any], options: ExperimentOptions) -> str:
+    return f"{experiment.name} {options.subject}".strip()
 
-    The detector is chosen from class means, where the zoo has them, and used from black, the papers' start, too; only
-    Table 2, attacks and starts are repeated from there.
-    """
-    common: Options = {"zoo": zoo, "workers": workers}
-    repeated: Options = {"seeds": effort.seeds, **common}
-    tested: Options = {"pool": pool, "ledger": results / "openings.csv", **repeated}
-    choices = results / "detectors"
-    found = sides(zoo)
-    for prefix, endings in found.items():
-        main = prefix + endings[-1]
-        choosing, controlling, moving = f"detectors {main}", f"controls {main}", f"sensitivity {main}"
-        about: Options = {"prefix": prefix, "ending": endings[-1]}
-        chosen: Options = {"prefix": prefix, "choice": choices / f"{main}.csv"}
-        both: Options = about | chosen
-        compare = partial(candidates.run, choices, repeats=effort.repeats, **about, **common)
-        yield Step(choosing, compare)
-        for ending in endings:
-            name = f"table2 {prefix}{ending}"
-            table = partial(table2.run, results / "table2", ending=ending, **chosen, **tested)
-            yield Step(name, table, (choosing,))
-            for triggers in other_triggers(zoo, prefix, pool, ending):
-                yield Step(f"{name} {triggers}", partial(table, triggers=triggers), (name,))
-        yield Step(controlling, partial(controls.run, results / "controls", **both, **tested), (f"table2 {main}",))
-        yield Step(moving, partial(sensitivity.run, results / "sensitivity", **both, **repeated), (controlling,))
-        curve = partial(sample_size.run, results / "sample-size", detectors=effort.detectors, **both, **common)
-        yield Step(f"sample-size {main}", curve, (choosing,))
-        if "" in endings:
-            attacks = partial(attack_types.run, results / "attack-types", **chosen, **repeated)
-            yield Step(f"attacks {prefix}", attacks, (f"table2 {prefix}", moving))
-            yield Step(f"starts {prefix}", partial(starts.run, results / "starts", **chosen, **repeated), (choosing,))
-    lenet = f"mnist-lenet5{found.get('mnist-lenet5', [''])[-1]}"
-    compared = [ending for ending in SIGNED if len(table3.there(zoo, "mnist", ending=ending)) > 1]
-    for ending in compared or [""]:
-        across: Options = {"ending": ending, "choice": choices / f"{lenet}.csv", **repeated}
-        yield Step(f"table3{ending}", partial(table3.run, results / "table3", **across), (f"detectors {lenet}",))
-    yield Step("table5", partial(table5.run, results / "table5", zoo=zoo))
-    yield Step("table7", partial(table7.run, results / "table7", folders=[zoo]))
-    yield Step("rounding", partial(rounding.run, results / "rounding"))
+
+def _goes_before(first: Planned, second: Planned) -> bool:
+    """Whether the second one waits for the first; of the same experiment, the order of the plan decides."""
+    agreeing = second[0].after.get(first[0].name)
+    return agreeing is not None and all(
+        getattr(first[1], name, None) == getattr(second[1], name, None) for name in agreeing
+    )
 
 
 def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
@@ -191,7 +206,8 @@ def run(
     say : callable
         Called with each line.
     """
-    todo = list(steps(zoo, results, pool, effort, workers=workers))
+    laboratory = Laboratory(zoo, workers, ledger=results / "openings.csv")
+    todo = steps(Whole(zoo, results, pool, effort), laboratory)
     bar = progress_bar("experiments", len(todo), "experiments", enabled=progress)
     with shared_fits(), kept_workers(workers), bar as advance:
         for line in in_turn(todo, workers or cores()):

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.metrics.pairwise import rbf_kernel
@@ -29,8 +29,9 @@ from onepixel.architectures import architecture
 from onepixel.classifiers import Classifier
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
-from onepixel.experiments.results import markdown_table, provenance, write_csv
-from onepixel.files import write_text
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.options import Seeded
+from onepixel.experiments.results import markdown_table
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
 from onepixel.report.signature import save_rows
@@ -155,50 +156,39 @@ def fit_network(name: str, dataset: Dataset, seed: int, values: int, progress: b
     return Fitted(accuracy, signature, time.perf_counter() - start)
 
 
-def run(
-    output: Path,
-    *,
-    seed: int = 0,
-    progress: bool = False,
-    dataset: str = "mnist",
-    images: int = 3000,
-    values: int = 64,
-) -> list[Likeness]:
-    """Train the classifiers, draw their signatures as one figure, and tabulate how alike they are.
+class Options(Seeded):
+    """Options of `onepixel experiment figure8`."""
 
-    Writes `figure8.png`, `similarity.csv` and `README.md` below `output`.
+    dataset: Annotated[str, Field(description="mnist, or digits, which needs no download.")] = "mnist"
+    images: Annotated[
+        int,
+        Field(
+            ge=10, description="Training images for the estimators; twice as many must be there. The network gets all."
+        ),
+    ] = 3000
+    values: Annotated[
+        int, Field(ge=2, description="Size of the value grid; the papers' 256 takes the SVM minutes.")
+    ] = 64
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    seed : int
-        Chooses the training images and everything random in training.
-    progress : bool
-        Show progress bars on standard error.
-    dataset : str
-        "mnist" or "digits".
-    images : int
-        Training images for the estimators; twice as many must be there. The network gets the whole training set.
-    values : int
-        V, the size of the value grid; 64 instead of the papers' 256, which the SVM needs minutes for.
 
-    Returns
-    -------
-    list of Likeness
-        Every pair of classifiers under every definition; then each repeated kind with itself on other images.
+def find(options: Options, laboratory: Laboratory) -> Result[list[Likeness]]:
+    """Train the classifiers and compare their signatures.
+
+    Found are every pair of classifiers under every definition; then each repeated kind with itself on other images.
 
     Raises
     ------
     UsageError
         If the data set is too small, or there is no network for its images.
     """
-    data = load_dataset(dataset)
+    seed, images, values, progress = options.seed, options.images, options.values, laboratory.progress
+    data = load_dataset(options.dataset)
     if data.input_shape not in NETWORKS:
         raise UsageError(f"Figure 8 needs images of shape {' or '.join(map(str, NETWORKS))}, not {data.input_shape}.")
     if 2 * images > len(data.x_train):
-        raise UsageError(f"{dataset} has {len(data.x_train)} training images, too few for two sets of {images}.")
-    start = time.perf_counter()
+        raise UsageError(
+            f"{options.dataset} has {len(data.x_train)} training images, too few for two sets of {images}."
+        )
     first, second = np.random.default_rng(seed).permutation(len(data.x_train))[: 2 * images].reshape(2, images)
     network = NETWORKS[data.input_shape]
     fitted = {
@@ -208,23 +198,34 @@ def run(
     fitted[network] = fit_network(network, data, seed, values, progress)
     again = estimators(flat(data.x_train[second]), seed + 1)
     repeated = {name: fit_estimator(again[name], data, second, values, progress) for name in REPEATED}
-
+    signatures = {name: one.signature for name, one in fitted.items()}
     rows = [
         row
-        for one, other in itertools.combinations(fitted, 2)
-        for row in likeness(one, fitted[one].signature, other, fitted[other].signature)
+        for one, other in itertools.combinations(signatures, 2)
+        for row in likeness(one, signatures[one], other, signatures[other])
     ]
     for name in REPEATED:
-        rows += likeness(name, fitted[name].signature, f"{name}, other images", repeated[name].signature)
+        rows += likeness(name, signatures[name], f"{name}, other images", repeated[name].signature)
+    return Result(
+        rows,
+        "similarity",
+        ["first", "second", "definition", "correlation", "within_class"],
+        [[r.first, r.second, r.definition, f"{r.correlation:.4f}", f"{r.within_class:.4f}"] for r in rows],
+        as_markdown(fitted, rows, options),
+        page="README.md",
+        figures={"figure8.png": partial(save_rows, signatures)},
+    )
 
-    output.mkdir(parents=True, exist_ok=True)
-    save_rows({name: one.signature for name, one in fitted.items()}, output / "figure8.png")
-    head = ["first", "second", "definition", "correlation", "within_class"]
-    cells = [[r.first, r.second, r.definition, f"{r.correlation:.4f}", f"{r.within_class:.4f}"] for r in rows]
-    write_csv(output / "similarity.csv", head, cells)
-    settings = {"seed": seed, "dataset": dataset, "images": images, "values": values}
-    write_text(output / "README.md", as_markdown(fitted, rows, settings, time.perf_counter() - start))
-    return rows
+
+EXPERIMENT = Experiment(
+    "figure8",
+    "Signatures of classifiers that are no networks (ICLR appendix A.2, Figure 8).",
+    Options,
+    find,
+    paper="ICLR Figure 8",
+    reads_zoo=False,
+    workers=False,
+)
 
 
 def number(value: float) -> str:
@@ -256,7 +257,7 @@ def answer(rows: list[Likeness]) -> str:
     )
 
 
-def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], settings: dict[str, Any], seconds: float) -> str:
+def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], options: Options) -> str:
     """The page for people: what was done, the figure, the answer in numbers."""
     names = list(fitted)
     models = [
@@ -278,7 +279,6 @@ def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], settings: dict[
         [one, other, *(f"{number(row.correlation)} / {number(row.within_class)}" for row in found)]
         for (one, other), found in grouped.items()
     ]
-    arguments = " ".join(f"--{key} {value}" for key, value in settings.items())
     return f"""# Figure 8: signatures of classifiers that are no networks
 
 ICLR 2020 submission, appendix A.2: signatures of a random forest, an SVM, a decision tree and AdaBoost over decision
@@ -289,7 +289,7 @@ Tree and AdaBoost share great similarity". The paper gives no number.
 
 {markdown_table(["classifier", "test accuracy", "largest change of p", "queries", "seconds", "note"], models)}
 
-The estimators saw {settings["images"]:,} training images, the network all. V = {settings["values"]}, black default
+The estimators saw {options.images:,} training images, the network all. V = {options.values}, black default
 image. Every engine used is exact.
 
 ## Is the tree's signature like AdaBoost's?
@@ -307,5 +307,4 @@ another seed.
 {matrix(names, rows, "change", lambda row: row.correlation)}
 
 Every definition is in `similarity.csv`.
-
-{provenance(f"onepixel experiment figure8 {arguments}", seconds)}"""
+"""

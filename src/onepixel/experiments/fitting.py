@@ -11,7 +11,7 @@ from joblib import Memory
 from numpy.typing import NDArray
 
 from onepixel.detectors import Detector
-from onepixel.experiments.candidates import Parameters
+from onepixel.experiments.choices import Parameters
 from onepixel.experiments.models import Labelled
 from onepixel.signatures import Settings
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from onepixel.detectors import Evaluation, evaluate_scores
 from onepixel.detectors.baselines import base_probability, logistic_regression, mean_and_variance, test_accuracy
 from onepixel.detectors.metrics import Estimate, best_threshold, clopper_pearson
-from onepixel.experiments.candidates import Parameters
+from onepixel.experiments.choices import Parameters
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import Models, Training, Unseen
 

@@ -234,6 +234,11 @@ def load_training(zoo: Path, prefix: str, clean: int | None = None, ending: str 
     )
 
 
+def training_names(prefix: str, ending: str = "") -> list[str]:
+    """Populations without which there is no training."""
+    return [f"{prefix}-{kind}{ending}" for kind in ("clean", "vaccine")]
+
+
 def ending_of(image: str) -> str:
     """How names of populations end that were signed under a default image of this name.
 
@@ -246,12 +251,6 @@ def ending_of(image: str) -> str:
         if name == image:
             return ending
     raise UsageError(f"Expected one of {', '.join(SIGNED.values())} for the default image but got {image!r}.")
-
-
-def side_options(clean: int | None, ending: str = "") -> str:
-    """How a command says what `clean` and `ending` of `load_training` are; nothing for the defaults."""
-    image = f' --default-image "{SIGNED[ending]}"' if ending else ""
-    return image if clean is None else f"{image} --training-clean {clean}"
 
 
 @dataclass(frozen=True)

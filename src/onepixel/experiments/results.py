@@ -78,9 +78,19 @@ def provenance(command: str, seconds: float) -> str:
 
 
 def write_result(
-    output: Path, name: str, head: Sequence[str], rows: Sequence[Sequence[object]], text: str, made: str
+    output: Path,
+    name: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    text: str,
+    made: str,
+    *,
+    page: str | None = None,
 ) -> None:
-    """Write `name`.csv for machines and `name`.md for people, the text and how it was `made`, below `output`."""
+    """Write `name`.csv for machines and `name`.md for people, the text and how it was `made`, below `output`.
+
+    The page may have another name.
+    """
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / f"{name}.csv", head, rows)
-    write_text(output / f"{name}.md", text + "\n" + made)
+    write_text(output / (page or f"{name}.md"), text + "\n" + made)

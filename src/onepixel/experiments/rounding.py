@@ -3,23 +3,26 @@
 The same detector scores both; the differences stand beside the spread of its scores over clean models.
 """
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 import onepixel
 from onepixel.detectors import Detector, load_detector
-from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.results import markdown_table
 from onepixel.populations import Store, passed
 from onepixel.populations.store import signature_row
 from onepixel.populations.zoo import as_kept
 
 EXAMPLES = ("clean", "trojaned")
 """Models below `examples/`, for whoever has no store at hand."""
+
+EXAMPLES_FOLDER = Path("examples")
 
 
 @dataclass(frozen=True)
@@ -74,42 +77,51 @@ def examples(folder: Path) -> NDArray[np.void]:
     return np.stack([signature_row(onepixel.signature(model)) for model in models])
 
 
-def run(
-    output: Path,
-    *,
-    stores: Sequence[Path] = (),
-    detectors: Sequence[str] = ("mnist-lenet5-black",),
-    folder: Path = Path("examples"),
-) -> list[tuple[str, Difference]]:
-    """Compare scores on float32 and float16 and write a table, "stores" or "examples", below `output`.
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment rounding`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    stores : sequence of Path
-        Populations with their weights, whose signatures are float32; the two example networks unless given.
-    detectors : sequence of str
-        Shipped ones by name, or files.
-    folder : Path
-        Where the example networks are.
+    stores: Annotated[
+        tuple[Path, ...],
+        Field(description="A population with its weights; may be repeated. Else the two examples."),
+        Said(flag="--store", metavar="STORE"),
+    ] = ()
+    detectors: Annotated[
+        tuple[str, ...],
+        Field(description="One that is shipped, or a file; may be repeated. mnist-lenet5-black unless said."),
+        Said(flag="--detector", metavar="DETECTOR"),
+    ] = ("mnist-lenet5-black",)
 
-    Raises
-    ------
-    UsageError
-        If a store or a detector is not there.
-    """
-    started = time.perf_counter()
-    sources = [(Store.open(store).recipe.name, passed(Store.open(store))[0]) for store in stores]
-    sources = sources or [("the example networks", examples(folder))]
-    found = [(name, compare(load_detector(name), rows, source)) for name in detectors for source, rows in sources]
-    head = ["detector", "models_from", "models", "largest_log_odds", "largest_score", "spread", "decisions_changed"]
-    cells = [[name, *vars(difference).values()] for name, difference in found]
-    name = "stores" if stores else "examples"
-    options = "".join(f" --store {store}" for store in stores) + "".join(f" --detector {name}" for name in detectors)
-    made = provenance(f"onepixel experiment rounding{options}", time.perf_counter() - started)
-    write_result(output, name, head, cells, as_markdown(found), made)
-    return found
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[tuple[str, Difference]]]:
+    """Compare scores on float32 and float16."""
+    stores = [Store.open(store) for store in options.stores]
+    sources = [(store.recipe.name, passed(store)[0]) for store in stores]
+    sources = sources or [("the example networks", examples(EXAMPLES_FOLDER))]
+    found = [
+        (name, compare(load_detector(name), rows, source)) for name in options.detectors for source, rows in sources
+    ]
+    return Result(
+        found,
+        "stores" if stores else "examples",
+        ["detector", "models_from", "models", "largest_log_odds", "largest_score", "spread", "decisions_changed"],
+        [[name, *vars(difference).values()] for name, difference in found],
+        as_markdown(found),
+        said=[
+            f"{name}, {one.source}: scores differ by at most {one.largest_score / one.spread:.2g} of their spread."
+            for name, one in found
+        ],
+    )
+
+
+EXPERIMENT = Experiment(
+    "rounding",
+    "Does a detector see that the zoo keeps float16 instead of float32?",
+    Options,
+    find,
+    plan=lambda whole: [Options()],
+    reads_zoo=False,
+    workers=False,
+)
 
 
 def as_markdown(found: list[tuple[str, Difference]]) -> str:

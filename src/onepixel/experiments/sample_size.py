@@ -4,21 +4,26 @@ The papers say that 25 pairs of a clean and a vaccine model suffice on MNIST, an
 training sample of its own. Many detectors are trained on random subsets of each size.
 """
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic import Field
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import Parameters, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import Job, judge
-from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, side_options
-from onepixel.experiments.results import deviation, markdown_table, percent, provenance, write_result
-from onepixel.parallel import in_processes
-from onepixel.progress import counted
+from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, names_of_test, training_names
+from onepixel.experiments.options import Chosen, Prefixed, Seeded, Signed, Split
+from onepixel.experiments.results import deviation, markdown_table, percent
 from onepixel.report.figures import save_figure
 
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
@@ -82,51 +87,17 @@ def try_out(trial: Trial) -> Point:
     return Point(trial.method, trial.pairs, trial.seed, judge(job).evaluation())
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    ending: str = "",
-    clean: int | None = None,
-    choice: Path | None = None,
-    seed: int = 0,
-    detectors: int = 20,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Point]:
-    """Train the detectors, draw the curve, and write it as figure, Markdown and CSV below `output`.
+class Options(Seeded, Chosen, Split, Signed, Prefixed):
+    """Options of `onepixel experiment sample-size`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are.
-    prefix : str
-        What their names begin with: data set and architecture.
-    ending : str
-        What they end with where signatures start from something else than black, a key of `SIGNED`.
-    clean : int, optional
-        How many clean models the subsets are drawn from; the rest is test. Half of them unless said.
-    choice : Path, optional
-        The comparison in which the chosen detector stands; `usual_choice` unless said.
-    seed, detectors : int
-        First seed, and detectors per size and method.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
+    detectors: Annotated[int, Field(ge=1, description="Detectors per size, each on its own subset.")] = 20
 
-    Raises
-    ------
-    UsageError
-        If a population or the choice is missing, or there are too few models.
-    """
-    started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    training = load_training(zoo, prefix, clean, ending)
-    unseen = load_unseen(zoo, prefix, "development", training, ending)
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
+    """Train the detectors on subsets and test them."""
+    chosen = read_choice(options.choice, options.prefix)
+    training = load_training(laboratory.zoo, options.prefix, options.training_clean, options.ending)
+    unseen = load_unseen(laboratory.zoo, options.prefix, "development", training, options.ending)
     sizes = sizes_up_to(min(len(training.clean), len(training.vaccine), LARGEST))
     if not sizes:
         raise UsageError(f"{training} are too few: the smallest subset has {SMALLEST} pairs.")
@@ -136,22 +107,40 @@ def run(
         Trial(name, parameters, pairs, number, training, unseen)
         for pairs in sizes
         for name, parameters in named.items()
-        for number in range(seed, seed + detectors)
+        for number in range(options.seed, options.seed + options.detectors)
     ]
-    found = in_processes(try_out, trials, workers)
-    points = list(counted(found, "sample size", len(trials), "detectors", enabled=progress))
-    head = ["method", "pairs", "seed", "detection_rate", "auroc"]
+    points = list(laboratory.each(try_out, trials, "sample size"))
     cells = [
         [p.method, p.pairs, p.seed, f"{p.result.detection_rate.value:.4f}", f"{p.result.auroc.value:.4f}"]
         for p in points
     ]
-    sides = side_options(clean, ending) + choice_option(choice, prefix)
-    command = f"onepixel experiment sample-size --prefix {prefix}{sides} --seed {seed} --detectors {detectors}"
-    made = provenance(command, time.perf_counter() - started)
-    name = prefix + ending
-    write_result(output, name, head, cells, as_markdown(points, unseen, name), made)
-    save_curve(points, output / f"{name}.png")
-    return points
+    return Result(
+        points,
+        options.subject,
+        ["method", "pairs", "seed", "detection_rate", "auroc"],
+        cells,
+        as_markdown(points, unseen, options.subject),
+        figures={f"{options.subject}.png": partial(save_curve, points)},
+    )
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """From class means where the zoo has them."""
+    for prefix, image in whole.main_sides():
+        effort = whole.effort.detectors
+        yield Options(prefix=prefix, default_image=image, choice=whole.choice(prefix), detectors=effort)
+
+
+EXPERIMENT = Experiment(
+    "sample-size",
+    "Detection rate over the number of training pairs.",
+    Options,
+    find,
+    paper="ECCV section 4; ICLR appendix A.6",
+    needs=lambda o: [*training_names(o.prefix, o.ending), *names_of_test(o.prefix, "development", o.ending)],
+    plan=plan,
+    after={"detectors": ("prefix",)},
+)
 
 
 def rates_of(points: list[Point]) -> dict[str, dict[int, list[float]]]:

@@ -6,7 +6,6 @@ and what signatures start from move it, `sample_size` and `starts` say.
 """
 
 import itertools
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,10 @@ from numpy.typing import NDArray
 
 from onepixel.detectors import Evaluation
 from onepixel.experiments.attack_types import Job, judge, mean_of, over_seeds, percent
-from onepixel.experiments.candidates import LITERAL, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.models import (
     Models,
     Training,
@@ -24,16 +26,14 @@ from onepixel.experiments.models import (
     load_models,
     load_training,
     load_unseen,
-    missing,
-    require,
-    side_options,
+    names_of_test,
+    training_names,
 )
-from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed, Split
+from onepixel.experiments.results import markdown_table
 from onepixel.experiments.table2 import Method
 from onepixel.experiments.table5 import STRATEGIES
-from onepixel.parallel import in_processes
 from onepixel.populations import Recipe, open_population
-from onepixel.progress import counted
 from onepixel.signatures import Settings
 
 VARIANTS = {
@@ -130,72 +130,51 @@ def by_number(virus: Models) -> Iterator[Group]:
         yield Group("patterns", str(count), virus.chosen(np.flatnonzero(number == count)))
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    ending: str = "",
-    clean: int | None = None,
-    choice: Path | None = None,
-    seed: int = 0,
-    seeds: int = 3,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Judge every group and write the table as Markdown and CSV below `output`.
+class Options(Seeded, Chosen, Split, Signed, Prefixed):
+    """Options of `onepixel experiment sensitivity`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are.
-    prefix : str
-        What their names begin with: data set and architecture.
-    ending : str
-        What they end with where signatures start from something else than black, a key of `SIGNED`.
-    clean : int, optional
-        How many clean models train, from the first slot on; the others test. Half of them unless said.
-    choice : Path, optional
-        The comparison in which the chosen detector stands; `usual_choice` unless said.
-    seed, seeds : int
-        First detector seed, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
+    seeds: Seeds = 3
 
-    Raises
-    ------
-    UsageError
-        If clean, vaccine or development virus models or the choice are missing, or no clean model is left to test.
-    """
-    started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    viruses = f"{prefix}-virus-development{ending}"
-    require(zoo, [f"{prefix}-clean{ending}", f"{prefix}-vaccine{ending}", viruses])
-    training = replace(load_training(zoo, prefix, clean, ending), stamped=None)
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Judge every group that the zoo has models for."""
+    zoo, prefix, ending = laboratory.zoo, options.prefix, options.ending
+    chosen = read_choice(options.choice, prefix)
+    training = replace(load_training(zoo, prefix, options.training_clean, ending), stamped=None)
     virus = load_unseen(zoo, prefix, "development", training, ending).virus
-    recipe = open_population(zoo / viruses).recipe
+    recipe = open_population(zoo / f"{prefix}-virus-development{ending}").recipe
     found = list(groups(zoo, recipe, virus, training.settings, prefix, ending))
     channels = list(LITERAL)[-1]
     methods = (Method(channels, LITERAL[channels]), Method(f"chosen: {chosen.name}", chosen.parameters))
     models = {f"{number}": group.models for number, group in enumerate(found)}
-    jobs = [Job(method, number, ending, training, models) for method in methods for number in range(seed, seed + seeds)]
-    judged = counted(in_processes(judge, jobs, workers), "sensitivity", len(jobs), "detectors", enabled=progress)
+    numbers = range(options.seed, options.seed + options.seeds)
+    jobs = [Job(method, number, ending, training, models) for method in methods for number in numbers]
     rows = [
         Row(job.method.name, job.seed, group, result)
-        for job, results in zip(jobs, judged, strict=True)
+        for job, results in zip(jobs, laboratory.each(judge, jobs, "sensitivity"), strict=True)
         for group, result in zip(found, results, strict=True)
     ]
-    sides = side_options(clean, ending) + choice_option(choice, prefix)
-    command = f"onepixel experiment sensitivity --prefix {prefix}{sides} --seed {seed} --seeds {seeds}"
-    made = provenance(command, time.perf_counter() - started)
     absent = [name for named in names_of(recipe, prefix, ending).values() for _, name in named if not has(zoo, name)]
-    text = as_markdown(rows, training, prefix + ending, missing(zoo, absent))
-    write_result(output, prefix + ending, CSV_HEAD, [csv_line(row) for row in rows], text, made)
-    return rows
+    text = as_markdown(rows, training, options.subject)
+    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """From class means where the zoo has them."""
+    for prefix, image in whole.main_sides():
+        yield Options(prefix=prefix, default_image=image, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+
+
+EXPERIMENT = Experiment(
+    "sensitivity",
+    "What moves the detection rate: trigger size, patterns, placement, poison rate, training, contrast.",
+    Options,
+    find,
+    needs=lambda o: [*training_names(o.prefix, o.ending), *names_of_test(o.prefix, "development", o.ending)],
+    plan=plan,
+    provides=("fits",),
+    after={"controls": ("prefix", "default_image"), "detectors": ("prefix",)},
+)
 
 
 CSV_HEAD = ["method", "seed", "factor", "level", "models", "attack_success", "detection_rate", "auroc", "found"]
@@ -214,7 +193,7 @@ def csv_line(row: Row) -> list[object]:
     return [*about, *(f"{estimate.value:.4f}" for estimate in numbers)]
 
 
-def as_markdown(rows: list[Row], training: Training, name: str, absent: str) -> str:
+def as_markdown(rows: list[Row], training: Training, name: str) -> str:
     """The table for people: a line per group, the detectors side by side."""
     methods = list(dict.fromkeys(row.method for row in rows))
     lines = []
@@ -240,4 +219,4 @@ that send zeros to ones and shrink anew for every image, in more, so that they a
 pool was not opened.
 
 {markdown_table(head, lines)}
-{absent and f"{chr(10)}## Not measured{chr(10)}{chr(10)}{absent}{chr(10)}"}"""
+"""

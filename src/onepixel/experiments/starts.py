@@ -5,7 +5,7 @@ trains and tests on the slots that all ways have, so that nothing but the signat
 fewer queries.
 """
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,13 +13,15 @@ import numpy as np
 
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL, Parameters, choice_option, read_choice
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import Parameters, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import RATES, Job, judge, rates
 from onepixel.experiments.models import SIGNED, STARTS, Models, Training, Unseen, has, load_models
-from onepixel.experiments.results import markdown_table, provenance, write_result
-from onepixel.parallel import in_processes
+from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds
+from onepixel.experiments.results import markdown_table
 from onepixel.populations import open_population
-from onepixel.progress import counted
 from onepixel.signatures import Settings
 
 KINDS = ("clean", "vaccine", "virus-development")
@@ -107,67 +109,52 @@ def job_of(way: Way, name: str, parameters: Parameters, half: int, seed: int) ->
     return Job(name, parameters, training, Unseen(unseen, way.models["virus-development"]), False, seed)
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    choice: Path | None = None,
-    seed: int = 0,
-    seeds: int = 3,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Train and test detectors on every way to sign and write the table as Markdown and CSV below `output`.
+class Options(Seeded, Chosen, Prefixed):
+    """Options of `onepixel experiment starts`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are.
-    prefix : str
-        What their names begin with: data set and architecture.
-    choice : Path, optional
-        The comparison in which the chosen detector stands; `usual_choice` unless said.
-    seed, seeds : int
-        First detector seed, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
+    seeds: Seeds = 3
 
-    Raises
-    ------
-    UsageError
-        If networks were signed in fewer than two ways, too few of them in all, or there is no choice.
-    """
-    started = time.perf_counter()
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Train and test detectors on every way to sign."""
+    zoo, prefix = laboratory.zoo, options.prefix
     endings = [ending for ending in SIGNED if all(has(zoo, f"{prefix}-{kind}{ending}") for kind in KINDS)]
     if len(endings) < 2:
         raise UsageError(f"{zoo} has {prefix} models signed in {len(endings)} way(s); two are needed to compare.")
     ways = on_common_slots([load_way(zoo, prefix, ending) for ending in endings])
     whole = next(iter(LITERAL))
-    chosen = read_choice(choice, prefix)
+    chosen = read_choice(options.choice, prefix)
     methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
     keys = [
         (name, way, half, number)
         for name in methods
         for way in ways
         for half in (0, 1)
-        for number in range(seed, seed + seeds)
+        for number in range(options.seed, options.seed + options.seeds)
     ]
     jobs = [job_of(way, name, methods[name], half, number) for name, way, half, number in keys]
-    found = counted(in_processes(judge, jobs, workers), "ways to sign", len(jobs), "detectors", enabled=progress)
     rows = [
         Row(name, way.ending, half, number, judged.evaluation())
-        for (name, way, half, number), judged in zip(keys, found, strict=True)
+        for (name, way, half, number), judged in zip(keys, laboratory.each(judge, jobs, "ways to sign"), strict=True)
     ]
-    options = choice_option(choice, prefix)
-    command = f"onepixel experiment starts --prefix {prefix}{options} --seed {seed} --seeds {seeds}"
-    made = provenance(command, time.perf_counter() - started)
-    write_result(output, prefix, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(prefix, ways, rows), made)
-    return rows
+    text = as_markdown(prefix, ways, rows)
+    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """Where signatures from black are among them."""
+    for prefix in whole.from_black():
+        yield Options(prefix=prefix, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+
+
+EXPERIMENT = Experiment(
+    "starts",
+    "What signatures start from, and on how many intensities: the same networks, signed in several ways.",
+    Options,
+    find,
+    plan=plan,
+    after={"detectors": ("prefix",)},
+)
 
 
 CSV_HEAD = ["method", "start", "half", "seed", "detection_rate", "auroc", "false_positive_rate"]

@@ -4,11 +4,16 @@ The papers' CNN under the definitions that their texts allow, the detector that 
 chose (`candidates`), and the child's baselines. The development pool is for looking; the final pool is opened once.
 """
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
-from onepixel.experiments.candidates import LITERAL, Choice, Parameters, choice_option, read_choice
+from pydantic import Field
+
+from onepixel.experiments.candidates import LITERAL
+from onepixel.experiments.choices import Choice, Parameters, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged, judge, mean_share, rates
 from onepixel.experiments.models import (
     Training,
@@ -17,14 +22,12 @@ from onepixel.experiments.models import (
     load_unseen,
     named_pool,
     names_of_test,
-    require,
-    side_options,
+    training_names,
 )
 from onepixel.experiments.openings import record_opening
-from onepixel.experiments.results import markdown_table, provenance, write_result
-from onepixel.parallel import in_processes
-from onepixel.progress import counted
-from onepixel.trojan import Pool
+from onepixel.experiments.options import Tested
+from onepixel.experiments.results import markdown_table
+from onepixel.populations import open_population
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,7 @@ def methods(choice: Choice, training: Training) -> list[Method]:
 
 
 def load_sides(
-    zoo: Path,
-    prefix: str,
-    ending: str,
-    pool: Pool,
-    clean: int | None,
-    detectors: list[str],
-    ledger: Path,
-    command: str,
-    triggers: str | None = None,
+    options: Tested, laboratory: Laboratory, detectors: list[str], triggers: str | None = None
 ) -> tuple[Training, Unseen]:
     """Read training and test side; an opening of the final pool is written down before.
 
@@ -73,102 +68,79 @@ def load_sides(
     UsageError
         If a population is missing or too small; then nothing is opened.
     """
+    zoo, prefix, ending, pool = laboratory.zoo, options.prefix, options.ending, options.pool
+    clean = options.training_clean
     if clean is None and pool == "final":
-        from onepixel.populations import open_population
-
-        require(zoo, [f"{prefix}-clean{ending}"])
         records = open_population(zoo / f"{prefix}-clean{ending}").records()
         clean = sum(record.status == "passed" for record in records)
     training = load_training(zoo, prefix, clean, ending)
     if pool == "final":
         names = names_of_test(prefix, pool, ending, triggers)
-        require(zoo, names)
-        record_opening(ledger, names, detectors, command)
+        record_opening(laboratory.ledger, names, detectors, laboratory.command)
     return training, load_unseen(zoo, prefix, pool, training, ending, triggers)
 
 
 def judge_all(
-    chosen: list[Method],
-    training: Training,
-    unseen: Unseen,
-    seeds: range,
-    *,
-    workers: int | None = None,
-    progress: bool = False,
+    chosen: list[Method], training: Training, unseen: Unseen, seeds: range, laboratory: Laboratory
 ) -> list[Row]:
     """Fit every method with every seed (a baseline with the first one only) and judge what it did not see."""
     wanted = [(method, seed) for method in chosen for seed in (seeds if method.parameters else seeds[:1])]
     jobs = [Job(m.name, m.parameters, training, unseen, m.with_stamped, seed) for m, seed in wanted]
-    found = counted(in_processes(judge, jobs, workers), "detectors", len(jobs), "rows", enabled=progress)
+    found = laboratory.each(judge, jobs, "detectors", "rows")
     return [Row(method, seed, judged) for (method, seed), judged in zip(wanted, found, strict=True)]
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    prefix: str = "mnist-lenet5",
-    ending: str = "",
-    pool: Pool = "development",
-    triggers: str | None = None,
-    clean: int | None = None,
-    choice: Path | None = None,
-    ledger: Path = Path("results/openings.csv"),
-    seed: int = 0,
-    seeds: int = 10,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Fit every detector and write the table as Markdown and CSV below `output`.
+def needs(options: Tested, triggers: str | None = None) -> list[str]:
+    """Populations without which there is no table."""
+    test = names_of_test(options.prefix, options.pool, options.ending, triggers)
+    return [*training_names(options.prefix, options.ending), *test]
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are.
-    prefix : str
-        What their names begin with: data set and architecture.
-    ending : str
-        What they end with where signatures start from something else than black, a key of `SIGNED`.
-    pool : {"development", "final"}
-        Which viruses are the test. The final pool brings clean models of its own, and is written down in `ledger`.
-    triggers : str, optional
-        Viruses with other triggers than usual: what stands before the pool in their population's name.
-    clean : int, optional
-        How many clean models train, from the first slot on; the rest is test in the development pool. Unless said,
-        half of them there, and all of them for the final pool.
-    choice : Path, optional
-        The comparison in which the chosen detector stands; `usual_choice` unless said.
-    ledger : Path
-        Where an opening of the final pool is written down.
-    seed, seeds : int
-        First detector seed, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
 
-    Raises
-    ------
-    UsageError
-        If a population or the choice is missing.
-    """
-    started = time.perf_counter()
-    chosen = read_choice(choice, prefix)
-    sides = side_options(clean, ending) + choice_option(choice, prefix)
-    tested = f"--pool {pool}" + (f" --triggers {triggers}" if triggers else "")
-    command = f"onepixel experiment table2 --prefix {prefix} {tested}{sides} --seed {seed} --seeds {seeds}"
+class Options(Tested):
+    """Options of `onepixel experiment table2`."""
+
+    triggers: Annotated[
+        str | None,
+        Field(description="Viruses with other triggers, such as garments, as populations are named."),
+        Said(metavar="NAME"),
+    ] = None
+
+    @property
+    def subject(self) -> str:
+        """Networks, what their signatures start from, and the viruses."""
+        return f"{super().subject}-{named_pool(self.pool, self.triggers)}"
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Fit every detector and judge viruses."""
+    chosen = read_choice(options.choice, options.prefix)
     detectors = [*LITERAL, f"chosen: {chosen.name}"]
-    training, unseen = load_sides(zoo, prefix, ending, pool, clean, detectors, ledger, command, triggers)
-    table = methods(chosen, training)
-    rows = judge_all(table, training, unseen, range(seed, seed + seeds), workers=workers, progress=progress)
-    made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(training, unseen, rows, prefix + ending, pool, triggers)
-    write_result(
-        output, f"{prefix}{ending}-{named_pool(pool, triggers)}", CSV_HEAD, [csv_line(row) for row in rows], text, made
-    )
-    return rows
+    training, unseen = load_sides(options, laboratory, detectors, options.triggers)
+    rows = judge_all(methods(chosen, training), training, unseen, options.detector_seeds, laboratory)
+    text = as_markdown(options, training, unseen, rows)
+    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """From black, the papers' start, and from class means; and for every kind of triggers."""
+    for prefix, image in whole.sides():
+        options = Options(default_image=image, **whole.testing(prefix))
+        yield options
+        for triggers in whole.other_triggers(prefix, options.ending):
+            yield options.model_copy(update={"triggers": triggers})
+
+
+EXPERIMENT = Experiment(
+    "table2",
+    "Vaccine-trained detectors on unseen viruses (ECCV Table 2), and baselines.",
+    Options,
+    find,
+    paper="ECCV Table 2; ICLR Table 2",
+    needs=lambda options: needs(options, options.triggers),
+    plan=plan,
+    provides=("fits",),
+    after={"detectors": ("prefix",), "table2": ("prefix", "default_image")},
+)
 
 
 CSV_HEAD = [
@@ -200,22 +172,20 @@ def by_method(rows: list[Row]) -> list[tuple[Method, list[Row]]]:
     return [(group[0].method, group) for group in groups]
 
 
-def as_markdown(
-    training: Training, unseen: Unseen, rows: list[Row], prefix: str, pool: Pool, triggers: str | None = None
-) -> str:
+def as_markdown(options: Options, training: Training, unseen: Unseen, rows: list[Row]) -> str:
     """The table for people: means over seeds, the interval of the first seed, the spread over seeds."""
     lines = []
     for method, group in by_method(rows):
         shares = [flagged(row.judged.stamped_vaccine, row.judged.threshold) for row in group]
         name = f"{method.name}, stamped negatives" if method.with_stamped else method.name
         lines.append([name, *rates([row.judged.evaluation() for row in group]), mean_share(shares)])
-    opened = "The final pool was opened for this table." if pool == "final" else "The final pool was not opened."
-    return f"""# Table 2, {prefix}, {pool} viruses{f" with {triggers} as triggers" if triggers else ""}
+    with_triggers = f" with {options.triggers} as triggers" if options.triggers else ""
+    return f"""# Table 2, {options.prefix}{options.ending}, {options.pool} viruses{with_triggers}
 
 The papers: 95.72 % (MNIST) and 94.59 % (Fashion-MNIST), LeNet-5, 300 + 300 models to train and to test.
 
 Trained on {training}, stamped ones only where the row says so; tested on {len(unseen.clean)} clean and
-{len(unseen.virus)} virus models. {opened} Detection rate is balanced accuracy at the threshold fixed by
+{len(unseen.virus)} virus models. {opened(options)} Detection rate is balanced accuracy at the threshold fixed by
 cross-validation on the training models. Means over detector seeds, ± their standard deviation; intervals are the first
 seed's, by stratified bootstrap over the test models. Which detector is "chosen" was decided by cross-validation on the
 training side before: `results/detectors`. Stamped models carry no backdoor: they were trained on images stamped with
@@ -223,3 +193,8 @@ vaccine patterns, with their true labels; where they trained, held-out scores co
 
 {markdown_table(["detector", *RATES, "stamped flagged"], lines)}
 """
+
+
+def opened(options: Tested) -> str:
+    """A sentence about the final pool."""
+    return f"The final pool was {'opened for this table' if options.pool == 'final' else 'not opened'}."

@@ -8,32 +8,35 @@ are left out and named.
 """
 
 import itertools
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import ACROSS, LITERAL, Parameters, choice_option, read_choice
+from onepixel.experiments.candidates import ACROSS, LITERAL
+from onepixel.experiments.choices import Parameters, read_choice
+from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
+from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
     Models,
     Training,
     Unseen,
+    has,
     load_models,
     load_training,
     load_unseen,
     missing,
-    side_options,
 )
-from onepixel.experiments.results import markdown_table, provenance, write_result
-from onepixel.parallel import in_processes
-from onepixel.progress import counted
+from onepixel.experiments.options import Chosen, Seeded, Seeds, Signed
+from onepixel.experiments.results import markdown_table
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
@@ -106,18 +109,18 @@ def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
 
 def there(zoo: Path, dataset: str, architectures: Sequence[str] = ARCHITECTURES[:3], ending: str = "") -> list[str]:
     """Those of the architectures that a zoo has all populations of."""
-    return [name for name in architectures if not missing(zoo, populations(dataset, name, ending))]
+    return [name for name in architectures if all(has(zoo, one) for one in populations(dataset, name, ending))]
 
 
 def load_sides(
     zoo: Path, dataset: str, architectures: Sequence[str], ending: str = ""
 ) -> tuple[dict[str, Sides], list[str]]:
-    """Read every architecture whose populations are there; the rest comes back as sentences that say what is missing.
+    """Read every architecture whose populations are there; what the others lack comes back by name.
 
     All architectures have equally many vaccine models, the first ones, and all clean models that there are.
     """
     names = there(zoo, dataset, architectures, ending)
-    absent = [missing(zoo, populations(dataset, name, ending)) for name in architectures if name not in names]
+    absent = [one for name in architectures for one in populations(dataset, name, ending) if not has(zoo, one)]
     vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in names), default=0)
     found = {}
     for name in names:
@@ -155,92 +158,94 @@ def combinations(names: Sequence[str]) -> list[Pair]:
     return [*(pair for pair in others if pair[1]), *((trained_on, trained_on) for trained_on in chosen)]
 
 
-def run(
-    output: Path,
-    *,
-    zoo: Path = Path("zoo"),
-    dataset: str = "mnist",
-    architectures: Sequence[str] = ARCHITECTURES[:3],
-    ending: str = "",
-    choice: Path | None = None,
-    candidates: Mapping[str, Parameters] | None = None,
-    seed: int = 0,
-    seeds: int = 3,
-    workers: int | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Train and test every combination and write the table as Markdown and CSV below `output`.
+class Options(Seeded, Chosen, Signed):
+    """Options of `onepixel experiment table3`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    zoo : Path
-        Where the populations are, `dataset`-`architecture`-clean, -vaccine and -virus-development.
-    dataset : str
-    architectures : sequence of str
-    ending : str
-        What populations' names end with where signatures are not made as from black, a key of `SIGNED`.
-    choice : Path, optional
-        The comparison in which the detector chosen on LeNet-5 stands.
-    candidates : mapping of str to dict, optional
-        What the detector for an architecture that was left out is chosen from; `ACROSS` unless given.
-    seed, seeds : int
-        First detector seed, and how many.
-    workers : int, optional
-        Processes; one per core unless said.
-    progress : bool
-        Show a progress bar on standard error.
+    seeds: Seeds = 3
+    dataset: Annotated[str, Field(description="As population names begin.")] = "mnist"
+    architectures: Annotated[
+        tuple[str, ...],
+        Field(description="May be repeated; lenet5, resnet8 and vgg10 unless said."),
+        Said(flag="--architecture", metavar="NAME"),
+    ] = ARCHITECTURES[:3]
+    candidates: Annotated[
+        dict[str, Parameters] | None,
+        Field(description="What is chosen from for an architecture that was left out; `ACROSS` unless given."),
+        Said(hidden=True),
+    ] = None
 
-    Raises
-    ------
-    UsageError
-        If fewer than two architectures have their populations, or the choice is missing.
-    """
-    started = time.perf_counter()
-    chosen = read_choice(choice, f"{dataset}-lenet5")
-    found, absent = load_sides(zoo, dataset, architectures, ending)
-    if len(found) < 2:
-        raise UsageError(f"Table 3 needs at least two architectures; {' '.join(absent)}")
-    whole = next(iter(LITERAL))
-    pairs = combinations(list(found))
-    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
-    numbers = range(seed, seed + seeds)
+    @property
+    def choice_prefix(self) -> str:
+        """The networks that the detector was chosen on."""
+        return f"{self.dataset}-lenet5"
+
+    @property
+    def subject(self) -> str:
+        """The data set, and architectures only where they are others than ECCV's."""
+        others = "" if self.architectures == ARCHITECTURES[:3] else "-" + "-".join(self.architectures)
+        return f"{self.dataset}{others}{self.ending}"
+
+
+def trials_of(
+    names: Sequence[str], methods: dict[str, Parameters], across: dict[str, Parameters], seeds: range
+) -> list[Trial]:
+    """Every detector on every combination; candidates where there are architectures to choose by."""
+    pairs = combinations(names)
     trials = [
         Trial(name, parameters, *pair, number)
         for name, parameters in methods.items()
         for pair in pairs
-        for number in numbers
+        for number in seeds
     ]
-    trials += [
+    return trials + [
         Trial(name, parameters, *pair, number, by_architecture=True)
         for pair in pairs
         if len(pair[0]) > 1 and not set(pair[0]) & set(pair[1])
-        for name, parameters in (ACROSS if candidates is None else candidates).items()
-        for number in numbers
+        for name, parameters in across.items()
+        for number in seeds
     ]
-    jobs = [job_of(found, trial) for trial in trials]
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Train and test every combination of architectures."""
+    dataset, ending = options.dataset, options.ending
+    chosen = read_choice(options.choice, options.choice_prefix)
+    found, absent = load_sides(laboratory.zoo, dataset, options.architectures, ending)
+    if len(found) < 2:
+        raise UsageError(f"Table 3 needs at least two architectures; {missing(laboratory.zoo, absent)}")
+    whole = next(iter(LITERAL))
+    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
+    across = ACROSS if options.candidates is None else options.candidates
+    trials = trials_of(list(found), methods, across, range(options.seed, options.seed + options.seeds))
     rows = []
-    judgements = counted(in_processes(judge, jobs, workers), "Table 3", len(jobs), "detectors", enabled=progress)
+    judgements = laboratory.each(judge, [job_of(found, trial) for trial in trials], "Table 3")
     for trial, judged in zip(trials, judgements, strict=True):
         parts = by_architecture(judged, sides_for(found, trial.trained_on, trial.tested_on), trial.tested_on)
         rows += [
             Row(trial.name, trial.trained_on, name, trial.seed, part, trial.by_architecture)
             for name, part in parts.items()
         ]
-    options = f"--dataset {dataset}" + "".join(f" --architecture {name}" for name in architectures)
-    options += side_options(None, ending) + choice_option(choice, f"{dataset}-lenet5")
-    command = f"onepixel experiment table3 {options} --seed {seed} --seeds {seeds}"
-    made = provenance(command, time.perf_counter() - started)
-    text = as_markdown(rows, found, absent, dataset, ending)
-    write_result(output, name_of(dataset, architectures, ending), CSV_HEAD, [csv_line(row) for row in rows], text, made)
-    return rows
+    text = as_markdown(rows, found, dataset, ending)
+    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
 
 
-def name_of(dataset: str, architectures: Sequence[str], ending: str) -> str:
-    """What the table's files are called: the architectures only where they are others than ECCV's."""
-    others = "" if tuple(architectures) == ARCHITECTURES[:3] else "-" + "-".join(architectures)
-    return f"{dataset}{others}{ending}"
+def plan(whole: Whole) -> Iterator[Options]:
+    """From every start that two architectures were signed from."""
+    compared = [ending for ending in SIGNED if len(there(whole.zoo, "mnist", ending=ending)) > 1]
+    for ending in compared or [""]:
+        choice = whole.choice("mnist-lenet5")
+        yield Options(default_image=SIGNED[ending], choice=choice, seeds=whole.effort.seeds)
+
+
+EXPERIMENT = Experiment(
+    "table3",
+    "Detectors on architectures that they never saw (ECCV Table 3, ICLR Table 2).",
+    Options,
+    find,
+    paper="ECCV Table 3; ICLR Table 2",
+    plan=plan,
+    after={"detectors": ()},
+)
 
 
 def sides_for(found: dict[str, Sides], trained_on: tuple[str, ...], tested_on: tuple[str, ...]) -> dict[str, Sides]:
@@ -357,7 +362,7 @@ clean models of the architecture that was left out, which an auditor can train w
 """
 
 
-def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dataset: str, ending: str) -> str:
+def as_markdown(rows: list[Row], found: dict[str, Sides], dataset: str, ending: str) -> str:
     """The table for people: architectures left out first."""
     halves: dict[bool, list[list[str]]] = {True: [], False: []}
     usual = [row for row in rows if not row.by_architecture]
@@ -371,7 +376,6 @@ def as_markdown(rows: list[Row], found: dict[str, Sides], absent: list[str], dat
         f"{len(s.unseen.virus)} virus"
         for name, s in found.items()
     )
-    left = "\n".join(f"- {sentence}" for sentence in absent) or "- nothing"
     candidates = candidates_section([row for row in rows if row.by_architecture], dataset)
     return f"""# Table 3, {dataset}, signatures from {SIGNED[ending]}: architectures that a detector never saw
 
@@ -392,8 +396,4 @@ theirs is in every fold. "chosen: ..." was chosen on LeNet-5 networks, of which 
 ## Tested on an architecture that was trained on
 
 {markdown_table(head, halves[False])}
-
-## What is missing
-
-{left}
 """

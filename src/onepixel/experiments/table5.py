@@ -5,20 +5,22 @@ beside the paper's rows, networks whose every training image carried a pattern o
 always others than the training ones. Thresholds are off: attacks that fail are the point.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from onepixel.datasets import load_dataset
 from onepixel.errors import UsageError
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.models import SIGNED, has
-from onepixel.experiments.results import markdown_table, percent, provenance, write_result
+from onepixel.experiments.results import markdown_table, percent
 from onepixel.populations import (
     Executor,
+    LocalExecutor,
     Recipe,
     Store,
     Thresholds,
@@ -224,62 +226,57 @@ def signed_somehow(zoo: Path, name: str) -> str:
     return next((name + ending for ending in SIGNED if has(zoo, name + ending)), name)
 
 
-def run(
-    output: Path,
-    *,
-    stores: Path = Path("populations/table5"),
-    zoo: Path | None = None,
-    models: int = 5,
-    dataset: str = "mnist",
-    only: Sequence[str] = (),
-    executor: Executor | None = None,
-    progress: bool = False,
-) -> list[Row]:
-    """Build the populations and write the table as Markdown and CSV below `output`.
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment table5`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    stores : Path
-        The folder with one population per row; what is there already is kept.
-    zoo : Path, optional
-        Tabulate the populations of this zoo instead, without the column that needs weights; the table's name then
-        ends in "-zoo".
-    models : int
-        Networks per row.
-    dataset : {"mnist", "digits"}
-    only : sequence of str
-        Names of rows; all unless given.
-    executor : Executor, optional
-        Where networks are trained; without one, what is there is tabulated and nothing is trained.
-    progress : bool
-        Show a progress bar on standard error.
+    dataset: Annotated[Literal["mnist", "digits"], Field(description="digits needs no download.")] = "mnist"
+    models: Annotated[int, Field(ge=1, description="Networks per row.")] = 5
+    rows: Annotated[
+        tuple[str, ...],
+        Field(description="Only this row, such as single-fixed; may be repeated."),
+        Said(flag="--row", metavar="NAME"),
+    ] = ()
+    train: Annotated[bool, Field(description="Train what is missing, or tabulate what is there.")] = True
+    from_zoo: Annotated[
+        bool, Field(description="Train no network, tabulate the populations of the zoo instead of the stores.")
+    ] = False
+    stores: Annotated[
+        Path,
+        Field(description="Where the populations are kept, one folder per row of the table."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("populations/table5")
+    executor: Annotated[
+        Any, Field(description="Where networks are trained; one process per core unless given."), Said(hidden=True)
+    ] = None
 
-    Raises
-    ------
-    UsageError
-        If a row's name is unknown, a folder holds another population, or the zoo has none of them.
-    """
-    started = time.perf_counter()
-    strategies = chosen_strategies(only)
-    folders = {strategy: stores / strategy.name for strategy in strategies}
-    if zoo is not None:
-        names = {strategy: recipe_of(strategy, SCALES[dataset], models).name for strategy in strategies}
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Build the populations, or read those of a zoo, without the column that needs weights."""
+    strategies, scale, zoo = chosen_strategies(options.rows), SCALES[options.dataset], laboratory.zoo
+    folders = {strategy: options.stores / strategy.name for strategy in strategies}
+    if options.from_zoo:
+        names = {strategy: recipe_of(strategy, scale, options.models).name for strategy in strategies}
         folders = {strategy: zoo / signed_somehow(zoo, name) for strategy, name in names.items()}
         if not any(has(zoo, folder.name) for folder in folders.values()):
             raise UsageError(f"{zoo} has no population of Table 5, such as {next(iter(folders.values())).name}.")
-    if executor is not None:
-        with progress_bar("Table 5", len(strategies) * models, "models", enabled=progress) as advance:
-            build_rows(strategies, SCALES[dataset], models, stores, executor, advance)
+    elif options.train:
+        executor = options.executor or LocalExecutor(laboratory.workers)
+        total = len(strategies) * options.models
+        with progress_bar("Table 5", total, "models", enabled=laboratory.progress) as advance:
+            build_rows(strategies, scale, options.models, options.stores, executor, advance)
     rows = [tabulate(strategy, folder) for strategy, folder in folders.items()]
-    name = dataset if zoo is None else f"{dataset}-zoo"
-    options = "".join(f" --row {row}" for row in only)
-    options += " --from-zoo" if zoo is not None else "" if executor else " --no-train"
-    command = f"onepixel experiment table5 --dataset {dataset} --models {models}{options}"
-    made = provenance(command, time.perf_counter() - started)
-    write_result(output, name, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(rows, SCALES[dataset]), made)
-    return rows
+    name = f"{options.dataset}-zoo" if options.from_zoo else options.dataset
+    return Result(rows, name, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(rows, scale))
+
+
+EXPERIMENT = Experiment(
+    "table5",
+    "Which ways of inserting a backdoor work (ICLR appendix A.3, Table 5); killed, it goes on where it was.",
+    Options,
+    find,
+    paper="ICLR Table 5",
+    plan=lambda whole: [Options(from_zoo=True)],
+)
 
 
 CSV_HEAD = [

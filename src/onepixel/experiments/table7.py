@@ -1,15 +1,16 @@
 """ICLR Table 7 (appendix A.7): accuracy of clean networks per architecture and data set."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from onepixel.errors import UsageError
-from onepixel.experiments.results import markdown_table, percent, provenance, write_csv
-from onepixel.files import write_text
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.results import markdown_table, percent
 from onepixel.populations import Record, open_population
 
 PAPER = {
@@ -70,23 +71,17 @@ def first_accuracy(record: Record) -> float:
     return record.failures[0][0] if record.failures else record.clean_accuracy
 
 
-def run(output: Path, *, folders: Sequence[Path] = (Path("zoo"),)) -> list[Cell]:
-    """Read the clean populations and write the table as Markdown and CSV below `output`.
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment table7`."""
 
-    Parameters
-    ----------
-    output : Path
-        A folder; made where it does not exist.
-    folders : sequence of Path
-        Zoos and folders of stores.
+    stores: Annotated[Path | None, Field(description="A folder of stores to be read too."), Said(metavar="FOLDER")] = (
+        None
+    )
 
-    Raises
-    ------
-    UsageError
-        If there is no clean population.
-    """
-    started = time.perf_counter()
-    records = clean_records(folders)
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Cell]]:
+    """Read the clean populations of the zoo, and of stores."""
+    records = clean_records([laboratory.zoo, *([] if options.stores is None else [options.stores])])
     others = [cell for cell in records if cell not in PAPER]
     cells = [
         Cell(
@@ -96,13 +91,19 @@ def run(output: Path, *, folders: Sequence[Path] = (Path("zoo"),)) -> list[Cell]
         )
         for cell in [*PAPER, *others]
     ]
-    output.mkdir(parents=True, exist_ok=True)
     head = ["dataset", "architecture", "models", "accuracy_mean", "accuracy_sd", "first_attempt_mean", "paper"]
-    write_csv(output / "table7.csv", head, [csv_line(cell) for cell in cells])
-    command = f"onepixel experiment table7 --from-zoo --zoo {folders[0]}"
-    command += "".join(f" --stores {folder}" for folder in folders[1:])
-    write_text(output / "table7.md", as_markdown(cells) + "\n" + provenance(command, time.perf_counter() - started))
-    return cells
+    return Result(cells, "table7", head, [csv_line(cell) for cell in cells], as_markdown(cells))
+
+
+EXPERIMENT = Experiment(
+    "table7",
+    "Accuracy of clean networks per architecture and data set (ICLR appendix A.7, Table 7).",
+    Options,
+    find,
+    paper="ICLR Table 7",
+    plan=lambda whole: [Options()],
+    workers=False,
+)
 
 
 def csv_line(cell: Cell) -> list[object]:

@@ -1,0 +1,280 @@
+"""An experiment as a declared thing: its options, what it needs and provides, and the function that finds its result.
+
+A module of this package that assigns an `Experiment` to `EXPERIMENT` is one; nothing else has to be told about it.
+From the declaration come its command and help, its place in `onepixel experiment all`, its files below `results/` with
+how they were made, what is said about populations that are missing, and its line in the documentation.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from onepixel.errors import UsageError
+from onepixel.experiments.models import commands_for, require
+from onepixel.experiments.results import provenance, write_result
+from onepixel.parallel import in_processes
+from onepixel.progress import counted
+
+if TYPE_CHECKING:
+    from onepixel.experiments.everything import Whole
+
+Found = TypeVar("Found")
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How an option is said on the command line, where its name and default do not tell.
+
+    Attributes
+    ----------
+    flag : str, optional
+        Such as "--row"; made of the field's name unless given.
+    metavar : str, optional
+        What stands for its value in the help.
+    when_changed : bool
+        The command that repeats a result tells it only where it is not the default.
+    hidden : bool
+        It can be given from Python alone.
+    """
+
+    flag: str | None = None
+    metavar: str | None = None
+    when_changed: bool = False
+    hidden: bool = False
+
+    @classmethod
+    def of(cls, about: FieldInfo) -> "Said":
+        """What a field's annotation says."""
+        return next((word for word in about.metadata if isinstance(word, cls)), cls())
+
+
+class ExperimentOptions(BaseModel):
+    """All that a result depends on, beside the populations; every field has its help as its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @property
+    def subject(self) -> str:
+        """What the result is about; its files and its line in `all` are named by it."""
+        return ""
+
+    def told(self) -> dict[str, Any]:
+        """The options that a command must say to repeat the result."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, about in fields.items()
+            if (value := getattr(self, name)) not in (None, ())
+            and not (said := Said.of(about)).hidden
+            and not (value == about.default and (said.when_changed or isinstance(value, bool)))
+        }
+
+    def words(self) -> list[str]:
+        """The same as a command line's words."""
+        return [word for name, value in self.told().items() for word in self._words_of(name, value)]
+
+    def _words_of(self, name: str, value: object) -> Iterator[str]:
+        flag = flag_of(name, type(self).model_fields[name])
+        if isinstance(value, bool):
+            yield flag if value else flag.replace("--", "--no-", 1)
+            return
+        for one in value if isinstance(value, tuple) else [value]:
+            yield f'{flag} "{one}"' if " " in str(one) else f"{flag} {one}"
+
+
+Options = TypeVar("Options", bound=ExperimentOptions)
+
+
+def flag_of(name: str, about: FieldInfo) -> str:
+    """What an option is called on the command line."""
+    return Said.of(about).flag or "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Where an experiment is made and by what, which moves no result.
+
+    Attributes
+    ----------
+    zoo : Path
+        Where the populations are.
+    workers : int, optional
+        Processes; one per core unless said.
+    progress : bool
+        Show a progress bar on standard error.
+    ledger : Path
+        Where an opening of the final pool is written down.
+    command : str
+        What repeats the experiment.
+    """
+
+    zoo: Path = Path("zoo")
+    workers: int | None = None
+    progress: bool = False
+    ledger: Path = Path("results/openings.csv")
+    command: str = ""
+
+    def each(
+        self, work: Callable[[Job], Outcome], jobs: Sequence[Job], label: str, unit: str = "detectors"
+    ) -> Iterator[Outcome]:
+        """Yield the results of `work`, a function of a module, over jobs, in their order."""
+        done = in_processes(work, jobs, self.workers)
+        return counted(done, label, len(jobs), unit, enabled=self.progress)
+
+
+@dataclass(frozen=True)
+class Result(Generic[Found]):
+    """What an experiment found, and how it is written down.
+
+    Attributes
+    ----------
+    found
+        For whoever goes on with it in Python.
+    name : str
+        Of its files.
+    head, rows : sequence
+        The table for machines.
+    text : str
+        The page for people, without how it was made.
+    page : str, optional
+        The page's file, NAME.md unless said.
+    figures : mapping of str to callable
+        By the name of their file: what draws one there.
+    missing : sequence of str
+        Populations that it would have shown too.
+    said : sequence of str
+        What the command says besides where the files are.
+    """
+
+    found: Found
+    name: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    text: str
+    page: str | None = None
+    figures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+    said: Sequence[str] = ()
+
+
+def nothing(about: Any) -> list[Any]:
+    """What an experiment needs, or is in `all`, that says nothing of it."""
+    return []
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[Options, Found]):
+    """A table or a figure.
+
+    Attributes
+    ----------
+    name : str
+        Its command.
+    summary : str
+        One sentence that says what it answers; name and summary are written as plain text in the declaration, so that
+        the list of experiments needs to import none.
+    options : type
+        A subclass of `ExperimentOptions`.
+    find : callable
+        From options and laboratory to the result.
+    paper : str
+        The table, figure or section that it repeats.
+    needs : callable
+        From options to the names of the populations without which there is no result.
+    plan : callable
+        From the `Whole` that is repeated by `all` to the options of each repetition; none unless given.
+    provides : tuple of str
+        What later experiments take from it: "choice", "fits".
+    after : mapping of str to tuple of str
+        Experiments that end before this one begins, if both are in `all` and the options named here agree.
+    reads_zoo, workers : bool
+        Whether it has these options.
+    folder : str
+        Where its files are in `results/`; its name unless given.
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    find: Callable[[Options, Laboratory], Result[Found]]
+    paper: str = ""
+    needs: Callable[[Options], Sequence[str]] = nothing
+    plan: "Callable[[Whole], Iterable[Options]]" = nothing
+    provides: tuple[str, ...] = ()
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads_zoo: bool = True
+    workers: bool = True
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.folder or self.name)
+
+    def checked(self, **said: Any) -> Options:
+        """Options, each checked.
+
+        Raises
+        ------
+        UsageError
+            If one is unknown or out of range; the first fault is named.
+        """
+        try:
+            return self.options(**said)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = str(first["loc"][0]) if first["loc"] else "options"
+            reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+            raise UsageError(f"Experiment {self.name}, {place}: {reason}.") from error
+
+    def command(self, options: Options, laboratory: Laboratory) -> str:
+        """What repeats the experiment, as words of a command line."""
+        words = ["onepixel experiment", self.name, *options.words()]
+        if self.reads_zoo and laboratory.zoo != Laboratory.zoo:
+            words.append(f"--zoo {laboratory.zoo}")
+        return " ".join(words)
+
+    def perform(self, options: Options, output: Path, laboratory: Laboratory) -> Result[Found]:
+        """Find the result and write it below `output`, a folder that is made where it does not exist.
+
+        Raises
+        ------
+        UsageError
+            If a population is missing; it says which, and how to make it. Nothing is written then.
+        """
+        started = time.perf_counter()
+        command = self.command(options, laboratory)
+        require(laboratory.zoo, list(self.needs(options)))
+        result = self.find(options, replace(laboratory, command=command))
+        made = provenance(command, time.perf_counter() - started)
+        absent = not_measured(result.missing, laboratory.zoo)
+        write_result(output, result.name, result.head, result.rows, result.text + absent, made, page=result.page)
+        for name, draw in result.figures.items():
+            draw(output / name)
+        return result
+
+    def run(
+        self,
+        output: Path,
+        *,
+        zoo: Path = Laboratory.zoo,
+        workers: int | None = None,
+        progress: bool = False,
+        ledger: Path = Laboratory.ledger,
+        **said: Any,
+    ) -> Found:
+        """Check the options, `perform` the experiment, and return what it found."""
+        return self.perform(self.checked(**said), output, Laboratory(zoo, workers, progress, ledger)).found
+
+
+def not_measured(names: Sequence[str], zoo: Path) -> str:
+    """The part of a page that lists missing populations with what makes them; empty if none is."""
+    if not names:
+        return ""
+    listed = "\n".join(f"- {name}: `{' && '.join(commands_for(zoo, name))}`" for name in names)
+    return f"\n## Not measured\n\nThese populations were not in the zoo.\n\n{listed}\n"

@@ -1,0 +1,117 @@
+"""An experiment is one file: its command, help, files, place in `all` and lines about what is missing come from it."""
+
+import sys
+
+import pytest
+
+from onepixel import experiments
+from onepixel.cli import main
+from onepixel.errors import UsageError
+from onepixel.experiments import everything, registry
+from onepixel.experiments.declared import Laboratory
+from planted_zoo import PREFIX, make_zoo
+
+COUNTING = '''
+"""How many clean models there are."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.models import load_models
+from onepixel.experiments.options import Prefixed
+
+
+class Options(Prefixed):
+    least: Annotated[int, Field(ge=1, description="What is enough.")] = 2
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[int]:
+    models = len(load_models(laboratory.zoo, f"{options.prefix}-clean")[0])
+    text = f"# Counted\\n\\n{models} of {options.least}\\n"
+    return Result(models, options.subject, ["models"], [[models]], text, said=[f"{models} models"], missing=["some"])
+
+
+EXPERIMENT = Experiment(
+    "counting",
+    "How many clean models are there?",
+    Options,
+    find,
+    paper="None at all",
+    needs=lambda options: [f"{options.prefix}-clean"],
+    plan=lambda whole: [Options(prefix=prefix) for prefix in whole.endings],
+    after={"table2": ("prefix",), "detectors": ("prefix",)},
+    workers=False,
+)
+'''
+
+
+@pytest.fixture
+def counting(tmp_path, monkeypatch):
+    """One more file in the package of experiments."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "counting.py").write_text(COUNTING)
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(folder)])
+    yield
+    sys.modules.pop("onepixel.experiments.counting", None)
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    names = {f"{PREFIX}-clean": ("clean", 3, 0), f"{PREFIX}-vaccine": ("trojaned", 2, 0)}
+    return make_zoo(tmp_path_factory.mktemp("populations") / "planted", names)
+
+
+def test_one_file_is_a_command_with_help_checks_results_and_how_they_were_made(counting, zoo, tmp_path, capsys):
+    assert main(["experiment", "--help"]) == 0
+    assert "How many clean models are there?" in capsys.readouterr().out
+    assert main(["experiment", "counting", "--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert "What is enough." in help_text
+    assert "--workers" not in help_text
+    command = ["experiment", "counting", "--prefix", PREFIX, "--zoo", str(zoo), "--output", str(tmp_path / "out")]
+    assert main([*command, "--least", "0"]) == 2
+    assert main([*command, "--least", "3"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == ["3 models", str(tmp_path / "out")]
+    assert "some is missing: onepixel population build" in told.err
+    page = (tmp_path / "out" / f"{PREFIX}.md").read_text()
+    assert "3 of 3" in page
+    assert f"- command: `onepixel experiment counting --prefix {PREFIX} --least 3 --zoo {zoo}`" in page
+    assert "## Not measured" in page
+    assert (tmp_path / "out" / f"{PREFIX}.csv").read_text() == "models\n3\n"
+
+
+def test_one_file_is_in_all_after_what_it_names_and_in_the_documentations_list(counting, zoo, tmp_path):
+    steps = everything.steps(everything.Whole(zoo, tmp_path), Laboratory(zoo))
+    (step,) = [step for step in steps if step.name.startswith("counting")]
+    assert step.name == f"counting {PREFIX}"
+    assert step.after == (f"detectors {PREFIX}", f"table2 {PREFIX}-development")
+    assert step.run().found == 3
+    assert (tmp_path / "counting" / f"{PREFIX}.csv").exists()
+    assert (
+        "| `onepixel experiment counting` | How many clean models are there? | None at all |" in registry.as_markdown()
+    )
+
+
+def test_what_is_missing_or_wrong_is_one_sentence_and_nothing_is_written(counting, zoo, tmp_path):
+    experiment = registry.load("counting")
+    with pytest.raises(UsageError, match="no odd-clean; make it with: onepixel population build"):
+        experiment.run(tmp_path / "out", zoo=zoo, prefix="odd")
+    with pytest.raises(UsageError, match="Experiment counting, least: Input should be greater than or equal to 1"):
+        experiment.run(tmp_path / "out", zoo=zoo, least=0)
+    with pytest.raises(UsageError, match="Expected one of attacks, controls, counting"):
+        registry.load("astrology")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", registry.entries())
+def test_every_experiment_has_help_for_every_option_and_its_declared_name(name):
+    experiment = registry.load(name)
+    assert (experiment.name, experiment.summary) == (name, registry.entries()[name].summary)
+    assert all(field.description for field in experiment.options.model_fields.values())
+    assert experiment.checked() == experiment.options()
+    known = registry.entries()
+    assert set(experiment.after) <= set(known)
