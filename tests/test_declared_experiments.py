@@ -9,6 +9,7 @@ from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import everything, registry
 from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.whole import Whole
 from planted_zoo import PREFIX, make_zoo
 
 COUNTING = '''
@@ -85,7 +86,7 @@ def test_one_file_is_a_command_with_help_checks_results_and_how_they_were_made(c
 
 
 def test_one_file_is_in_all_after_what_it_names_and_in_the_documentations_list(counting, zoo, tmp_path):
-    steps = everything.steps(everything.Whole(zoo, tmp_path), Laboratory(zoo))
+    steps = everything.steps(Whole(zoo, tmp_path), Laboratory(zoo))
     (step,) = [step for step in steps if step.name.startswith("counting")]
     assert step.name == f"counting {PREFIX}"
     assert step.after == (f"detectors {PREFIX}", f"table2 {PREFIX}-development")

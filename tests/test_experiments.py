@@ -27,6 +27,7 @@ from onepixel.experiments import (
 from onepixel.experiments.fitting import FOLDER, shared_fits
 from onepixel.experiments.judging import Judged
 from onepixel.experiments.models import load_training, load_unseen
+from onepixel.experiments.whole import Effort
 from onepixel.parallel import in_processes, kept_workers
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
@@ -204,7 +205,7 @@ def test_no_decision_changes_by_the_rounding(zoo, tmp_path, parameters):
 def test_all_runs_what_the_zoo_has_populations_for_and_says_what_it_leaves_out(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(candidates, "CANDIDATES", {"quick": QUICK})
     lines: list[str] = []
-    effort = everything.Effort(repeats=1, seeds=1, detectors=1)
+    effort = Effort(repeats=1, seeds=1, detectors=1)
     everything.run(tmp_path, zoo=zoo, effort=effort, workers=1, say=lines.append)
     told = {line.split(":")[0]: line for line in lines}
     for name in ("detectors", "sample-size", "sensitivity"):

@@ -8,11 +8,12 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import candidates, controls, everything, judging, table2
+from onepixel.experiments import candidates, controls, judging, table2
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
 from onepixel.experiments.openings import record_opening
+from onepixel.experiments.whole import Whole
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
 
 
@@ -218,7 +219,7 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
         make_population(tmp_path / "zoo", f"{PREFIX}-{kind}-final", (role, count, seed))
     make_population(tmp_path / "zoo", f"{PREFIX}-clean-final", ("clean", 3, 3))
     ledger = tmp_path / "openings.csv"
-    assert everything.Whole(zoo, tmp_path, "final").other_triggers(PREFIX, "") == ["garments"]
+    assert Whole(zoo, tmp_path, "final").other_triggers(PREFIX, "") == ["garments"]
     options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
     table2.EXPERIMENT.run(tmp_path / "out", **options, triggers="garments", seeds=1)
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [

@@ -134,7 +134,8 @@ def everything(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Repeat every experiment whose populations are in the zoo, with few seeds each; a line about each."""
-    from onepixel.experiments.everything import Effort, run
+    from onepixel.experiments.everything import run
+    from onepixel.experiments.whole import Effort
 
     effort = Effort(repeats, seeds, detectors)
     run(output, zoo=zoo, pool=pool, effort=effort, workers=workers, progress=not quiet, say=typer.echo)

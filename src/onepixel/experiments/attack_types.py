@@ -17,7 +17,6 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import Choice, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.fitting import fitted
 from onepixel.experiments.models import (
     IMAGES,
@@ -32,6 +31,7 @@ from onepixel.experiments.models import (
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Split
 from onepixel.experiments.results import markdown_table
 from onepixel.experiments.table2 import Method
+from onepixel.experiments.whole import Whole
 from onepixel.signatures import Settings
 
 ATTACKS = {

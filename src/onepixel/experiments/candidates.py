@@ -25,10 +25,10 @@ from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.statistics import channel_statistics, over_classes
 from onepixel.experiments.choices import Choice, Parameters
 from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.models import Labelled, Training, load_training, training_names
 from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
 from onepixel.experiments.results import deviation, markdown_table
+from onepixel.experiments.whole import Whole
 from onepixel.threads import one_thread
 
 ALL_LOG_ODDS = "log_odds+log_odds_fall"

@@ -14,12 +14,12 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import Choice, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
 from onepixel.experiments.models import Training, Unseen
 from onepixel.experiments.options import Tested
 from onepixel.experiments.results import markdown_table
 from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides, needs, opened
+from onepixel.experiments.whole import Whole
 
 
 def methods(choice: Choice) -> list[Method]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -17,11 +17,9 @@ from pydantic.fields import FieldInfo
 from onepixel.errors import UsageError
 from onepixel.experiments.models import commands_for, require
 from onepixel.experiments.results import provenance, write_result
+from onepixel.experiments.whole import Whole
 from onepixel.parallel import in_processes
 from onepixel.progress import counted
-
-if TYPE_CHECKING:
-    from onepixel.experiments.everything import Whole
 
 Found = TypeVar("Found")
 Job = TypeVar("Job")
@@ -206,7 +204,7 @@ class Experiment(Generic[Options, Found]):
     find: Callable[[Options, Laboratory], Result[Found]]
     paper: str = ""
     needs: Callable[[Options], Sequence[str]] = nothing
-    plan: "Callable[[Whole], Iterable[Options]]" = nothing
+    plan: Callable[[Whole], Iterable[Options]] = nothing
     provides: tuple[str, ...] = ()
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reads_zoo: bool = True

@@ -19,11 +19,11 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import Parameters, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import Job, judge
 from onepixel.experiments.models import Training, Unseen, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Signed, Split
 from onepixel.experiments.results import deviation, markdown_table, percent
+from onepixel.experiments.whole import Whole
 from onepixel.report.figures import save_figure
 
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25

@@ -18,7 +18,6 @@ from onepixel.experiments.attack_types import Job, judge, mean_of, over_seeds, p
 from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.models import (
     Models,
     Training,
@@ -33,6 +32,7 @@ from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed
 from onepixel.experiments.results import markdown_table
 from onepixel.experiments.table2 import Method
 from onepixel.experiments.table5 import STRATEGIES
+from onepixel.experiments.whole import Whole
 from onepixel.populations import Recipe, open_population
 from onepixel.signatures import Settings
 

@@ -13,7 +13,6 @@ from pydantic import Field
 from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import Choice, Parameters, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged, judge, mean_share, rates
 from onepixel.experiments.models import (
     Training,
@@ -27,6 +26,7 @@ from onepixel.experiments.models import (
 from onepixel.experiments.openings import record_opening
 from onepixel.experiments.options import Tested
 from onepixel.experiments.results import markdown_table
+from onepixel.experiments.whole import Whole
 from onepixel.populations import open_population
 
 

@@ -22,7 +22,6 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import ACROSS, LITERAL
 from onepixel.experiments.choices import Parameters, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.everything import Whole
 from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
 from onepixel.experiments.models import (
     SIGNED,
@@ -37,6 +36,7 @@ from onepixel.experiments.models import (
 )
 from onepixel.experiments.options import Chosen, Seeded, Seeds, Signed
 from onepixel.experiments.results import markdown_table
+from onepixel.experiments.whole import Whole
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
