@@ -86,6 +86,7 @@ def train(
         random_state=seed,
     )
     detector.fit(training.rows, training.labels, training.settings, training.default_image)
+    detector.fit_guard(training.rows)
     calibrating = [held_back, *([rows_of(calibration, training.settings)] if calibration else [])]
     if sum(map(len, calibrating)):
         detector.calibrate(np.concatenate(calibrating))

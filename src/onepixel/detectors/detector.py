@@ -15,6 +15,7 @@ from onepixel.classifiers import Classifier
 from onepixel.detectors.detector_file import FITTED_ARRAYS, write_detector
 from onepixel.detectors.estimator import Estimator
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
+from onepixel.detectors.guard import Guard
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
 from onepixel.detectors.prominence import Prominence
 from onepixel.detectors.readers import (
@@ -89,6 +90,8 @@ class Detector(Estimator):
     default_image_ : array of shape (C, H, W) or, of several, (M, C, H, W), or None
         Where audits start from; None where the settings say it.
     shape_ : (K, H, W)
+    guard_ : Guard or None
+        Lets only signatures like those of the training models be judged; None before `fit_guard`.
 
     Examples
     --------
@@ -174,6 +177,20 @@ class Detector(Estimator):
         self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
         self.center_, self.scale_ = self._find_scaling(features, targets)
         self.calibration_scores_ = np.empty(0)
+        self.guard_: Guard | None = None
+        return self
+
+    def fit_guard(self, signatures: Signatures) -> "Detector":
+        """Learn what is usual among these signatures, clean and trojaned, so that `judge` refuses others.
+
+        Raises
+        ------
+        DetectorError
+            If the signatures have another shape or other settings than the training ones.
+        """
+        self.check_is_fitted()
+        self._inputs(signatures)
+        self.guard_ = Guard.fit(signatures)
         return self
 
     def cross_validated_scores(
@@ -409,8 +426,17 @@ class Detector(Estimator):
 
         The most suspicious class is the one whose channel scores highest; the most suspicious pixel is the one at
         which that channel lies farthest from the clean training mean, in standard deviations of the clean models.
+
+        Raises
+        ------
+        DetectorError
+            If the signature has another shape or other settings than the training ones.
+        UndecidedError
+            If the detector has a guard, and the signature is not like those of its training models.
         """
         score = float(self.decision_function([found])[0])
+        if self.guard_ is not None:
+            self.guard_.check([found], found.classifier)
         per_class = self.class_scores([found])[0]
         target = int(per_class.argmax())
         unusual = np.abs(self._deviations(maps([found], self.definition)[0]))[:, target]
@@ -440,6 +466,8 @@ class Detector(Estimator):
         arrays = {name: np.asarray(getattr(self, name)) for name in FITTED_ARRAYS}
         if self.default_image_ is not None:
             arrays["default_image_"] = self.default_image_
+        if self.guard_ is not None:
+            arrays |= self.guard_.arrays()
         header = {
             "parameters": self.get_params(),
             "settings": vars(self.settings_),

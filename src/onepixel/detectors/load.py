@@ -14,6 +14,7 @@ from torch import Tensor
 from onepixel.detectors.detector import Detector
 from onepixel.detectors.detector_file import FITTED_ARRAYS, FORMAT
 from onepixel.detectors.features import parse_definitions
+from onepixel.detectors.guard import Guard
 from onepixel.detectors.readers import WITHOUT_CHANCE, restored_reader
 from onepixel.errors import DetectorError, UsageError
 from onepixel.signatures import Settings
@@ -54,6 +55,7 @@ def _read(path: Path) -> Detector:
     for name in FITTED_ARRAYS:
         setattr(detector, name, arrays[name])
     detector.default_image_ = arrays.get("default_image_")
+    detector.guard_ = Guard.from_arrays(arrays)
     definitions = len(parse_definitions(detector.definition))
     detector.networks_, number = [], 0
     for reading in detector.readings:
