@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_val_score
 import onepixel
 from onepixel.classifiers import as_classifier
 from onepixel.detectors import Detector, load_detector
-from onepixel.detectors.prominence import prominence
+from onepixel.detectors.readings.prominence import prominence
 from onepixel.errors import DetectorError, UsageError
 from onepixel.populations.store import signature_row
 from onepixel.signatures import Settings, Signature
@@ -291,7 +291,7 @@ def test_the_statistics_machine_scores_as_scikit_learn_does():
     from sklearn.svm import SVC
 
     from onepixel.detectors.features import maps
-    from onepixel.detectors.statistics import StatisticsMachine, channel_statistics, over_classes
+    from onepixel.detectors.readings.statistics import StatisticsMachine, channel_statistics, over_classes
 
     features, unseen = maps(SIGNATURES, "change+log_odds"), maps(UNSEEN, "change+log_odds")
     machine = StatisticsMachine.fit(features, LABELS)
@@ -307,7 +307,7 @@ def test_the_statistics_machine_scores_as_scikit_learn_does():
 
 
 def test_a_channel_in_context_stands_beside_the_mean_and_the_strongest_of_the_others():
-    from onepixel.detectors.context_cnn import in_context
+    from onepixel.detectors.readings.context_cnn import in_context
 
     signatures = torch.tensor([1.0, -5.0, 3.0]).view(1, 1, 3, 1, 1)
     own, mean, strongest = in_context(signatures)[0, :, :, 0, 0].tolist()

@@ -9,37 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.detector_file import FITTED_ARRAYS, write_detector
+from onepixel.detectors.deviations import deviations, rises
+from onepixel.detectors.ensemble import ensemble_scores, joined, scores_by_reading, standards
 from onepixel.detectors.estimator import Estimator
 from onepixel.detectors.features import Signatures, common_settings, maps, parse_definitions
+from onepixel.detectors.fitting import Fitting
 from onepixel.detectors.guard import Guard
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
-from onepixel.detectors.prominence import Prominence
-from onepixel.detectors.readers import (
-    METHODS,
-    Change,
-    Network,
-    Reader,
-    Schedule,
-    mirror,
-    scores_by_reading,
-    shuffle_classes,
-    train_network,
-)
-from onepixel.detectors.statistics import StatisticsMachine
-from onepixel.detectors.verdict import SCOPE, TRUST, Verdict
+from onepixel.detectors.parameters import check_parameters
+from onepixel.detectors.readings import READINGS, Schedule
+from onepixel.detectors.scaling import Maps, found_scaling, scaled
+from onepixel.detectors.verdict import SCOPE, TRUST, Verdict, floor_notes
 from onepixel.errors import DetectorError, UsageError
 from onepixel.signatures import Settings, Signature, describe_default_image, signature
 from onepixel.threads import one_thread
-
-Maps = NDArray[np.float32]
-Splits = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
-
-PEAK_PIXELS = 8
-"""How many pixels of a channel are looked at where a reading does not score channels."""
 
 
 class Detector(Estimator):
@@ -53,10 +39,10 @@ class Detector(Estimator):
         "instances": each channel by itself, joined by log-mean-exp inside the loss (ours); "channels": each channel a
         training sample, joined by the mean (ECCV, section 5); "whole": all channels as one image (the papers' first
         way); "context": each channel beside the mean and the strongest of the others, anywhere on the image (ours, see
-        `ContextCNN`); "statistics": a support vector machine on simple statistics (ours, see `statistics`);
-        "prominence": how far one class stands out of the others, for architectures that are not trained on (ours, see
-        `prominence`). Several joined by "+" are an ensemble: the mean of their scores, each standardised by its
-        cross-validated ones.
+        `ContextCNN`); "statistics": a support vector machine on simple statistics (ours);
+        "prominence": how far one class stands out of the others, for architectures that are not trained on (ours). Or
+        any other name in `READINGS`. Several joined by "+" are an ensemble: the mean of their scores, each
+        standardised by its cross-validated ones.
     scaling : {"global", "clean", "own"}
         What the network sees: every definition standardised over all pixels, classes and models; or each pixel of each
         class by what is usual there in models of label 0, large deviations counting logarithmically (ours); or every
@@ -168,14 +154,15 @@ class Detector(Estimator):
         self.clean_mean_ = features[targets == 0].mean(axis=0)
         self.clean_deviation_ = features[targets == 0].std(axis=0)
         with one_thread():
-            by_reading = self._held_out_scores(features, targets, groups)
-            self.networks_ = self._train_networks(features, targets, self.random_state)
-        self.offsets_, self.spreads_ = _standards(by_reading)
-        self.held_out_scores_ = _joined(by_reading, self.offsets_, self.spreads_)
+            fitting = self._fitting()
+            by_reading = fitting.held_out_scores(features, targets, groups)
+            self.networks_ = fitting.train(features, targets, self.random_state)
+        self.offsets_, self.spreads_ = standards(by_reading)
+        self.held_out_scores_ = joined(by_reading, self.offsets_, self.spreads_)
         self.clean_scores_ = self.held_out_scores_[targets == 0]
         self.trojaned_scores_ = self.held_out_scores_[targets == 1]
         self.threshold_ = best_threshold(self.clean_scores_, self.trojaned_scores_)
-        self.center_, self.scale_ = self._find_scaling(features, targets)
+        self.center_, self.scale_ = found_scaling(self.scaling, features, targets == 0)
         self.calibration_scores_ = np.empty(0)
         self.guard_: Guard | None = None
         return self
@@ -208,76 +195,27 @@ class Detector(Estimator):
         features, targets = self._checked(signatures, labels)
         common_settings(signatures)
         with one_thread():
-            by_reading = self._held_out_scores(features, targets, groups)
+            by_reading = self._fitting().held_out_scores(features, targets, groups)
         return ensemble_scores(by_reading)
 
     def _checked(self, signatures: Signatures, labels: ArrayLike) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        self._check_parameters()
+        check_parameters(self.get_params())
         targets = np.asarray(labels)
         if targets.shape != (len(signatures),) or set(np.unique(targets)) != {0, 1}:
             raise UsageError("Labels must be 0 (clean) or 1 (trojaned), one per signature, and both must occur.")
         return maps(signatures, self.definition), targets
-
-    def _check_parameters(self) -> None:
-        parse_definitions(self.definition)
-        readings = self.readings
-        if not set(readings) <= set(METHODS) or len(set(readings)) < len(readings):
-            raise UsageError(f"Expected {', '.join(METHODS)}, or several joined by +, for reading: {self.reading!r}.")
-        if self.scaling not in ("global", "clean", "own"):
-            raise UsageError(f"Expected global, clean or own for scaling but got {self.scaling!r}.")
-        for name, least in (("members", 1), ("epochs", 1), ("batch_size", 1), ("folds", 2)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least} but is {getattr(self, name)}.")
 
     @property
     def readings(self) -> list[str]:
         """The parts of `reading`."""
         return self.reading.split("+")
 
-    def _held_out_scores(
-        self, features: NDArray[np.float32], targets: NDArray[Any], groups: ArrayLike | None
-    ) -> NDArray[np.float64]:
-        """Scores (R, N) by reading, each from networks that did not see the model."""
-        scores = np.empty((len(self.readings), len(features)))
-        splits = self._random_splits(targets) if groups is None else splits_by_group(targets, np.asarray(groups))
-        for fold, (seen, unseen) in enumerate(splits):
-            center, scale = self._find_scaling(features[seen], targets[seen])
-            networks = self._train_networks(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
-            scores[:, unseen] = scores_by_reading(networks, self._scale(features[unseen], center, scale))
-        return scores
-
-    def _random_splits(self, targets: NDArray[Any]) -> Splits:
-        folds = min(self.folds, int(np.bincount(targets.astype(int)).min()))
-        if folds < 2:
-            raise UsageError("A detector needs at least two clean and two trojaned models.")
-        from sklearn.model_selection import StratifiedKFold
-
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
-        return list(splitter.split(targets, targets))
-
-    def _train_networks(self, features: NDArray[np.float32], targets: NDArray[Any], seed: int) -> list[list[Reader]]:
-        """The members of each reading."""
-        inputs = self._scale(features, *self._find_scaling(features, targets))
-        return [self._train_members(reading, inputs, targets, seed) for reading in self.readings]
-
-    def _train_members(
-        self, reading: str, inputs: NDArray[np.float32], targets: NDArray[Any], seed: int
-    ) -> list[Reader]:
-        if reading == "statistics":
-            return [StatisticsMachine.fit(inputs, targets)]
-        if reading == "prominence":
-            return [Prominence().eval()]
-        tensor, wanted = torch.as_tensor(inputs), torch.as_tensor(targets.astype(np.float32))
-        return [self._train_network(reading, tensor, wanted, seed + 100 * member) for member in range(self.members)]
-
-    def _train_network(self, reading: str, inputs: Tensor, wanted: Tensor, seed: int) -> Network:
-        schedule = Schedule(self.epochs, self.batch_size, self.learning_rate, self.weight_decay)
-        changes: list[Change] = []
-        if self.shuffle_classes and reading == "whole":
-            changes.append(shuffle_classes)
-        if self.mirror:
-            changes.append(mirror)
-        return train_network(reading, inputs, wanted, schedule, changes, seed)
+    def _fitting(self) -> Fitting:
+        schedule = Schedule(
+            self.epochs, self.batch_size, self.learning_rate, self.weight_decay, self.shuffle_classes, self.mirror
+        )
+        rows = [READINGS[reading] for reading in self.readings]
+        return Fitting(rows, self.scaling, schedule, self.members, self.folds, self.random_state)
 
     def decision_function(self, signatures: Signatures) -> NDArray[np.float64]:
         """Scores (N,) of signatures; higher is more suspicious.
@@ -292,7 +230,7 @@ class Detector(Estimator):
 
     def _score(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         with one_thread():
-            return _joined(scores_by_reading(self.networks_, inputs), self.offsets_, self.spreads_)
+            return joined(scores_by_reading(self.networks_, inputs), self.offsets_, self.spreads_)
 
     def predict(self, signatures: Signatures) -> NDArray[np.int64]:
         """1 for signatures called trojaned, else 0."""
@@ -308,33 +246,19 @@ class Detector(Estimator):
         self.check_is_fitted()
         inputs = self._inputs(signatures)
         by_channel = [
-            network
-            for reading, members in zip(self.readings, self.networks_, strict=True)
-            if reading != "whole"
-            for network in members
-            if not isinstance(network, StatisticsMachine)
+            reader
+            for row, members in zip(self._fitting().rows, self.networks_, strict=True)
+            if row.scores_channels
+            for reader in members
         ]
         if not by_channel:
-            return self._rises(signatures)
+            return rises(self._deviations(maps(signatures, self.definition)), parse_definitions(self.definition))
         with torch.inference_mode():
-            tensor = torch.as_tensor(inputs)
-            scores = [network.channel_scores(network.prepare(tensor)) for network in by_channel]
+            scores = [reader.channel_scores(torch.as_tensor(inputs)) for reader in by_channel]
         return torch.stack(scores).mean(dim=0).double().numpy()
 
-    def _rises(self, signatures: Signatures) -> NDArray[np.float64]:
-        names = parse_definitions(self.definition)
-        rising = names.index("log_odds") if "log_odds" in names else 0
-        above = self._deviations(maps(signatures, self.definition))[:, rising]
-        return np.sort(above.reshape(*above.shape[:2], -1))[..., -PEAK_PIXELS:].mean(axis=-1, dtype=np.float64)
-
     def _deviations(self, features: Maps) -> Maps:
-        """Features (..., D, K, H, W) in standard deviations of the clean training models from their mean.
-
-        A tenth of the channel's mean deviation is added, so that pixels which never vary do not win by nothing.
-        """
-        usual = self.clean_deviation_ + 0.1 * self.clean_deviation_.mean(axis=(-2, -1), keepdims=True) + 1e-9
-        deviations: Maps = (features - self.clean_mean_) / usual
-        return deviations
+        return deviations(features, self.clean_mean_, self.clean_deviation_)
 
     def _inputs(self, signatures: Signatures) -> NDArray[np.float32]:
         settings = common_settings(signatures)
@@ -349,16 +273,7 @@ class Detector(Estimator):
         features = maps(signatures, self.definition)
         if features.shape[2:] != self.shape_:
             raise DetectorError(f"This detector reads signatures {self.shape_} but got {features.shape[2:]}.")
-        return self._scale(features, self.center_, self.scale_)
-
-    def _find_scaling(self, features: NDArray[np.float32], targets: NDArray[Any]) -> tuple[Maps, Maps]:
-        return usual_values(features[targets == 0]) if self.scaling == "clean" else _scaling(features)
-
-    def _scale(self, features: NDArray[np.float32], center: Maps, scale: Maps) -> Maps:
-        if self.scaling == "own":
-            return standardised_alone(features)
-        standardised = (features - center) / scale
-        return np.arcsinh(standardised) if self.scaling == "clean" else standardised
+        return scaled(self.scaling, features, self.center_, self.scale_)
 
     def evaluate(self, signatures: Signatures, labels: ArrayLike) -> Evaluation:
         """Detection rate, AUROC, true and false positive rate on labelled models, with intervals."""
@@ -458,7 +373,7 @@ class Detector(Estimator):
 
     def describe(self) -> str:
         """Name the detector in one line."""
-        return f"{' + '.join(METHODS[reading] for reading in self.readings)}, {self.definition}"
+        return f"{' + '.join(row.title for row in self._fitting().rows)}, {self.definition}"
 
     def save(self, path: str | Path, about: dict[str, Any] | None = None) -> None:
         """Write one safetensors file with everything in it; `about` (population, versions) goes to its header."""
@@ -476,79 +391,3 @@ class Detector(Estimator):
             "about": about or {},
         }
         write_detector(Path(path), arrays, [network for members in self.networks_ for network in members], header)
-
-
-def floor_notes(of_model: str, of_detector: str) -> tuple[str, ...]:
-    """What a verdict says where the model answers otherwise than those that the detector was trained on."""
-    if of_model == of_detector:
-        return ()
-    return (
-        f"The model answers {of_model}, the detector's own models {of_detector}; log-odds come from either, and those "
-        "of probabilities end at a floor (p is kept between 1e-7 and 1 - 1e-7), so extremes beyond it are not seen.",
-    )
-
-
-def splits_by_group(targets: NDArray[Any], groups: NDArray[Any]) -> Splits:
-    """Numbers of seen and unseen models, for each group left out.
-
-    Raises
-    ------
-    UsageError
-        If there are not as many groups as models, fewer than two, or one without clean or without trojaned models.
-    """
-    if groups.shape != targets.shape:
-        raise UsageError("Groups must be one per signature.")
-    names = np.unique(groups)
-    if len(names) < 2 or any(set(targets[groups == name]) != {0, 1} for name in names):
-        raise UsageError("A detector needs at least two groups, each with clean and trojaned models.")
-    from sklearn.model_selection import LeaveOneGroupOut
-
-    return list(LeaveOneGroupOut().split(targets, targets, groups))
-
-
-def standardised_alone(features: Maps) -> Maps:
-    """Each definition of each model (N, D, K, H, W) in its own standard deviations from its own mean."""
-    center, scale = _mean_and_deviation(features, (2, 3, 4))
-    standardised: Maps = ((features - center) / scale).astype(np.float32)
-    return standardised
-
-
-def usual_values(clean: Maps) -> tuple[Maps, Maps]:
-    """Mean and deviation (D, K, H, W) of clean models; a fifth of a channel's mean deviation is added to each pixel's.
-
-    Pixels that hardly ever vary would otherwise shout over the others.
-    """
-    deviation = clean.std(axis=0)
-    return clean.mean(axis=0), deviation + 0.2 * deviation.mean(axis=(-2, -1), keepdims=True) + 1e-6
-
-
-def _scaling(features: Maps) -> tuple[Maps, Maps]:
-    """Mean and standard deviation of each definition over all models, channels and pixels, (D, 1, 1, 1)."""
-    center, scale = _mean_and_deviation(features, (0, 2, 3, 4))
-    return center[0].astype(np.float32), scale[0].astype(np.float32)
-
-
-def _mean_and_deviation(features: Maps, over: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both over these axes of features (N, D, K, H, W), which stay with length 1; no deviation is 0."""
-    center = features.mean(axis=over, keepdims=True, dtype=np.float64)
-    deviation = features.std(axis=over, keepdims=True, dtype=np.float64)
-    return center, np.maximum(deviation, 1e-12)
-
-
-def ensemble_scores(by_reading: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (N,) of several readings together, from cross-validated ones of each (R, N), as `Detector` joins them."""
-    return _joined(by_reading, *_standards(by_reading))
-
-
-def _standards(by_reading: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What is taken off and divided out of each reading's scores before they are joined; nothing for a single one."""
-    if len(by_reading) == 1:
-        return np.zeros(1), np.ones(1)
-    return by_reading.mean(axis=1), np.maximum(by_reading.std(axis=1), 1e-12)
-
-
-def _joined(
-    by_reading: NDArray[np.float64], offsets: NDArray[np.float64], spreads: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    joined: NDArray[np.float64] = ((by_reading - offsets[:, None]) / spreads[:, None]).mean(axis=0)
-    return joined

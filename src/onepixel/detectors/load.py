@@ -15,7 +15,7 @@ from onepixel.detectors.detector import Detector
 from onepixel.detectors.detector_file import FITTED_ARRAYS, FORMAT
 from onepixel.detectors.features import parse_definitions
 from onepixel.detectors.guard import Guard
-from onepixel.detectors.readers import WITHOUT_CHANCE, restored_reader
+from onepixel.detectors.readings import READINGS
 from onepixel.errors import DetectorError, UsageError
 from onepixel.signatures import Settings
 
@@ -59,9 +59,10 @@ def _read(path: Path) -> Detector:
     definitions = len(parse_definitions(detector.definition))
     detector.networks_, number = [], 0
     for reading in detector.readings:
-        members = 1 if reading in WITHOUT_CHANCE else detector.members
+        row = READINGS[reading]
+        members = detector.members if row.seeded else 1
         states = [_part(arrays, f"network{number + member}.") for member in range(members)]
-        detector.networks_.append([restored_reader(reading, state, definitions, detector.shape_) for state in states])
+        detector.networks_.append([row.restore(state, definitions, detector.shape_).eval() for state in states])
         number += members
     return detector
 

@@ -205,3 +205,13 @@ class Verdict:
     def report(self, path: str | Path) -> None:
         """Write the self-contained HTML report."""
         PICTURES["html"].draw(self, path)
+
+
+def floor_notes(of_model: str, of_detector: str) -> tuple[str, ...]:
+    """What a verdict says where the model answers otherwise than those that the detector was trained on."""
+    if of_model == of_detector:
+        return ()
+    return (
+        f"The model answers {of_model}, the detector's own models {of_detector}; log-odds come from either, and those "
+        "of probabilities end at a floor (p is kept between 1e-7 and 1 - 1e-7), so extremes beyond it are not seen.",
+    )

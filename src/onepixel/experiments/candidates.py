@@ -19,10 +19,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from onepixel.detectors import Detector
 from onepixel.detectors.baselines import logistic_regression
-from onepixel.detectors.detector import ensemble_scores
+from onepixel.detectors.ensemble import ensemble_scores
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
-from onepixel.detectors.statistics import channel_statistics, over_classes
+from onepixel.detectors.readings.statistics import channel_statistics, over_classes
 from onepixel.experiments.choices import Choice, Parameters
 from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
 from onepixel.experiments.models import Labelled, Training, load_training, training_names

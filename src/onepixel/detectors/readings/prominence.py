@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from torch import Tensor, nn
+from torch import Tensor
+
+from onepixel.detectors.readings.table import READINGS, Reader, Reading
 
 BLUR = 1.0
 """Standard deviation, in pixels, of the Gaussian that maps are blurred with: a trigger is larger than a pixel."""
@@ -28,12 +30,8 @@ def prominence(maps: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return highest
 
 
-class Prominence(nn.Module):
+class Prominence(Reader):
     """The most prominent class of signatures (N, D, K, H, W) is their score; it has no parameters."""
-
-    def prepare(self, signatures: Tensor) -> Tensor:
-        """What `forward` and `channel_scores` are given."""
-        return signatures
 
     def channel_scores(self, signatures: Tensor) -> Tensor:
         """Scores (N, K)."""
@@ -42,3 +40,14 @@ class Prominence(nn.Module):
     def forward(self, signatures: Tensor) -> Tensor:
         """Scores (N,)."""
         return self.channel_scores(signatures).amax(dim=1)
+
+
+READINGS.add(
+    Reading(
+        "prominence",
+        "prominence",
+        fit=lambda signatures, labels, schedule, seed: Prominence(),
+        restore=lambda state, definitions, shape: Prominence(),
+        seeded=False,
+    )
+)

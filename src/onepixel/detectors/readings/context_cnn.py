@@ -1,13 +1,14 @@
 """A network that sees each class channel beside what the other channels do, wherever on the image that is."""
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from onepixel.detectors.readings.channel_network import ChannelNetwork
+from onepixel.detectors.readings.table import READINGS
+from onepixel.detectors.readings.training import network_reading
 
 
-class ContextCNN(nn.Module):
+class ContextCNN(ChannelNetwork):
     """Scores of signatures (N, D, K, H, W) from class channels seen in context, joined as multiple instances.
 
     Each channel is stacked with the mean of the other channels and with the strongest of them, so that "pulls towards
@@ -15,7 +16,7 @@ class ContextCNN(nn.Module):
     joined over the image by maximum and mean: a trigger may be anywhere. Memory is laid out channels last.
     """
 
-    def __init__(self, definitions: int, width: int = 8) -> None:
+    def __init__(self, definitions: int, *shape: int, width: int = 8) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(3 * definitions, width, 4, stride=2, padding=1),
@@ -34,25 +35,12 @@ class ContextCNN(nn.Module):
         """Put each channel of signatures (N, D, K, H, W) beside its context: (N, K, 3 D, H, W)."""
         return in_context(signatures).permute(0, 2, 3, 4, 1).contiguous().permute(0, 1, 4, 2, 3)
 
-    def channel_scores(self, prepared: Tensor) -> Tensor:
+    def prepared_channel_scores(self, prepared: Tensor) -> Tensor:
         """Scores (N, K) of the single channels."""
         count, classes = prepared.shape[:2]
         found = self.features(prepared.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         scores: Tensor = self.head(torch.cat([found.amax(dim=(2, 3)), found.mean(dim=(2, 3))], dim=1))
         return scores.view(count, classes)
-
-    def score(self, prepared: Tensor) -> Tensor:
-        """Scores (N,)."""
-        scores = self.channel_scores(prepared)
-        return torch.logsumexp(scores, dim=1) - math.log(scores.shape[1])
-
-    def forward(self, signatures: Tensor) -> Tensor:
-        """Scores (N,) of signatures (N, D, K, H, W)."""
-        return self.score(self.prepare(signatures))
-
-    def loss(self, prepared: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Weighted binary cross-entropy."""
-        return functional.binary_cross_entropy_with_logits(self.score(prepared), labels, weights)
 
 
 def in_context(signatures: Tensor) -> Tensor:
@@ -64,3 +52,6 @@ def in_context(signatures: Tensor) -> Tensor:
     is_first = torch.arange(others + 1).view(1, 1, -1, 1, 1) == first
     strongest = torch.where(is_first, signatures.gather(2, second), signatures.gather(2, first))
     return torch.cat([signatures, mean, strongest], dim=1)
+
+
+READINGS.add(network_reading("context", "context CNN", ContextCNN))

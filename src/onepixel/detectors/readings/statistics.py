@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from torch import Tensor, nn
+from torch import Tensor
+
+from onepixel.detectors.readings.table import READINGS, Reader, Reading
 
 SURROUNDINGS = 2.0
 """Standard deviation, in pixels, of the Gaussian that a pixel's surroundings are averaged with."""
@@ -58,7 +60,7 @@ def what_is_usual(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     return usual, numbers.std(axis=0) + 0.05 * np.abs(usual) + 1e-6
 
 
-class StatisticsMachine(nn.Module):
+class StatisticsMachine(Reader):
     """A support vector machine with a Gaussian kernel on standardised statistics of signatures (N, D, K, H, W).
 
     Fitted by scikit-learn and kept as plain arrays, so that a detector's file needs no pickle.
@@ -112,3 +114,15 @@ class StatisticsMachine(nn.Module):
         distances = torch.cdist(standardised, self.support, compute_mode="donot_use_mm_for_euclid_dist").square()
         scores: Tensor = torch.exp(-self.gamma * distances) @ self.weights + self.intercept
         return scores
+
+
+READINGS.add(
+    Reading(
+        "statistics",
+        "statistics",
+        fit=lambda signatures, labels, schedule, seed: StatisticsMachine.fit(signatures, labels),
+        restore=lambda state, definitions, shape: StatisticsMachine(state),
+        seeded=False,
+        scores_channels=False,
+    )
+)
