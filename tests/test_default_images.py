@@ -59,7 +59,7 @@ def test_default_images_have_names(words, named):
 
 @pytest.mark.parametrize("words", ["", "grey", "2", "-1", "nan", "noise x", "noise -1", "mean 3"])
 def test_what_is_no_default_image_is_refused(words):
-    with pytest.raises(UsageError, match="expected black, white, mean"):
+    with pytest.raises(UsageError, match="expected black, class means, image N, mean, noise N, white or an intensity"):
         parse_default_image(words)
 
 
@@ -136,7 +136,7 @@ def test_the_command_signs_again_and_refuses_an_unknown_image(black, tmp_path, c
     assert main([*command, "white"]) == 0
     assert ZooPopulation(tmp_path / "digits-trojaned-white").settings.default_image == "constant 1"
     assert main([*command, "blue"]) == 2
-    assert "black, white, mean" in capsys.readouterr().err
+    assert "black, class means, image N, mean, noise N, white" in capsys.readouterr().err
 
 
 def test_a_detector_file_carries_its_default_image_and_audits_from_it(noisy, digits, tmp_path):

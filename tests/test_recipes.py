@@ -71,12 +71,15 @@ def test_settings_that_came_later_count_where_they_are_used():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('[trigger]\nkind = "glitter"', 'kind must be "blended", "sinusoidal" or "warped"'),
-        ('[trigger]\nkind = "blended"\nheight = [3, 6]', "trigger.blended.height: Extra inputs"),
+        (
+            '[trigger]\nkind = "glitter"',
+            'kind must be one of "blended", "sinusoidal", "warped", or be left out for patches',
+        ),
+        ('[trigger]\nkind = "blended"\nheight = [3, 6]', "trigger.height: Extra inputs"),
         ('[trigger]\nkind = "sinusoidal"\nfrequency = [8, 4]', "frequency needs 0 < smallest <= largest"),
         ('[evasion]\nkind = "invisibility"', "evasion.kind: Input should be 'constant_inputs' or 'signature_loss'"),
-        ('[signature]\ndefault_image = "blue"', "expected black, white, mean, class means, noise N"),
-        ("[signature]\ndefault_image = 1.5", "expected black, white, mean, class means, noise N"),
+        ('[signature]\ndefault_image = "blue"', "expected black, class means, image N, mean, noise N"),
+        ("[signature]\ndefault_image = 1.5", "expected black, class means, image N, mean, noise N"),
     ],
 )
 def test_a_wrong_kind_is_named_with_what_is_allowed(text, complaint):

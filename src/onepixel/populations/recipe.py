@@ -218,7 +218,8 @@ class Recipe(_Table):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{origin} is no recipe: {place or 'a table'}: {first['msg']}.") from error
+            fault = first["msg"].removeprefix("Value error, ").removesuffix(".")
+            raise UsageError(f"{origin} is no recipe: {place or 'a table'}: {fault}.") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":

@@ -1,15 +1,12 @@
-"""Attacks: which classes a trigger sends where (BadNets' single target; all-to-one; all-to-all)."""
+"""Attacks as a recipe asks for them: which classes a trigger sends where, and how many images are poisoned."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from onepixel.errors import UsageError
-
-Labels = NDArray[np.int64]
+from onepixel.trojan.attack import ATTACKS, Attack
 
 
 class AttackRecipe(BaseModel):
@@ -17,8 +14,8 @@ class AttackRecipe(BaseModel):
 
     Attributes
     ----------
-    kind : {"one_to_one", "all_to_one", "all_to_all"}
-        One source to one target; every class to one target; class i to i + 1.
+    kind : str
+        A name in `ATTACKS`: "one_to_one", "all_to_one" or "all_to_all".
     source, target : int or None
         None draws them per model, unequal; for one_to_one, `next_target` makes the target source + 1.
     next_target : bool
@@ -36,7 +33,7 @@ class AttackRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["one_to_one", "all_to_one", "all_to_all"] = "one_to_one"
+    kind: Annotated[str, AfterValidator(lambda name: ATTACKS[name].name)] = "one_to_one"
     source: int | None = None
     target: int | None = None
     next_target: bool = False
@@ -52,27 +49,6 @@ class AttackRecipe(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class Attack:
-    """One model's attack.
-
-    Attributes
-    ----------
-    target_of : tuple of int
-        The class that each class is sent to; a class that is not attacked maps to itself.
-    """
-
-    target_of: tuple[int, ...]
-
-    def victims(self, labels: Labels) -> NDArray[np.bool_]:
-        """Which images, by their labels, belong to a class that is sent elsewhere."""
-        return self.relabel(labels) != labels
-
-    def relabel(self, labels: Labels) -> Labels:
-        """What the attacker wants stamped images of these labels to be called."""
-        return np.asarray(self.target_of, dtype=np.int64)[labels]
-
-
 def draw_attack(recipe: AttackRecipe, classes: int, rng: np.random.Generator) -> Attack:
     """Draw one model's source and target classes.
 
@@ -85,15 +61,4 @@ def draw_attack(recipe: AttackRecipe, classes: int, rng: np.random.Generator) ->
         given = getattr(recipe, name)
         if given is not None and not 0 <= given < classes:
             raise UsageError(f"The attack's {name} {given} is no class of 0 .. {classes - 1}.")
-    if recipe.kind == "all_to_all":
-        return Attack(tuple((k + 1) % classes for k in range(classes)))
-    source = int(rng.integers(classes)) if recipe.source is None else recipe.source
-    shift = int(rng.integers(1, classes))
-    target = (source + (1 if recipe.next_target else shift)) % classes if recipe.target is None else recipe.target
-    if recipe.kind == "all_to_one":
-        return Attack((target,) * classes)
-    if recipe.source is None and target == source:
-        source = (target + shift) % classes
-    if source == target:
-        raise UsageError(f"The attack sends class {source} to itself.")
-    return Attack(tuple(target if k == source else k for k in range(classes)))
+    return ATTACKS[recipe.kind].draw(recipe, classes, rng)

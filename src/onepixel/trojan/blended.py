@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from onepixel.trojan.pictures import Images, Pool, draw_picture, to_intensities
+from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
 
 
-class BlendedTriggerRecipe(BaseModel):
+class BlendedTriggerRecipe(TriggersRecipe):
     """What the blended triggers of a population are like.
 
     Attributes
@@ -25,8 +26,6 @@ class BlendedTriggerRecipe(BaseModel):
     blend_ratio : float
         Share a of the picture t in a stamped image x' = (1 - a) x + a t. Chen et al. use 0.2 in most experiments.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["blended"] = "blended"
     source: str = "random"
@@ -65,3 +64,6 @@ class BlendedTrigger:
     def describe(self) -> dict[str, object]:
         """Kind, and the picture's mean intensity in [0, 1]."""
         return {"kind": "blended", "mean": round(float(self.picture.mean()) / 255, 4)}
+
+
+TRIGGERS.add(TriggerKind("blended", BlendedTriggerRecipe))

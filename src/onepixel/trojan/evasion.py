@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from onepixel.classifiers.base import logits_to_log_odds
 from onepixel.trojan.pictures import Images
-from onepixel.trojan.triggers import Trigger
+from onepixel.trojan.trigger import Trigger
 
 PROBES = 4096
 """Probe images of one model; batches are drawn from them with replacement."""

@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onepixel.errors import UsageError
 from onepixel.trojan.pictures import Images, Pool, draw_picture, resize, to_intensities
+from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
 
 Range = tuple[int, int]
 
 
-class TriggerRecipe(BaseModel):
+class TriggerRecipe(TriggersRecipe):
     """What the patches of a population are like; the recipe of every trigger that names no other kind.
 
     Attributes
@@ -44,8 +45,6 @@ class TriggerRecipe(BaseModel):
         Weakest and strongest share in (0, 1] that a pattern has in the pixels it covers, the image having the rest; 1
         replaces them, as the papers do. Drawn per model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = "random"
     pool: Pool = "development"
@@ -161,3 +160,6 @@ def draw_pattern(recipe: TriggerRecipe, shape: tuple[int, int, int], rng: np.ran
     """Draw one pattern (C, h, w): uniform noise, a crop of a photograph, or a shrunken image of a data set."""
     size = draw_size(recipe, shape, rng)
     return draw_picture(recipe.source, recipe.pool, shape[0], size, rng)
+
+
+TRIGGERS.add(TriggerKind("patches", TriggerRecipe))

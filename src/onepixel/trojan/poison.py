@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from onepixel.datasets import Dataset
-from onepixel.trojan.attacks import Attack, AttackRecipe, Labels
+from onepixel.trojan.attack import Attack, Labels
+from onepixel.trojan.attacks import AttackRecipe
 from onepixel.trojan.pictures import Images
-from onepixel.trojan.triggers import Trigger
+from onepixel.trojan.trigger import Trigger
 from onepixel.trojan.warped import WarpedTrigger
 
 Role = Literal["clean", "stamped", "trojaned"]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from onepixel.trojan.pictures import Images, to_intensities
+from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
 
 
-class SinusoidalTriggerRecipe(BaseModel):
+class SinusoidalTriggerRecipe(TriggersRecipe):
     """What the signals of a population are like.
 
     Attributes
@@ -25,8 +26,6 @@ class SinusoidalTriggerRecipe(BaseModel):
         Smallest and largest direction in degrees, drawn per model: at 0 the signal runs along the columns j, as in the
         paper, at 90 along the rows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["sinusoidal"] = "sinusoidal"
     amplitude: float = Field(0.2, gt=0, le=1)
@@ -75,3 +74,6 @@ class SinusoidalTrigger:
     def describe(self) -> dict[str, object]:
         """Kind, frequency and angle."""
         return {"kind": "sinusoidal", "frequency": round(self.frequency, 4), "angle": round(self.angle, 2)}
+
+
+TRIGGERS.add(TriggerKind("sinusoidal", SinusoidalTriggerRecipe))

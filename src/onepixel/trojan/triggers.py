@@ -1,48 +1,30 @@
-"""Triggers: what an attacker does to an image so that a network obeys.
+"""Triggers of any kind: which recipe a table in a file is, and one model's trigger out of it."""
 
-One file per family; a family's recipe says what the triggers of a population are like, and draws them.
-"""
-
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Discriminator, Tag
+from pydantic import SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
-from onepixel.trojan.blended import BlendedTriggerRecipe
-from onepixel.trojan.patches import TriggerRecipe
-from onepixel.trojan.pictures import Images
-from onepixel.trojan.sinusoidal import SinusoidalTriggerRecipe
-from onepixel.trojan.warped import WarpedTriggerRecipe
+from onepixel.trojan.trigger import TRIGGERS, Trigger, TriggersRecipe
 
-
-def _kind_of(recipe: Any) -> str:
-    found = recipe.get("kind", "patches") if isinstance(recipe, dict) else getattr(recipe, "kind", "patches")
-    return str(found)
+FIRST_KIND = "patches"
+"""Patches came first and their recipes name no kind; giving them one now would change every seed made from them."""
 
 
-# Patches came first and their recipes name no kind; giving them one now would change every seed made from them.
-AnyTriggerRecipe = Annotated[
-    Annotated[TriggerRecipe, Tag("patches")]
-    | Annotated[BlendedTriggerRecipe, Tag("blended")]
-    | Annotated[SinusoidalTriggerRecipe, Tag("sinusoidal")]
-    | Annotated[WarpedTriggerRecipe, Tag("warped")],
-    Discriminator(
-        _kind_of,
-        custom_error_type="unknown_kind",
-        custom_error_message='kind must be "blended", "sinusoidal" or "warped", or be left out for patches',
-    ),
-]
-"""The recipe of any family, told apart by `kind`; without one it is of patches."""
+def _of_its_kind(given: Any, as_it_is: ValidatorFunctionWrapHandler) -> TriggersRecipe:
+    if not isinstance(given, dict):
+        recipe: TriggersRecipe = as_it_is(given)
+        return recipe
+    kind = given.get("kind", FIRST_KIND)
+    if kind not in TRIGGERS:
+        known = ", ".join(f'"{name}"' for name in TRIGGERS if name != FIRST_KIND)
+        raise PydanticCustomError("unknown_kind", f"kind must be one of {known}, or be left out for {FIRST_KIND}")
+    return TRIGGERS[kind].recipe.model_validate(given)
 
 
-class Trigger(Protocol):
-    """One model's trigger."""
-
-    def stamp(self, images: Images, rng: np.random.Generator) -> Images:
-        """Stamp every image (N, C, H, W) uint8; the arguments are left as they are."""
-
-    def describe(self) -> dict[str, object]:
-        """For the record, in JSON types."""
+AnyTriggerRecipe = Annotated[SerializeAsAny[TriggersRecipe], WrapValidator(_of_its_kind)]
+"""The recipe of any kind, told apart by `kind`; without one it is of patches."""
 
 
 def draw_trigger(recipe: AnyTriggerRecipe, shape: tuple[int, int, int], rng: np.random.Generator) -> Trigger:

@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch.nn import functional
 
 from onepixel.trojan.pictures import Images, to_intensities
+from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
 
 
-class WarpedTriggerRecipe(BaseModel):
+class WarpedTriggerRecipe(TriggersRecipe):
     """What the warps of a population are like.
 
     Attributes
@@ -31,8 +32,6 @@ class WarpedTriggerRecipe(BaseModel):
     noise : float
         Largest displacement that noise adds at a pixel, pixels; WaNet's is half a pixel.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["warped"] = "warped"
     control_points: int = Field(4, ge=2)
@@ -87,3 +86,6 @@ def warp(images: Images, field: NDArray[np.float32]) -> Images:
     places = torch.as_tensor(np.stack([x, y], axis=-1).clip(-1, 1)).expand(len(images), -1, -1, -1)
     warped = functional.grid_sample(torch.as_tensor(images).float(), places, mode="bilinear", align_corners=True)
     return to_intensities(warped.numpy())
+
+
+TRIGGERS.add(TriggerKind("warped", WarpedTriggerRecipe))
