@@ -27,6 +27,8 @@ def load_classifier(
     outputs: Literal["logits", "probabilities"] | None = None,
     normalize: Normalization | Any = None,
     key: str | None = None,
+    pixel_range: Sequence[float] | None = None,
+    output: str | None = None,
     sandbox: Sandboxing = "programs",
     limits: Limits | None = None,
     endpoint: "EndpointSettings | None" = None,
@@ -53,6 +55,10 @@ def load_classifier(
         What is subtracted and divided before the network sees an image in [0, 1]; needed unless the file says it.
     key : str, optional
         For a file that holds several sets of weights: which, such as "ema" or "state.generator".
+    pixel_range : (lowest, highest), optional
+        What a black and a white pixel are to the network, if not 0 and 1: (0, 255), say, or (-1, 1).
+    output : str, optional
+        Which answer of a network that gives several: its name, or its number from 0 on.
     sandbox : {"programs", "use", "require"}
         "programs": a sandbox for programs only; "use": for every file, where the machine has one; "require": for
         every file, or the file is refused.
@@ -108,6 +114,8 @@ def load_classifier(
         outputs=outputs,
         normalize=normalize,
         key=key,
+        pixel_range=pixel_range,
+        output=output,
     )
     if form in DATA_FORMATS and sandbox == "programs":
         return open_file(request, limits)

@@ -59,6 +59,21 @@ Normalize = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+PixelRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOWEST,HIGHEST",
+        help="What black and white are to the network, if not 0 and 1: 0,255, or -1,1. With --normalize, before it.",
+        rich_help_panel=WHAT,
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Of a network with several answers, which: its name or number.", rich_help_panel=WHAT
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option(
@@ -133,7 +148,9 @@ class Opening:
     input_shape: InputShape = None
     outputs: Outputs = None
     normalize: Normalize = None
+    pixel_range: PixelRange = None
     key: Key = None
+    output: Output = None
     sandbox: Sandbox = False
     require_sandbox: RequireSandbox = False
     journal: Journal = None
@@ -154,6 +171,8 @@ class Opening:
             outputs=kind,
             normalize=parsed_normalization(self.normalize),
             key=self.key,
+            pixel_range=parsed_range(self.pixel_range),
+            output=self.output,
             sandbox="require" if self.require_sandbox else "use" if self.sandbox else "programs",
             endpoint=self.endpoint() if self.model.startswith(("http://", "https://")) else None,
         )
@@ -200,6 +219,22 @@ def parsed_shape(words: str | None) -> tuple[int, ...] | None:
         return tuple(int(word) for word in words.split(","))
     except ValueError as error:
         raise UsageError(f"Expected --input-shape C,H,W such as 1,28,28 but got {words!r}.") from error
+
+
+def parsed_range(words: str | None) -> tuple[float, ...] | None:
+    """Turn "0,255" into (0.0, 255.0).
+
+    Raises
+    ------
+    UsageError
+        If it is no list of numbers.
+    """
+    if words is None:
+        return None
+    try:
+        return tuple(float(word) for word in words.split(","))
+    except ValueError as error:
+        raise UsageError(f"Expected --range LOWEST,HIGHEST such as 0,255 but got {words!r}.") from error
 
 
 def parsed_normalization(words: str | None) -> Normalization | None:

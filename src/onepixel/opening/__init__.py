@@ -1,6 +1,6 @@
 """Opening what a stranger sent, a model file or an endpoint, without running its code outside a sandbox."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onepixel.opening.limits import Limits
 from onepixel.opening.recognise import WEIGHT_FORMATS, Format
@@ -13,7 +13,16 @@ __all__ = ["Format", "Limits", "open_file"]
 
 
 def open_file(request: Request, limits: Limits, *, sandboxed: bool = False) -> "Classifier":
-    """Open a file in this process; programs only where this process is itself the sandbox."""
+    """Open a file in this process, and look once at what it answers; programs only in a sandbox."""
+    from onepixel.opening.answers import dependence_notes
+
+    classifier: Any = opened(request, limits, sandboxed=sandboxed)
+    classifier.assumptions = (*classifier.assumptions, *dependence_notes(classifier))
+    return classifier
+
+
+def opened(request: Request, limits: Limits, *, sandboxed: bool) -> "Classifier":
+    """The classifier in a file; programs only where this process is itself the sandbox."""
     form = request.format
     if form is Format.ONNX:
         from onepixel.opening.onnx_file import open_onnx

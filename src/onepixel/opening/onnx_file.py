@@ -8,10 +8,8 @@ engine looks into that; ONNX Runtime remains the judge of every run.
 
 import os
 import stat
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,18 +20,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onepixel.classifiers import FunctionClassifier, ModuleClassifier, Normalize
-from onepixel.classifiers.base import probe_images
-from onepixel.errors import AnswerError, ModelFileError, UsageError
-from onepixel.opening.answers import require_single_answer, settle_outputs
+from onepixel.classifiers.base import Outputs, probe_images
+from onepixel.errors import AnswerError, ModelFileError, NondeterminismError
+from onepixel.opening.answers import choose_answer, is_single, settle_outputs, two_classes
 from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.onnx_graph import graph_module
 from onepixel.opening.onnx_module import NotConvertibleError
+from onepixel.opening.onnx_session import onnx_packages, run_session, start_session
 from onepixel.opening.preparation import (
     BYTES,
     FROM_0_TO_1,
     FROM_0_TO_255,
     FROM_MINUS_1_TO_1,
     Dimension,
+    Layout,
     ValueRange,
     image_layout,
     in_batches,
@@ -45,7 +45,8 @@ from onepixel.printable import one_line
 
 MOST_NODES = 200_000
 LOOPS = {"Loop", "Scan", "SequenceMap"}
-PASSING_OPERATIONS = {"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+PASSING_OPERATIONS = {"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "DequantizeLinear"}
+FRACTIONS = {"tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)"}
 PIXEL_RANGES = {
     "NominalRange_0_255": FROM_0_TO_255,
     "Normalized_0_1": FROM_0_TO_1,
@@ -86,34 +87,79 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise AnswerError(f"{request.name} takes {len(inputs)} tensors; onepixel needs exactly one batch of images.")
-    require_single_answer(session.get_outputs(), request.name)
+    given = session.get_outputs()
+    numbers = [answer.type in FRACTIONS for answer in given]
+    chosen, which = choose_answer([answer.name for answer in given], numbers, request.output, request.name)
     element = ELEMENT_TYPES.get(inputs[0].type)
     if element is None:
         raise AnswerError(f"{request.name} takes {one_line(inputs[0].type)}, which is no image type.")
     layout = image_layout(declared_shape(inputs[0].shape), request.input_shape, request.name)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     declared = BYTES if element is np.uint8 else PIXEL_RANGES.get(metadata.get("Image.NominalPixelRange", ""))
-    values = value_range(request.normalize, declared, layout.input_shape[0], request.name)
-    outputs, kind = settle_outputs(request.outputs, last_operation(model), request.name)
-    prepare, name = preparation(layout, values), inputs[0].name
+    values = value_range(request.normalize, declared, layout.input_shape[0], request.name, request.pixel_range)
+    prepare, name, wanted = preparation(layout, values), inputs[0].name, given[chosen].name
 
     def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
-        return run_session(onnxruntime, session, {name: tensor.astype(element, copy=False)}, limits, request.name)
+        feed = {name: tensor.astype(element, copy=False)}
+        return run_session(onnxruntime, session, wanted, feed, limits, request.name)
 
-    runtime = FunctionClassifier(
-        lambda images: in_batches(answer, prepare(images), layout.batch), layout.input_shape, outputs, request.name
-    )
+    first = in_batches(answer, prepare(np.zeros((2, *layout.input_shape), np.float32)), layout.batch)
+    single = is_single(first.shape, 2)
+    outputs, kind = settle_outputs(request.outputs, last_operation(model, wanted), request.name, 1 if single else None)
+
+    def answers(images: NDArray[np.float32], batch: Dimension) -> NDArray[np.floating]:
+        told = in_batches(answer, prepare(images), batch)
+        return two_classes(told, outputs) if single else told
+
+    runtime, batches = asked_alone_where_needed(answers, model, layout, outputs, request.name)
     classifier: FunctionClassifier | RuntimeJudged = runtime
     try:
-        if element is not np.float32:
-            raise NotConvertibleError("it takes images of another type than float32")
+        if element is not np.float32 or single:
+            raise NotConvertibleError(
+                "it answers with a single number" if single else "it takes images of another type than float32"
+            )
         with address_space_capped(limits.memory_bytes):
-            module = graph_module(model, layout, name, session.get_outputs()[0].name)
+            module = graph_module(model, layout, name, wanted)
             classifier, engine = judged(module, runtime, values)
     except NotConvertibleError as error:
         engine = f"ONNX Runtime answers every image; the incremental engine cannot look into the graph: {error}."
-    classifier.assumptions = (layout.sentence, values.sentence, kind, engine)
+    said = (layout.sentence, values.sentence, which, kind, batches, engine)
+    classifier.assumptions = tuple(sentence for sentence in said if sentence)
     return classifier
+
+
+def asked_alone_where_needed(
+    answers: Callable[[NDArray[np.float32], Dimension], NDArray[np.floating]],
+    model: Any,
+    layout: Layout,
+    outputs: Outputs,
+    name: str,
+) -> tuple[FunctionClassifier, str]:
+    """A classifier that asks in batches, or one image at a time where others in a batch change an image's answer.
+
+    A dynamically quantised graph takes its scales from the whole batch.
+
+    Raises
+    ------
+    UndecidedError
+        If the answers cannot be used either way.
+    """
+    dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)
+
+    def asked(batch: Dimension) -> FunctionClassifier:
+        return FunctionClassifier(lambda images: answers(images, batch), layout.input_shape, outputs, name)
+
+    if layout.batch is None and not dynamic:
+        try:
+            return asked(None), ""
+        except NondeterminismError:
+            dynamic = True
+    if layout.batch is not None or not dynamic:
+        return asked(layout.batch), ""
+    return asked(1), (
+        "Images are asked one at a time, since the answer to one depends on the others in its batch "
+        "(as in a dynamically quantised network)."
+    )
 
 
 class RuntimeJudged(ModuleClassifier):
@@ -182,24 +228,6 @@ def trial_images(input_shape: tuple[int, int, int]) -> Tensor:
     for image, (row, column) in zip(single, product((0, height // 2), (width // 2, width - 1)), strict=True):
         image[:, row, column] = 1.0
     return torch.cat([probe_images(input_shape, torch.float32, torch.device("cpu")), single])
-
-
-def onnx_packages() -> tuple[Any, Any]:
-    """`onnx` and `onnxruntime`, which is kept from reporting to its maker what it is used for.
-
-    Raises
-    ------
-    UsageError
-        If they are not installed.
-    """
-    # Read when the library starts; from version 1.29 on it uploads events on Linux too.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError('ONNX files need ONNX Runtime: pip install "onepixel[onnx]".') from error
-    return onnx, onnxruntime
 
 
 def declared_shape(shape: list[Any]) -> list[Dimension]:
@@ -315,10 +343,9 @@ def read_beside(folder: Path, entries: dict[str, str], name: str, most: int) -> 
         return file.read(length)
 
 
-def last_operation(model: Any) -> str:
-    """The operation that makes the first output, looking through those that only pass numbers on."""
+def last_operation(model: Any, wanted: str) -> str:
+    """The operation that makes an output, looking through those that only pass numbers on."""
     producers = {output: node for node in model.graph.node for output in node.output}
-    wanted = model.graph.output[0].name if model.graph.output else ""
     for _ in range(8):
         node = producers.get(wanted)
         if node is None:
@@ -327,75 +354,3 @@ def last_operation(model: Any) -> str:
             return str(node.op_type)
         wanted = node.input[0]
     return ""
-
-
-@contextmanager
-def after(seconds: float, action: Any) -> Iterator[None]:
-    """Call `action` once, if the block is still running after that many seconds."""
-    timer = threading.Timer(seconds, action)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def start_session(onnxruntime: Any, contents: bytes, limits: Limits, name: str) -> Any:
-    """An ONNX Runtime session on the processor, from bytes alone; starting it is limited in time.
-
-    Raises
-    ------
-    ModelFileError
-        If it takes too long; everything else that ONNX Runtime throws is left to the caller.
-    """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that spin while they wait take the processor from everything else, images being made included.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    late = threading.Event()
-
-    def cancel() -> None:
-        late.set()
-        options.set_load_cancellation_flag(True)
-
-    with after(limits.call_seconds, cancel):
-        try:
-            return onnxruntime.InferenceSession(
-                contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
-        except Exception as error:
-            if late.is_set():
-                raise ModelFileError(f"{name} took more than {limits.call_seconds:g} s to open.") from error
-            raise
-
-
-def run_session(
-    onnxruntime: Any, session: Any, feed: dict[str, Any], limits: Limits, name: str
-) -> NDArray[np.floating]:
-    """Ask one batch, with limits on time and memory.
-
-    Raises
-    ------
-    AnswerError
-        If the network fails, takes too long, or answers something that is no array of numbers.
-    """
-    run = onnxruntime.RunOptions()
-    run.log_severity_level = 4
-    late = threading.Event()
-
-    def stop() -> None:
-        late.set()
-        run.terminate = True
-
-    with address_space_capped(limits.memory_bytes), after(limits.call_seconds, stop):
-        try:
-            answers = session.run(None, feed, run)[0]
-        except Exception as error:
-            if late.is_set():
-                raise AnswerError(f"{name} took more than {limits.call_seconds:g} s for one batch.") from error
-            raise AnswerError(f"{name} failed on a batch of images: {one_line(error)}.") from error
-    if not isinstance(answers, np.ndarray) or answers.dtype.kind != "f":
-        raise AnswerError(f"{name} answers with {type(answers).__name__}, not with one array of numbers per image.")
-    return answers if answers.dtype == np.float64 else answers.astype(np.float32, copy=False)

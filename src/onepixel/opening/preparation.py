@@ -119,29 +119,82 @@ FROM_MINUS_1_TO_1 = ValueRange(
 FROM_0_TO_1 = ValueRange(sentence="The network sees intensities from 0 to 1, as the file says.")
 
 
-def value_range(asked: Normalization | None, declared: ValueRange | None, channels: int, name: str) -> ValueRange:
+def value_range(
+    asked: Normalization | None,
+    declared: ValueRange | None,
+    channels: int,
+    name: str,
+    pixel_range: tuple[float, float] | None = None,
+) -> ValueRange:
     """Settle the value range: what the user said, else what the file says.
+
+    Parameters
+    ----------
+    asked : (mean, std), "none" or None
+        What the user says of normalisation.
+    declared : ValueRange or None
+        What the file says.
+    channels : int
+    name : str
+        For people.
+    pixel_range : (lowest, highest), optional
+        What the user says a black and a white pixel are, before any normalisation.
 
     Raises
     ------
     UsageError
-        If neither says it, or the numbers do not fit the channels.
+        If neither says it, they contradict each other, or the numbers do not fit the channels.
     """
-    if asked is None and declared is not None:
+    if declared is not None and declared.whole:
+        if asked not in (None, "none") or pixel_range not in (None, (0.0, 255.0)):
+            raise UsageError(
+                f"{name} takes whole numbers from 0 to 255, so nothing else can be fed to it; leave out --normalize "
+                "and --range (what it subtracts and divides is inside the network)."
+            )
+        return declared
+    if pixel_range is not None:
+        return ranged(pixel_range, asked, channels)
+    if asked in (None, "none") and declared is not None:
         return declared
     if asked is None:
         raise UsageError(
             f"{name} does not say how its images are normalised; say --normalize MEAN STD, or --normalize none "
-            '(normalize=((mean, ...), (std, ...)) or "none").'
+            '(normalize=((mean, ...), (std, ...)) or "none"), or --range LOWEST,HIGHEST such as 0,255.'
         )
     if asked == "none":
         return ValueRange(sentence="The network sees intensities from 0 to 1 as they are, as you said.")
     mean, std = asked
+    return ValueRange(mean, std, sentence=f"Images are normalised with {in_words(mean, std, channels)}, as you said.")
+
+
+def ranged(pixel_range: tuple[float, float], asked: Normalization | None, channels: int) -> ValueRange:
+    """Intensities from `lowest` to `highest`, and then normalised if the user says so."""
+    lowest, highest = pixel_range
+    width = highest - lowest
+    said = f"The network sees intensities from {lowest:g} to {highest:g}, as you said"
+    if asked is None or asked == "none":
+        return ValueRange((-lowest / width,), (1 / width,), sentence=f"{said}.")
+    mean, std = asked
+    words = in_words(mean, std, channels)
+    return ValueRange(
+        tuple((number - lowest) / width for number in mean),
+        tuple(number / width for number in std),
+        sentence=f"{said}, normalised with {words}.",
+    )
+
+
+def in_words(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> str:
+    """Mean and standard deviation for people.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit the channels.
+    """
     for numbers in (mean, std):
         if len(numbers) not in (1, channels):
             raise UsageError(f"normalize needs 1 or {channels} numbers for mean and std but got {len(numbers)}.")
-    said = f"mean {', '.join(f'{m:g}' for m in mean)} and standard deviation {', '.join(f'{s:g}' for s in std)}"
-    return ValueRange(mean, std, sentence=f"Images are normalised with {said}, as you said.")
+    return f"mean {', '.join(f'{m:g}' for m in mean)} and standard deviation {', '.join(f'{s:g}' for s in std)}"
 
 
 def preparation(layout: Layout, values: ValueRange) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -1,6 +1,7 @@
 """What somebody asks for when a model file is opened: the file, its format, and what they know about the network."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -36,6 +37,10 @@ class Request:
         None where the user said nothing.
     key : str or None
         Which weights of a file that holds several.
+    pixel_range : (lowest, highest) or None
+        What black and white are to the network.
+    output : str or None
+        Which answer of a network that gives several: its name or its number.
     contents : bytes or None
         What stands for the file where it was unpacked from another one; it does not go through the pipe.
     """
@@ -48,6 +53,8 @@ class Request:
     outputs: Literal["logits", "probabilities"] | None = None
     normalize: Normalization | None = None
     key: str | None = None
+    pixel_range: tuple[float, float] | None = None
+    output: str | None = None
     contents: bytes | None = field(default=None, repr=False)
 
     def open(self) -> BinaryIO:
@@ -69,6 +76,8 @@ class Request:
         outputs: str | None = None,
         normalize: Any = None,
         key: str | None = None,
+        pixel_range: Sequence[float] | None = None,
+        output: str | None = None,
     ) -> "Request":
         """Check what the user said, before the file is opened.
 
@@ -86,6 +95,8 @@ class Request:
             outputs=checked_outputs(outputs),
             normalize=checked_normalization(normalize),
             key=key,
+            pixel_range=checked_range(pixel_range),
+            output=output,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -102,6 +113,7 @@ class Request:
                 "format": Format(said["format"]),
                 "input_shape": checked_shape(said["input_shape"]),
                 "normalize": checked_normalization(said["normalize"]),
+                "pixel_range": checked_range(said["pixel_range"]),
             }
         )
 
@@ -137,6 +149,25 @@ def checked_outputs(outputs: str | None) -> Literal["logits", "probabilities"] |
         case None | "logits" | "probabilities":
             return outputs
     raise UsageError(f'Expected outputs "logits" or "probabilities" but got {outputs!r}.')
+
+
+def checked_range(pixel_range: Sequence[float] | None) -> tuple[float, float] | None:
+    """(lowest, highest), or None.
+
+    Raises
+    ------
+    UsageError
+        If it is anything else.
+    """
+    if pixel_range is None:
+        return None
+    try:
+        lowest, highest = (float(number) for number in pixel_range)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"Expected a range LOWEST,HIGHEST such as 0,255 but got {pixel_range!r}.") from error
+    if not (math.isfinite(lowest) and math.isfinite(highest) and lowest < highest):
+        raise UsageError(f"Expected a range LOWEST,HIGHEST such as 0,255 but got {lowest:g},{highest:g}.")
+    return lowest, highest
 
 
 def checked_normalization(normalize: Any) -> Normalization | None:

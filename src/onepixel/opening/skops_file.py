@@ -106,7 +106,7 @@ def estimator_classifier(estimator: Any, request: Request) -> FunctionClassifier
     features = getattr(estimator, "n_features_in_", None)
     if features is not None and features != int(np.prod(request.input_shape)):
         raise InputShapeError(f"{request.name} takes {features} numbers per image, not {request.input_shape}.")
-    values = value_range(request.normalize, None, request.input_shape[0], request.name)
+    values = value_range(request.normalize, None, request.input_shape[0], request.name, request.pixel_range)
     prepare = preparation(Layout(request.input_shape), values)
 
     def answer(images: NDArray[np.float32]) -> NDArray[np.floating]:

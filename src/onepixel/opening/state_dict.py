@@ -47,7 +47,7 @@ def open_weights(request: Request, limits: Limits) -> ModuleClassifier:
         )
     with refusing(request.name, f"putting its weights into {network.name}"):
         network.module.load_state_dict(floating(fitted.weights), strict=False)
-    values = value_range(request.normalize, None, input_shape[0], request.name)
+    values = value_range(request.normalize, None, input_shape[0], request.name, request.pixel_range)
     last = last_module(network.module)
     answers, kind = settle_outputs(request.outputs or network.outputs, last, request.name)
     if request.outputs is None and network.outputs is not None:
