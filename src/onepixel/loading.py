@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from onepixel.errors import UsageError
 from onepixel.opening import Limits, open_file
+from onepixel.opening.folders import find_model
+from onepixel.opening.hub import SCHEME, fetched
 from onepixel.opening.recognise import DATA_FORMATS, SANDBOX_ONLY, recognise
 from onepixel.opening.refusals import refuse
 from onepixel.opening.request import Normalization, Request, checked_normalization, checked_outputs, checked_shape
@@ -44,7 +46,7 @@ def load_classifier(
     Parameters
     ----------
     path_or_url : str or Path
-        A file, or `http://host/v2/models/NAME`.
+        A file, a folder with a model in it, `hf://OWNER/NAME[@REVISION][/FILE]`, or `http://host/v2/models/NAME`.
     architecture : str, optional
         For weights: a name of `onepixel.architectures`, or "module:function" of your own code.
     input_shape : (C, H, W), optional
@@ -103,7 +105,15 @@ def load_classifier(
     if endpoint is not None:
         raise UsageError("endpoint settings belong to a URL, not to a file.")
     limits = limits or Limits()
-    path = Path(path_or_url)
+    notes: tuple[str, ...] = ()
+    path = fetched(source) if source.startswith(SCHEME) else Path(path_or_url)
+    if path.is_dir():
+        found = find_model(path)
+        path, notes = path / found.model, found.notes
+        architecture, input_shape = architecture or found.architecture, input_shape or found.input_shape
+        outputs = outputs or found.outputs  # type: ignore[assignment]
+        if normalize is None and pixel_range is None:
+            normalize, pixel_range = found.normalize, found.pixel_range
     form = recognise(path, limits)
     refuse(escaped(path.name), form)
     request = Request.make(
@@ -117,8 +127,12 @@ def load_classifier(
         pixel_range=pixel_range,
         output=output,
     )
+    classifier: Any
     if form in DATA_FORMATS and sandbox == "programs":
-        return open_file(request, limits)
-    from onepixel.sandbox.open import open_sandboxed
+        classifier = open_file(request, limits)
+    else:
+        from onepixel.sandbox.open import open_sandboxed
 
-    return open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)
+        classifier = open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)
+    classifier.assumptions = (*classifier.assumptions, *notes)
+    return cast("Classifier", classifier)

@@ -195,8 +195,8 @@ def test_empty_missing_and_strange_files(tmp_path: Path, refused: Refused, capsy
     assert "no regular file" in refused(tmp_path / "pipe")
     (tmp_path / "text").write_text("hello")
     assert "no model format" in refused(tmp_path / "text")
-    for path in (tmp_path / "missing", tmp_path):
-        assert main(["signature", str(path), "--out", str(tmp_path / "o")]) == 2
+    for path, status in ((tmp_path / "missing", 2), (tmp_path, 3)):
+        assert main(["signature", str(path), "--out", str(tmp_path / "o")]) == status
         assert capsys.readouterr().err.count("\n") == 1
 
 

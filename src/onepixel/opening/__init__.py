@@ -1,6 +1,6 @@
 """Opening what a stranger sent, a model file or an endpoint, without running its code outside a sandbox."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from onepixel.opening.limits import Limits
 from onepixel.opening.recognise import WEIGHT_FORMATS, Format
@@ -24,6 +24,13 @@ def open_file(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
 def opened(request: Request, limits: Limits, *, sandboxed: bool) -> "Classifier":
     """The classifier in a file; programs only where this process is itself the sandbox."""
     form = request.format
+    if form is Format.PACKED:
+        from onepixel.opening.archives import unpacked
+
+        inside = unpacked(request, limits)
+        classifier: Any = opened(inside.request, limits, sandboxed=sandboxed)
+        classifier.assumptions = (*classifier.assumptions, *inside.notes)
+        return cast("Classifier", classifier)
     if form is Format.ONNX:
         from onepixel.opening.onnx_file import open_onnx
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onepixel.errors import ModelFileError
-from onepixel.printable import escaped, one_line
+from onepixel.printable import one_line
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ LARGEST_RATIO = 200
 """How many times its size an archive may unpack to; weights hardly compress."""
 
 
-def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) -> None:
+def check_archive(name: str, size: int, entries: list[zipfile.ZipInfo], limits: Limits) -> None:
     """Refuse archives that unpack to too much, or that two readers could read differently.
 
     Raises
@@ -51,15 +51,13 @@ def check_archive(path: Path, entries: list[zipfile.ZipInfo], limits: Limits) ->
     """
     names = {entry.filename for entry in entries}
     if len(names) != len(entries):
-        raise ModelFileError(
-            f"{escaped(path)} holds the same name twice; readers of such an archive disagree about it."
-        )
+        raise ModelFileError(f"{name} holds the same name twice; readers of such an archive disagree about it.")
     if any(entry.flag_bits & 1 for entry in entries):
-        raise ModelFileError(f"{escaped(path)} holds an encrypted entry.")
-    unpacked, size = sum(entry.file_size for entry in entries), path.stat().st_size
+        raise ModelFileError(f"{name} holds an encrypted entry.")
+    unpacked = sum(entry.file_size for entry in entries)
     if unpacked > limits.file_bytes or unpacked > LARGEST_RATIO * size:
         raise ModelFileError(
-            f"{escaped(path)} unpacks from {size} to {unpacked} bytes, more than onepixel allows "
+            f"{name} unpacks from {size} to {unpacked} bytes, more than onepixel allows "
             f"({limits.file_bytes} bytes, and {LARGEST_RATIO} times its size)."
         )
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from onepixel.classifiers import FunctionClassifier, ModuleClassifier, Normalize
 from onepixel.classifiers.base import Outputs, probe_images
 from onepixel.errors import AnswerError, ModelFileError, NondeterminismError
-from onepixel.opening.answers import choose_answer, is_single, settle_outputs, two_classes
+from onepixel.opening.answers import RANKING_OPERATIONS, choose_answer, is_single, settle_outputs, two_classes
 from onepixel.opening.limits import Limits, address_space_capped, refusing
 from onepixel.opening.onnx_graph import graph_module
 from onepixel.opening.onnx_module import NotConvertibleError
@@ -80,7 +80,8 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     onnx, onnxruntime = onnx_packages()
     path = Path(request.path)
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as ONNX"):
-        model = onnx.load(path, format="protobuf", load_external_data=False)
+        with request.open() as file:
+            model = onnx.load(file, format="protobuf", load_external_data=False)
         check_graph(model, request.name, loops_allowed=sandboxed)
         inline_external_data(model, path.parent, request.name, limits)
         session = start_session(onnxruntime, model.SerializeToString(), limits, request.name)
@@ -103,9 +104,12 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
         feed = {name: tensor.astype(element, copy=False)}
         return run_session(onnxruntime, session, wanted, feed, limits, request.name)
 
-    first = in_batches(answer, prepare(np.zeros((2, *layout.input_shape), np.float32)), layout.batch)
-    single = is_single(first.shape, 2)
-    outputs, kind = settle_outputs(request.outputs, last_operation(model, wanted), request.name, 1 if single else None)
+    operation = last_operation(model, wanted)
+    single = False
+    if operation.lower() not in RANKING_OPERATIONS:
+        first = in_batches(answer, prepare(np.zeros((2, *layout.input_shape), np.float32)), layout.batch)
+        single = is_single(first.shape, 2)
+    outputs, kind = settle_outputs(request.outputs, operation, request.name, 1 if single else None)
 
     def answers(images: NDArray[np.float32], batch: Dimension) -> NDArray[np.floating]:
         told = in_batches(answer, prepare(images), batch)

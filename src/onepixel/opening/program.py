@@ -4,6 +4,7 @@ PyTorch has no safe mode for either: TorchScript is a language that can loop and
 program may unpickle and evaluates expressions.
 """
 
+import io
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,9 +213,14 @@ def image_kind(program: nn.Module) -> torch.dtype:
     return kinds[0] if kinds else torch.float32
 
 
+def file_of(request: Request) -> str | io.BytesIO:
+    """Where a program is read from."""
+    return request.path if request.contents is None else io.BytesIO(request.contents)
+
+
 def load_torchscript(request: Request) -> Program:
     """Load an archive; TorchScript declares no shapes."""
-    program: nn.Module = torch.jit.load(request.path, map_location="cpu")
+    program: nn.Module = torch.jit.load(file_of(request), map_location="cpu")
     program.eval()
     graph: Any = program.inlined_graph
     node = next(iter(graph.outputs())).node()
@@ -229,7 +235,7 @@ def load_torchscript(request: Request) -> Program:
 
 def load_exported(request: Request) -> Program:
     """Load an exported program, which declares its shapes; open sizes are symbols."""
-    exported = torch.export.load(request.path)
+    exported = torch.export.load(file_of(request))
     taken, given = exported.graph_signature.user_inputs, exported.graph_signature.user_outputs
     if len(taken) != 1:
         raise AnswerError(f"{request.name} takes {len(taken)} tensors; onepixel needs exactly one batch of images.")

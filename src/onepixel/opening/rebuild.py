@@ -194,9 +194,11 @@ def timm_network(wanted: str, tensors: Mapping[str, Tensor], said: str) -> Netwo
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {one_line(name, 60)!r}.")
     settings = timm.get_pretrained_cfg(name)
-    last = next((len(t) for t in reversed(list(tensors.values())) if t.ndim in (1, 2)), 1000)
+    head = f"{settings.classifier}.weight" if settings is not None else ""
+    # Whatever a wrapper put before the names: the head keeps its own at the end.
+    classes = next((len(tensor) for key, tensor in tensors.items() if f".{key}".endswith(f".{head}")), 1000)
     try:
-        module = timm.create_model(name, pretrained=False, num_classes=last)
+        module = timm.create_model(name, pretrained=False, num_classes=classes)
     except Exception as error:
         raise UsageError(f"timm cannot build {one_line(name, 60)!r}: {one_line(error)}.") from error
     shape = tuple(settings.input_size) if settings is not None else None

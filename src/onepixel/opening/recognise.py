@@ -37,13 +37,16 @@ class Format(Enum):
     ORT = "ONNX Runtime's own format"
     NUMPY = "NumPy arrays"
     ARCHIVE = "archive"
+    PACKED = "archive with a model inside"
+    SHARDED = "safetensors weights in several files"
+    TFLITE = "TensorFlow Lite model"
     UNKNOWN = "unknown"
 
 
-DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.STATE_DICT, Format.SKOPS}
-WEIGHT_FORMATS = {Format.SAFETENSORS, Format.STATE_DICT, Format.CHECKPOINT, Format.LEGACY_TORCH}
+DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.SHARDED, Format.STATE_DICT, Format.SKOPS}
+WEIGHT_FORMATS = {Format.SAFETENSORS, Format.SHARDED, Format.STATE_DICT, Format.CHECKPOINT, Format.LEGACY_TORCH}
 PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
-SANDBOX_ONLY = {*PROGRAM_FORMATS, Format.LEGACY_TORCH}
+SANDBOX_ONLY = {*PROGRAM_FORMATS, Format.LEGACY_TORCH, Format.PACKED}
 """What is opened in a sandbox or not at all."""
 PLAIN_GLOBALS = re.compile(
     r"torch [A-Z][A-Za-z0-9]*Storage|torch\.storage (Untyped|Typed)Storage|torch (Size|device)|collections OrderedDict|"
@@ -53,7 +56,9 @@ PLAIN_GLOBALS = re.compile(
 MOST_PICKLE_BYTES = 2**28
 NAMING_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
 
-COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")
+PACKED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+LARGEST_INDEX = 2**26
+COMPRESSED_STARTS = (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")
 LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 TEXT_PICKLE_STARTS = (
     b"(dp",
@@ -84,7 +89,7 @@ def recognise(path: Path, limits: Limits) -> Format:
     except (OSError, ValueError) as error:
         raise UsageError(f"There is no file {escaped(path)}.") from error
     if stat.S_ISDIR(about.st_mode):
-        raise UsageError(f"{escaped(path)} is a folder; name one model file.")
+        raise UsageError(f"{escaped(path)} is a folder, not a file.")
     if not stat.S_ISREG(about.st_mode):
         raise ModelFileError(f"{escaped(path)} is no regular file.")
     if about.st_size > limits.file_bytes:
@@ -93,19 +98,38 @@ def recognise(path: Path, limits: Limits) -> Format:
         )
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            return recognise_content(file, about.st_size, escaped(path), limits)
     except OSError as error:
         raise UsageError(f"Cannot read {escaped(path)}: {error.strerror}.") from error
+
+
+def recognise_content(file: BinaryIO, size: int, name: str, limits: Limits) -> Format:
+    """Tell the format of what is in an open file of that size; `name` is for people.
+
+    Raises
+    ------
+    ModelFileError
+        If it is empty, or a damaged archive.
+    """
+    head = file.read(HEAD_BYTES)
     if not head:
-        raise ModelFileError(f"{escaped(path)} is empty.")
+        raise ModelFileError(f"{name} is empty.")
     if head.startswith(b"PK"):
-        return recognise_archive(path, limits)
-    if is_safetensors(head, about.st_size):
+        return recognise_archive(file, size, name, limits)
+    if is_safetensors(head, size):
         return Format.SAFETENSORS
-    return recognise_stream(path, head, about.st_size)
+    if head.lstrip()[:1] == b"{" and b'"weight_map"' in whole_text(file):
+        return Format.SHARDED
+    return recognise_stream(file, head, size)
 
 
-def recognise_stream(path: Path, head: bytes, size: int) -> Format:
+def whole_text(file: BinaryIO) -> bytes:
+    """All of a small file."""
+    file.seek(0)
+    return file.read(LARGEST_INDEX)
+
+
+def recognise_stream(file: BinaryIO, head: bytes, size: int) -> Format:
     """Tell the format of a file that is no archive from its first bytes and, for ONNX, its outermost structure."""
     if head.startswith(LEGACY_TORCH_START):
         return Format.LEGACY_TORCH
@@ -115,13 +139,17 @@ def recognise_stream(path: Path, head: bytes, size: int) -> Format:
         return Format.HDF5
     if head.startswith(b"\x93NUMPY"):
         return Format.NUMPY
+    if head.startswith(PACKED_STARTS):
+        return Format.PACKED
     if head.startswith(COMPRESSED_STARTS) or is_zlib(head):
         return Format.COMPRESSED
+    if head[4:8] == b"TFL3":
+        return Format.TFLITE
     if head[4:8] == b"ORTM":
         return Format.ORT
     if len(head) > 262 and head[257:262] == b"ustar":
-        return Format.ARCHIVE
-    return Format.ONNX if is_model_proto(path, size) else Format.UNKNOWN
+        return Format.PACKED
+    return Format.ONNX if is_model_proto(file, size) else Format.UNKNOWN
 
 
 def is_zlib(head: bytes) -> bool:
@@ -134,7 +162,7 @@ def is_safetensors(head: bytes, size: int) -> bool:
     return len(head) > 8 and 2 <= int.from_bytes(head[:8], "little") <= size - 8 and head[8:9] == b"{"
 
 
-def recognise_archive(path: Path, limits: Limits) -> Format:
+def recognise_archive(file: BinaryIO, size: int, name: str, limits: Limits) -> Format:
     """Tell the format of a zip archive from the names in it.
 
     Raises
@@ -143,11 +171,11 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
         If the archive is damaged, or would unpack to more than its limits.
     """
     try:
-        with address_space_capped(limits.memory_bytes), zipfile.ZipFile(path) as archive:
+        with address_space_capped(limits.memory_bytes), zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except Exception as error:
-        raise ModelFileError(f"{escaped(path)} is a damaged archive: {one_line(error)}.") from error
-    check_archive(path, entries, limits)
+        raise ModelFileError(f"{name} is a damaged archive: {one_line(error)}.") from error
+    check_archive(name, size, entries, limits)
     names = [entry.filename for entry in entries]
     inner = {name.partition("/")[2] for name in names}
     if "archive_format" in inner or any(name.startswith("models/") for name in inner):
@@ -157,7 +185,9 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         return Format.TORCHSCRIPT
     if "data.pkl" in inner:
-        return kind_of_pickle(path, next(entry for entry in entries if entry.filename.partition("/")[2] == "data.pkl"))
+        return kind_of_pickle(
+            file, name, next(entry for entry in entries if entry.filename.partition("/")[2] == "data.pkl")
+        )
     if "schema.json" in names:
         pickled = any(name.lower().endswith((".pkl", ".pickle", ".joblib")) for name in names)
         return Format.ARCHIVE if pickled else Format.SKOPS
@@ -165,38 +195,38 @@ def recognise_archive(path: Path, limits: Limits) -> Format:
         return Format.KERAS
     if names and all(name.endswith(".npy") for name in names):
         return Format.NUMPY
-    return Format.ARCHIVE
+    return Format.PACKED
 
 
-def kind_of_pickle(path: Path, entry: zipfile.ZipInfo) -> Format:
+def kind_of_pickle(file: BinaryIO, name: str, entry: zipfile.ZipInfo) -> Format:
     """Whether what torch.save pickled names anything but tensors and plain containers; it is only looked through."""
     if entry.file_size > MOST_PICKLE_BYTES:
-        raise ModelFileError(f"{escaped(path)} holds a pickle of {entry.file_size} bytes, more than is read.")
+        raise ModelFileError(f"{name} holds a pickle of {entry.file_size} bytes, more than is read.")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             contents = archive.read(entry)
         named = [arg for op, arg, _ in pickletools.genops(contents) if op.name in NAMING_OPCODES]
     except Exception as error:
-        raise ModelFileError(f"{escaped(path)} holds a damaged pickle: {one_line(error)}.") from error
+        raise ModelFileError(f"{name} holds a damaged pickle: {one_line(error)}.") from error
     plain = all(isinstance(name, str) and PLAIN_GLOBALS.fullmatch(name) for name in named)
     return Format.STATE_DICT if plain else Format.CHECKPOINT
 
 
-def is_model_proto(path: Path, size: int) -> bool:
+def is_model_proto(file: BinaryIO, size: int) -> bool:
     """Whether a file is, at its outermost level, a complete protocol buffer with ONNX's fields and a graph."""
     seen: set[int] = set()
-    with path.open("rb") as file:
-        for _ in range(MOST_PROTO_RECORDS):
-            if file.tell() == size:
-                return GRAPH_FIELD in seen
-            tag, length = read_varint(file), read_varint(file)
-            if tag is None or length is None or tag >> 3 not in MODEL_PROTO_FIELDS or tag & 7 not in (0, 2):
+    file.seek(0)
+    for _ in range(MOST_PROTO_RECORDS):
+        if file.tell() == size:
+            return GRAPH_FIELD in seen
+        tag, length = read_varint(file), read_varint(file)
+        if tag is None or length is None or tag >> 3 not in MODEL_PROTO_FIELDS or tag & 7 not in (0, 2):
+            return False
+        seen.add(tag >> 3)
+        if tag & 7 == 2:
+            if length > size - file.tell():
                 return False
-            seen.add(tag >> 3)
-            if tag & 7 == 2:
-                if length > size - file.tell():
-                    return False
-                file.seek(length, 1)
+            file.seek(length, 1)
     return False
 
 

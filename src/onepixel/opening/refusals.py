@@ -5,11 +5,24 @@ from onepixel.opening.recognise import Format
 
 ASK = "Ask the vendor for ONNX, or for safetensors weights and the name of the architecture."
 
+KERAS = (
+    'Whoever made it can export ONNX: model.export("model.onnx", format="onnx") in Keras 3, or python -m '
+    "tf2onnx.convert --keras MODEL --output model.onnx."
+)
+SAVED_MODEL = (
+    "is a TensorFlow SavedModel, a program that is run to open it. Whoever made it can export ONNX: python -m "
+    "tf2onnx.convert --saved-model FOLDER --output model.onnx."
+)
+
 REASONS: dict[Format, str] = {
     Format.PICKLE: "is a pickle (as .pkl and joblib files are), and unpickling runs whatever code its author chose.",
     Format.COMPRESSED: "is a compressed file (as joblib writes), which may hold a pickle.",
-    Format.KERAS: "is a Keras model, whose Lambda layers are code that loading runs.",
-    Format.HDF5: "is an HDF5 file (as Keras writes), whose Lambda layers are code that loading runs.",
+    Format.KERAS: f"is a Keras model, whose Lambda layers are code that loading runs. {KERAS}",
+    Format.HDF5: f"is an HDF5 file (as Keras writes), whose Lambda layers are code that loading runs. {KERAS}",
+    Format.TFLITE: (
+        "is a TensorFlow Lite model. Whoever made it can export ONNX: python -m tf2onnx.convert --tflite MODEL "
+        "--output model.onnx --opset 17."
+    ),
     Format.ORT: "is in ONNX Runtime's own format, whose graph cannot be checked before it is loaded.",
     Format.NUMPY: "holds NumPy arrays, not a model.",
     Format.ARCHIVE: "is an archive that is no model by itself, or that holds pickles beside one.",

@@ -51,27 +51,34 @@ def open_skops(request: Request, limits: Limits, *, sandboxed: bool = False) -> 
     except ImportError as error:
         raise UsageError('skops files need skops: pip install "onepixel[skops]".') from error
     with address_space_capped(limits.memory_bytes), refusing(request.name, "reading it as skops"):
-        untrusted = set(skops.io.get_untrusted_types(file=request.path)) - TRUSTED_IN_A_SANDBOX
+        untrusted = set(untrusted_types(skops.io, request)) - TRUSTED_IN_A_SANDBOX
         if untrusted:
             named = ", ".join(one_line(name, 60) for name in sorted(untrusted)[:4])
             raise ModelFileError(
                 f"{request.name} needs types that skops does not trust ({named}); ask the vendor for a model "
                 "made of scikit-learn's own types, or for ONNX."
             )
-        native = [name for name in named_modules(request.path) if not sandboxed and not answers_with_numpy(name)]
+        native = [name for name in named_modules(request) if not sandboxed and not answers_with_numpy(name)]
         if native:
             named = ", ".join(one_line(name, 60) for name in sorted(native)[:4])
             raise ModelFileError(
                 f"{request.name} needs {named}, whose native code takes a file at its word; "
                 'open it with --sandbox (sandbox="use").'
             )
-        estimator = skops.io.load(request.path, trusted=sorted(TRUSTED_IN_A_SANDBOX) if sandboxed else None)
+        trusted = sorted(TRUSTED_IN_A_SANDBOX) if sandboxed else None
+        estimator = skops.io.loads(request.read(), trusted=trusted)
     return estimator_classifier(estimator, request)
 
 
-def named_modules(path: str) -> set[str]:
+def untrusted_types(io: Any, request: Request) -> list[str]:
+    """The types in a file that skops does not trust by itself."""
+    found: list[str] = io.get_untrusted_types(data=request.read())
+    return found
+
+
+def named_modules(request: Request) -> set[str]:
     """The modules of all types that a skops file names."""
-    with zipfile.ZipFile(path) as archive:
+    with request.open() as file, zipfile.ZipFile(file) as archive:
         stack: list[Any] = [json.loads(archive.read("schema.json"))]
     found: set[str] = set()
     while stack:

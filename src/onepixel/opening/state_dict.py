@@ -1,6 +1,7 @@
 """Weights without a program: safetensors files and whatever `torch.save` wrote, put into a network known here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,6 +73,10 @@ def read_weights(request: Request, limits: Limits) -> tuple[Weights, tuple[str, 
             from safetensors.torch import load, load_file
 
             return Weights("", load_file(request.path) if request.contents is None else load(request.contents)), ()
+        if request.format is Format.SHARDED:
+            from onepixel.opening.sharded import read_shards
+
+            return Weights("", read_shards(Path(request.path), limits)), ("The weights lie in several files.",)
         loaded = read_plain(request) or read_inertly(request)
     found = find_weights(loaded.content)
     chosen = choose_weights(found, request.key, request.name)

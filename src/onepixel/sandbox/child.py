@@ -22,6 +22,12 @@ IMPORTED_FOR = {
     "skops": ("skops.io", "onepixel.opening.skops_file"),
     "safetensors weights": ("onepixel.opening.state_dict",),
     "PyTorch state dict": ("onepixel.opening.state_dict",),
+    "safetensors weights in several files": ("onepixel.opening.state_dict",),
+    "archive with a model inside": (
+        *("onepixel.opening.archives", "onepixel.opening.state_dict", "torchvision", "onepixel.opening.program"),
+        *("torch.export.pt2_archive", "onnx", "onnxruntime", "onepixel.opening.onnx_file"),
+        *("skops.io", "onepixel.opening.skops_file"),
+    ),
     "PyTorch checkpoint": ("onepixel.opening.state_dict", "torchvision"),
     "PyTorch file of before version 1.6": ("onepixel.opening.state_dict", "torchvision"),
     "TorchScript program": ("onepixel.opening.program",),
@@ -60,7 +66,9 @@ def lock_down(setup: dict[str, Any]) -> None:
     os.chdir("/")
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
     for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
-        importlib.import_module(name)
+        # An extra that is not installed is missed when the file turns out to need it.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     architecture = setup["request"]["architecture"] or ""
     if architecture.startswith("timm:"):
         with contextlib.suppress(ImportError):

@@ -152,6 +152,8 @@ def readable(request: Request) -> tuple[list[str], list[str]]:
     if request.format is Format.ONNX:
         path = Path(request.path)
         files |= {str(beside) for beside in path.parent.glob(f"{escape(path.stem)}*") if beside.is_file()}
+    if request.format is Format.SHARDED:
+        files |= {str(beside) for beside in Path(request.path).parent.glob("*.safetensors") if beside.is_file()}
     if request.architecture and ":" in request.architecture and not request.architecture.startswith("timm:"):
         folder_of = named_package(request.architecture.partition(":")[0])
         (folders if folder_of.is_dir() else files).add(str(folder_of))
