@@ -274,12 +274,9 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
             onepixel.load_classifier(damaged)
 
 
-def test_keras_and_tensorflow_files_get_the_command_that_exports_onnx(tmp_path: Path, refused: Refused) -> None:
-    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    (tmp_path / "m.keras").write_bytes(zipped({"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": b"x"}))
+def test_tensorflow_lite_files_get_the_command_that_exports_onnx(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "m.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(100))
-    for name, command in (("m.h5", "model.export("), ("m.keras", "model.export("), ("m.tflite", "tf2onnx.convert")):
-        assert command in refused(tmp_path / name)
+    assert "tf2onnx.convert" in refused(tmp_path / "m.tflite")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_archives_around_pickles_and_keras_files_are_refused(tmp_path: Path, mar
     for names, sentence in (
         (("model.pkl",), "archive"),
         (("schema.json", "model.pkl"), "archive"),
-        (("config.json", "metadata.json", "model.weights.h5"), "Lambda"),
+        (("config.json", "metadata.json", "model.weights.h5"), "as a Keras model"),
     ):
         path = tmp_path / f"{names[-1]}.zip"
         with zipfile.ZipFile(path, "w") as archive:
@@ -79,7 +79,7 @@ def test_archives_around_pickles_and_keras_files_are_refused(tmp_path: Path, mar
                 archive.writestr(name, payload)
         assert sentence in refused(path, "--input-shape", "1,28,28")
     (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + payload)
-    assert "Lambda" in refused(tmp_path / "model.h5")
+    assert "as a Keras model" in refused(tmp_path / "model.h5")
 
 
 def test_skops_file_with_untrusted_types_is_refused(tmp_path: Path, refused: Refused) -> None:

@@ -40,7 +40,7 @@ def audit(
     """Tell whether a model carries a backdoor.
 
     Computes the model's one-pixel signature and has a detector judge it. A model file is never trusted: data formats
-    are parsed as data, programs (TorchScript, torch.export) run in a sandbox or not at all, pickles are refused.
+    are parsed as data, programs (TorchScript, torch.export) run in a sandbox or not at all, nothing is unpickled.
 
     [bold]Examples[/bold]
 

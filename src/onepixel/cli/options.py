@@ -24,9 +24,9 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model file (ONNX, safetensors, PyTorch checkpoint or whole network, skops, TorchScript, torch.export), an "
-        "archive or folder with one inside, hf://OWNER/NAME, or an Open Inference Protocol v2 endpoint: "
-        "http://host/v2/models/NAME. Files are told apart by their content.",
+        help="A model file (ONNX, safetensors, PyTorch checkpoint or whole network, Keras, skops, TorchScript, "
+        "torch.export), an archive or folder with one inside, hf://OWNER/NAME, or an Open Inference Protocol v2 "
+        "endpoint: http://host/v2/models/NAME. Files are told apart by their content.",
     ),
 ]
 Architecture = Annotated[

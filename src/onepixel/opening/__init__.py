@@ -39,6 +39,10 @@ def opened(request: Request, limits: Limits, *, sandboxed: bool) -> "Classifier"
         from onepixel.opening.state_dict import open_weights
 
         return open_weights(request, limits)
+    if form in (Format.KERAS, Format.HDF5):
+        from onepixel.opening.keras_file import open_keras
+
+        return open_keras(request, limits)
     if form is Format.SKOPS:
         from onepixel.opening.skops_file import open_skops
 

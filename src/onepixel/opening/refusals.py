@@ -17,8 +17,6 @@ SAVED_MODEL = (
 REASONS: dict[Format, str] = {
     Format.PICKLE: "is a pickle (as .pkl and joblib files are), and unpickling runs whatever code its author chose.",
     Format.COMPRESSED: "is a compressed file (as joblib writes), which may hold a pickle.",
-    Format.KERAS: f"is a Keras model, whose Lambda layers are code that loading runs. {KERAS}",
-    Format.HDF5: f"is an HDF5 file (as Keras writes), whose Lambda layers are code that loading runs. {KERAS}",
     Format.TFLITE: (
         "is a TensorFlow Lite model. Whoever made it can export ONNX: python -m tf2onnx.convert --tflite MODEL "
         "--output model.onnx --opset 17."

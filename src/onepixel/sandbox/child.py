@@ -26,8 +26,10 @@ IMPORTED_FOR = {
     "archive with a model inside": (
         *("onepixel.opening.archives", "onepixel.opening.state_dict", "torchvision", "onepixel.opening.program"),
         *("torch.export.pt2_archive", "onnx", "onnxruntime", "onepixel.opening.onnx_file"),
-        *("skops.io", "onepixel.opening.skops_file"),
+        *("skops.io", "onepixel.opening.skops_file", "h5py", "onepixel.opening.keras_file"),
     ),
+    "Keras model": ("h5py", "onepixel.opening.keras_file"),
+    "HDF5 file": ("h5py", "onepixel.opening.keras_file"),
     "PyTorch checkpoint": ("onepixel.opening.state_dict", "torchvision"),
     "PyTorch file of before version 1.6": ("onepixel.opening.state_dict", "torchvision"),
     "TorchScript program": ("onepixel.opening.program",),
