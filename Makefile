@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVER := .venv-endpoint
 
-.PHONY: help setup demo test coverage hooks endpoint-server lint format bench clean
+.PHONY: help setup demo test coverage hooks endpoint-server docs browser lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 12
@@ -38,6 +38,12 @@ $(SERVER)/.ready:
 	$(PYTHON) -m venv $(SERVER)
 	$(SERVER)/bin/pip install --quiet "mlserver>=1.7" "onnxruntime>=1.21"
 	@touch $@
+
+docs: setup  ## Build the documentation site below site/; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+browser: setup  ## Fetch a Chromium for the tests that look at the site; not needed where one is installed
+	$(BIN)/playwright install --only-shell chromium
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,106 @@
+"""The documentation site, built as `make docs` does and looked at from the disk in a real browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+LINKS = """() =>
+    [...document.querySelectorAll("a[href], link[href], img[src], script[src]")].map(it => it.href || it.src)
+"""
+NAMES = """() => [...document.querySelectorAll("[id], a[name]")].map(it => it.id || it.name)"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"THE SITE WAS NOT LOOKED AT: no Chromium (apt install chromium, or make browser): {error}")
+        yield chromium
+        chromium.close()
+
+
+def test_every_page_opens_without_an_error_and_every_link_leads_somewhere(site: Path, browser: Browser):
+    page = browser.new_page()
+    complaints: list[str] = []
+
+    def complain(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(f"{page.url}: {message.text}")
+
+    page.on("console", complain)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.on("requestfailed", lambda request: complaints.append(f"{page.url}: {request.url} was not found"))
+    links: dict[Path, list[str]] = {}
+    names: dict[Path, set[str]] = {}
+    for path in sorted(set(site.rglob("*.html")) - {site / "404.html"}):  # a server's page, with a server's addresses
+        page.goto(path.as_uri())
+        links[path] = page.evaluate(LINKS)
+        names[path] = set(page.evaluate(NAMES))
+    page.close()
+    assert complaints == []
+    assert len(links) > 50
+    assert [fault for path in links for fault in broken(path, links[path], names)] == []
+
+
+def broken(page: Path, links: list[str], names: dict[Path, set[str]]) -> list[str]:
+    """The links of a page that lead nowhere, and what it would fetch from elsewhere without being asked."""
+    faults = []
+    for link in links:
+        parts = urlsplit(link)
+        if parts.scheme != "file":
+            continue
+        target = Path(unquote(parts.path))
+        named = not parts.fragment or target not in names or unquote(parts.fragment) in names[target]
+        if not target.is_file() or not named:
+            faults.append(f"{page}: {link}")
+    return faults
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path, browser: Browser):
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in ("index.html", "results/index.html", "api/index.html"):
+        page.goto((site / name).as_uri(), wait_until="networkidle")
+    page.close()
+    assert asked
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_search_answers_from_the_disk(site: Path, browser: Browser):
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.locator("input[name=query]").first.press_sequentially("stamping")
+    found = page.locator(".md-search-result__item a").first
+    found.wait_for(state="attached", timeout=20_000)
+    assert ".html" in str(found.get_attribute("href"))
+    page.close()
