@@ -7,6 +7,19 @@ from onepixel.reaches.change import Change
 from onepixel.reaches.families import Blend, Family, Patch
 from onepixel.reaches.response_value import Response
 from onepixel.reaches.samples import SampleImages, sample_images
+from onepixel.reaches.search import SEARCHES, reach
 from onepixel.reaches.value import EVERY_SOURCE, Reach
 
-__all__ = ["EVERY_SOURCE", "Blend", "Change", "Family", "Patch", "Reach", "Response", "SampleImages", "sample_images"]
+__all__ = [
+    "EVERY_SOURCE",
+    "SEARCHES",
+    "Blend",
+    "Change",
+    "Family",
+    "Patch",
+    "Reach",
+    "Response",
+    "SampleImages",
+    "reach",
+    "sample_images",
+]

@@ -44,15 +44,17 @@ class Questions:
         self.budget = budget
         self.advance = advance
         self.asked = 0
+        self.reserved = 0
+        """Queries kept back for later."""
 
     @property
     def left(self) -> int | None:
         """How many more may be asked; None for no limit."""
-        return None if self.budget is None else self.budget - self.asked
+        return None if self.budget is None else max(0, self.budget - self.asked - self.reserved)
 
     def affords(self, images: int) -> bool:
         """Whether so many more may be asked."""
-        return self.budget is None or self.asked + images <= self.budget
+        return self.budget is None or self.asked + self.reserved + images <= self.budget
 
     @property
     def batch(self) -> int:

@@ -1,0 +1,85 @@
+"""The numbers that the universal detector's score is made from: what stands out in the reaches of one classifier."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onepixel.reaches import Reach
+from onepixel.reaches.value import EVERY_SOURCE
+
+
+@dataclass(frozen=True)
+class Part:
+    """One number, and the finding that it was read from.
+
+    Attributes
+    ----------
+    name : str
+        The family's short name and what was read: "patch_pair", say.
+    value : float
+    reach : Reach
+    finding : int
+        Its number in the reach.
+    """
+
+    name: str
+    value: float
+    reach: Reach
+    finding: int
+
+
+def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
+    """Read every part of every reach; `reaches` are named by their families' short names.
+
+    For pairs and for changes from all classes alike: the highest reach, how far it lies above the median of all
+    targets' highest (what other targets allow), and above what windows of real images do at its place.
+    """
+    return [part for name, reach in reaches.items() for part in _parts(name, reach)]
+
+
+def _parts(family: str, reach: Reach) -> list[Part]:
+    found: list[Part] = []
+    for what, mine in (("pair", reach.source != EVERY_SOURCE), ("all", reach.source == EVERY_SOURCE)):
+        numbers = np.flatnonzero(mine)
+        if not len(numbers):
+            continue
+        best = best_by_target(reach, numbers)
+        highest = max(best, key=lambda target: float(reach.log_odds[best[target]]))
+        top = best[highest]
+        values = np.array([reach.log_odds[number] for number in best.values()])
+        others = np.array([reach.log_odds[number] for target, number in best.items() if target != highest])
+        second = float(others.max()) if len(others) else float(values.max())
+        own = float(reach.log_odds[top])
+        natural = float(reach.natural[top])
+        found += [
+            Part(f"{family}_{what}", own, reach, top),
+            Part(f"{family}_{what}_gap", own - float(np.median(values)), reach, top),
+            Part(f"{family}_{what}_lead", own - second, reach, top),
+            Part(f"{family}_{what}_flipped", float(reach.flipped[top]), reach, top),
+            Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
+        ]
+        excess = np.array(
+            [reach.log_odds[number] - np.nan_to_num(reach.natural[number], nan=-15.0) for number in best.values()]
+        )
+        wildest = list(best.values())[int(excess.argmax())]
+        found.append(Part(f"{family}_{what}_excess", float(excess.max()), reach, wildest))
+    return found
+
+
+def best_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, int]:
+    """The number of the highest of some findings for each target."""
+    best: dict[int, int] = {}
+    for number in numbers.tolist():
+        target = int(reach.target[number])
+        if target not in best or reach.log_odds[number] > reach.log_odds[best[target]]:
+            best[target] = number
+    return best
+
+
+def sources_of(reach: Reach, finding: int, *, reached: float = 0.0) -> tuple[int, ...]:
+    """The classes that a finding drives to its target: its own, or every other class for one that serves all."""
+    source = int(reach.source[finding])
+    if source != EVERY_SOURCE:
+        return (source,)
+    return tuple(label for label in reach.classes if label != int(reach.target[finding]))

@@ -1,0 +1,170 @@
+"""The universal detector: how far real images can be driven, against what clean networks of many kinds allow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onepixel.classifiers import Classifier
+from onepixel.detectors.judgement import Judgement
+from onepixel.detectors.reach_parts import parts_of, sources_of
+from onepixel.detectors.universal_calibration import Calibration, read_calibrations
+from onepixel.errors import BudgetError, DetectorError
+from onepixel.reaches import Blend, Family, Patch, Reach, SampleImages, reach
+from onepixel.reaches.change import Place
+from onepixel.reaches.search import choose_search
+
+FAMILIES: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend"), "composed": ("patch",)}
+"""The families that each search looks for, by their short names."""
+
+BLEND = 0.1
+"""How much of a picture is blended in."""
+
+LARGEST_SHARE = 6
+"""A patch has one sixth of the image's shorter side, so that a change that suffices says something."""
+
+SMALLEST_PATCH = 2
+
+
+def families_for(search: str, height: int, width: int) -> dict[str, Family]:
+    """The families of a search for images of that size: patches grow with them."""
+    size = max(SMALLEST_PATCH, round(min(height, width) / LARGEST_SHARE))
+    every: dict[str, Family] = {"patch": Patch(size), "blend": Blend(BLEND)}
+    return {name: every[name] for name in FAMILIES[search]}
+
+
+@dataclass(frozen=True)
+class UniversalDetector:
+    """Judges any classifier by a few sample images.
+
+    Attributes
+    ----------
+    calibrations : dict
+        By the name of the search.
+    """
+
+    calibrations: Mapping[str, Calibration]
+
+    @classmethod
+    def shipped(cls) -> "UniversalDetector":
+        """The detector with the calibration that comes with onepixel."""
+        return cls(read_calibrations())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "UniversalDetector":
+        """The detector with a calibration of one's own.
+
+        Raises
+        ------
+        DetectorError
+            If the file is damaged.
+        """
+        return cls(read_calibrations(path))
+
+    def measure(
+        self,
+        classifier: Classifier,
+        samples: SampleImages,
+        *,
+        search: str = "auto",
+        budget: int | None = None,
+        progress: bool = False,
+    ) -> dict[str, Reach]:
+        """The reaches that the score is read from, by their families' short names.
+
+        Raises
+        ------
+        BudgetError
+            If the budget does not suffice for the first of them.
+        """
+        chosen = choose_search(classifier, search)
+        found: dict[str, Reach] = {}
+        families = families_for(chosen, *classifier.input_shape[1:])
+        for position, (name, family) in enumerate(families.items()):
+            spent = sum(one.queries for one in found.values())
+            share = None if budget is None else max(1, (budget - spent) // (len(families) - position))
+            try:
+                found[name] = reach(classifier, samples, family=family, search=chosen, budget=share, progress=progress)
+            except BudgetError:
+                if not found:
+                    raise
+        return found
+
+    def judge(
+        self,
+        classifier: Classifier,
+        samples: SampleImages,
+        *,
+        search: str = "auto",
+        budget: int | None = None,
+        progress: bool = False,
+    ) -> Judgement:
+        """Search, score and decide.
+
+        Parameters
+        ----------
+        classifier : Classifier
+        samples : SampleImages
+            See `sample_images`.
+        search : {"auto", "composed", "gradient"}
+        budget : int, optional
+            Images that may be asked at most; never exceeded.
+        progress : bool
+
+        Raises
+        ------
+        UndecidedError
+            If the images or the budget do not suffice.
+        """
+        reaches = self.measure(classifier, samples, search=search, budget=budget, progress=progress)
+        return self.judge_reaches(reaches)
+
+    def judge_reaches(self, reaches: Mapping[str, Reach]) -> Judgement:
+        """Score and decide from reaches that were measured before.
+
+        Raises
+        ------
+        DetectorError
+            If there is no calibration for their search.
+        """
+        search = next(iter(reaches.values())).search
+        if search not in self.calibrations:
+            raise DetectorError(f"The universal detector has no calibration for the {search} search.")
+        calibration = self.calibrations[search]
+        parts = {part.name: part for part in parts_of(reaches)}
+        values = {name: part.value for name, part in parts.items()}
+        score, decisive = calibration.score(values)
+        part = parts[decisive]
+        change = part.reach.change(part.finding)
+        place: Place = change.place
+        return Judgement(
+            score=score,
+            threshold=calibration.threshold,
+            p_value=calibration.p_value(score),
+            decision="trojaned" if score >= calibration.threshold else "no evidence of a backdoor",
+            target_class=int(part.reach.target[part.finding]),
+            source_classes=sources_of(part.reach, part.finding),
+            place=place,
+            change=change,
+            parts=values,
+            queries=sum(one.queries for one in reaches.values()),
+            target_scores=target_scores(calibration, reaches),
+        )
+
+    def probability(self, score: float, *, search: str = "gradient", prior: float = 0.5) -> float:
+        """The probability of a backdoor at a score; see `Calibration.probability`."""
+        return self.calibrations[search].probability(score, prior)
+
+
+def target_scores(calibration: Calibration, reaches: Mapping[str, Reach]) -> dict[int, float]:
+    """The score of every target by its own findings: the largest of its highest reaches, in the score's units."""
+    scores: dict[int, float] = {}
+    for name, one in reaches.items():
+        for finding in range(len(one)):
+            what = f"{name}_all" if one.source[finding] < 0 else f"{name}_pair"
+            if what not in calibration.parts:
+                continue
+            centre, scale = calibration.parts[what]
+            value = (float(one.log_odds[finding]) - centre) / scale
+            target = int(one.target[finding])
+            scores[target] = max(value, scores.get(target, float("-inf")))
+    return scores

@@ -1,0 +1,175 @@
+"""The shipped calibration of the universal detector: what clean networks of many kinds score, and the threshold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onepixel.errors import DetectorError, UsageError
+from onepixel.files import write_text
+
+FORMAT = "onepixel-universal-1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How parts become a score, and what scores mean, for one search.
+
+    Attributes
+    ----------
+    parts : dict
+        For each part that counts, its centre and scale among clean networks: the median, and from there to the 95 %
+        quantile.
+    clean, trojaned : dict
+        Scores of clean and of trojaned networks by kind.
+    threshold : float
+        Scores at or above it are called trojaned.
+    """
+
+    parts: dict[str, tuple[float, float]]
+    clean: dict[str, tuple[float, ...]]
+    trojaned: dict[str, tuple[float, ...]]
+    threshold: float
+
+    def score(self, parts: Mapping[str, float]) -> tuple[float, str]:
+        """The largest of the parts, each in units of its spread among clean networks, and which part it is.
+
+        Raises
+        ------
+        DetectorError
+            If none of the parts that count was measured.
+        """
+        found = {
+            name: (parts[name] - centre) / scale
+            for name, (centre, scale) in self.parts.items()
+            if name in parts and np.isfinite(parts[name])
+        }
+        if not found:
+            raise DetectorError("Nothing was measured that the universal detector could judge by.")
+        name = max(found, key=lambda one: found[one])
+        return found[name], name
+
+    def p_value(self, score: float) -> float:
+        """(1 + clean scores at or above this one) / (n + 1), of the kind of networks for which that is largest."""
+        return max((1 + sum(clean >= score for clean in scores)) / (len(scores) + 1) for scores in self.clean.values())
+
+    def probability(self, score: float, prior: float = 0.5) -> float:
+        """The probability that a classifier with this score is trojaned, from logistic regression on all kinds' scores.
+
+        Parameters
+        ----------
+        score : float
+        prior : float
+            The share of trojaned classifiers that is expected, in (0, 1).
+
+        Raises
+        ------
+        UsageError
+            If the prior lies outside (0, 1), or there are no trojaned networks to compare with.
+        """
+        if not 0 < prior < 1:
+            raise UsageError(f"A prior lies between 0 and 1 but got {prior:g}.")
+        clean = np.array([one for scores in self.clean.values() for one in scores])
+        trojaned = np.array([one for scores in self.trojaned.values() for one in scores])
+        if not len(clean) or not len(trojaned):
+            raise UsageError("This calibration has no trojaned networks, from which a probability could be told.")
+        slope, offset = logistic(clean, trojaned)
+        odds = slope * score + offset + np.log(prior) - np.log1p(-prior)
+        return float(1 / (1 + np.exp(-np.clip(odds, -30, 30))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types."""
+        rounded = {
+            name: {kind: [round(float(one), 3) for one in scores] for kind, scores in table.items()}
+            for name, table in (("clean", self.clean), ("trojaned", self.trojaned))
+        }
+        parts = {name: [round(float(number), 4) for number in pair] for name, pair in self.parts.items()}
+        return {"parts": parts, **rounded, "threshold": round(float(self.threshold), 4)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Calibration":
+        """From what `to_dict` gave."""
+        return cls(
+            parts={name: (float(pair[0]), float(pair[1])) for name, pair in content["parts"].items()},
+            clean={kind: tuple(scores) for kind, scores in content["clean"].items()},
+            trojaned={kind: tuple(scores) for kind, scores in content["trojaned"].items()},
+            threshold=float(content["threshold"]),
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        clean: Mapping[str, Sequence[Mapping[str, float]]],
+        trojaned: Mapping[str, Sequence[Mapping[str, float]]],
+        names: Sequence[str],
+        false_alarms: float = 0.05,
+    ) -> "Calibration":
+        """Fit on the parts of clean and trojaned networks by kind.
+
+        The threshold is the smallest at which at most the given share of each kind's clean networks is called
+        trojaned, a kind's scores being judged with all others' centre and scale.
+
+        Raises
+        ------
+        UsageError
+            If there is no clean network.
+        """
+        if not any(clean.values()):
+            raise UsageError("The universal detector is calibrated on clean networks; there are none.")
+        spread: dict[str, tuple[float, float]] = {}
+        for name in names:
+            by_kind = [np.array([one[name] for one in kind]) for kind in clean.values() if len(kind)]
+            values = np.concatenate(by_kind)
+            centre = float(np.median(values))
+            scale = max(float(np.quantile(values, 0.95)) - centre, 1e-3)
+            spread[name] = (centre, scale)
+        bare = cls(spread, {}, {}, float("inf"))
+        tables = [
+            {kind: tuple(bare.score(one)[0] for one in networks) for kind, networks in group.items() if len(networks)}
+            for group in (clean, trojaned)
+        ]
+        threshold = max(float(np.quantile(scores, 1 - false_alarms)) for scores in tables[0].values()) + 1e-6
+        return cls(spread, tables[0], tables[1], threshold)
+
+
+def logistic(clean: np.ndarray, trojaned: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of a logistic regression on scores, both groups weighing alike."""
+    from sklearn.linear_model import LogisticRegression
+
+    scores = np.r_[clean, trojaned][:, None]
+    labels = np.r_[np.zeros(len(clean)), np.ones(len(trojaned))]
+    model = LogisticRegression(class_weight="balanced").fit(scores, labels)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def write_calibrations(path: str | Path, calibrations: Mapping[str, Calibration], about: Mapping[str, Any]) -> None:
+    """Write one JSON file: a calibration for each search, and where it comes from."""
+    content = {
+        "format": FORMAT,
+        "about": dict(about),
+        "searches": {search: calibration.to_dict() for search, calibration in calibrations.items()},
+    }
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_calibrations(path: str | Path | None = None) -> dict[str, Calibration]:
+    """Read such a file; the shipped one unless said otherwise.
+
+    Raises
+    ------
+    DetectorError
+        If it is damaged.
+    """
+    try:
+        shipped = files("onepixel.detectors.shipped").joinpath("universal.json")
+        text = shipped.read_text(encoding="utf-8") if path is None else Path(path).read_text(encoding="utf-8")
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise DetectorError("The universal detector's calibration is of another version.")
+        return {search: Calibration.from_dict(part) for search, part in content["searches"].items()}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DetectorError("The universal detector's calibration is missing or damaged.") from error

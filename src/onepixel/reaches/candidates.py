@@ -1,0 +1,121 @@
+"""Candidates: fillings at places that a search takes further, each for one source (or all) and one target."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onepixel.reaches.pasting import paste
+from onepixel.reaches.task import Numbers, Task, capped
+
+AT_ONCE = 2048
+"""Changed images that are made at once."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """F candidates, all of one height and width.
+
+    Attributes
+    ----------
+    source, target : array of shape (F,)
+        -1 as a source stands for all classes but the target.
+    place : array of shape (F, 4)
+    filling : Tensor of shape (F, C, h, w)
+    worth : array of shape (F,)
+        Mean log-odds over the seen images, NaN where not measured.
+    """
+
+    source: Numbers
+    target: Numbers
+    place: Numbers
+    filling: Tensor
+    worth: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def pick(self, numbers: Numbers) -> "Candidates":
+        """Some of them, in that order."""
+        return Candidates(
+            self.source[numbers],
+            self.target[numbers],
+            self.place[numbers],
+            self.filling[torch.as_tensor(numbers)],
+            self.worth[numbers],
+        )
+
+    def with_worth(self, worth: NDArray[np.float32]) -> "Candidates":
+        """The same, measured."""
+        return replace(self, worth=worth)
+
+    def chunks(self, task: Task, *, fresh: bool, at_once: int = AT_ONCE) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+        """Divide (candidate, image) into batches: candidates of the batch, owner in it, and image of each row."""
+        members = [task.members(int(s), int(t), fresh=fresh) for s, t in zip(self.source, self.target, strict=True)]
+        sizes = np.array([len(own) for own in members])
+        start = 0
+        while start < len(members):
+            stop = start + 1
+            while stop < len(members) and sizes[start : stop + 1].sum() <= at_once:
+                stop += 1
+            owner = np.repeat(np.arange(stop - start), sizes[start:stop])
+            yield np.arange(start, stop), owner, np.concatenate(members[start:stop])
+            start = stop
+
+    def images(self, task: Task, owner: Numbers, image: Numbers, filling: Tensor, alpha: float) -> Tensor:
+        """The changed images of one batch; `owner` numbers the candidates, `filling` has theirs."""
+        rows = torch.as_tensor(owner)
+        return paste(task.images[torch.as_tensor(image)], torch.as_tensor(self.place[owner]), filling[rows], alpha)
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """Put candidates of one size together."""
+    return Candidates(
+        np.concatenate([part.source for part in parts]),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.place for part in parts]),
+        torch.cat([part.filling for part in parts]),
+        np.concatenate([part.worth for part in parts]),
+    )
+
+
+def measure(
+    task: Task, candidates: Candidates, alpha: float = 1.0, *, fresh: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean log-odds (F,) of each candidate's target over its images, and the share that is answered with it.
+
+    Raises
+    ------
+    BudgetError
+        If a batch does not fit into what is left of the budget.
+    """
+    means, shares = [], []
+    for batch, owner, image in candidates.chunks(task, fresh=fresh):
+        part = candidates.pick(batch)
+        odds = task.questions.log_odds(part.images(task, owner, image, part.filling, alpha))
+        rows, targets = torch.as_tensor(owner), torch.as_tensor(part.target)
+        own = capped(odds.gather(1, targets[rows, None])[:, 0])
+        hit = (odds.argmax(1) == targets[rows]).float()
+        means.append(mean_by(own, rows, len(batch)))
+        shares.append(mean_by(hit, rows, len(batch)))
+    if not means:
+        return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32)
+    return torch.cat(means).numpy(), torch.cat(shares).numpy()
+
+
+def mean_by(values: Tensor, owner: Tensor, owners: int) -> Tensor:
+    """Means (owners,) of the values (N,) of each owner; gradients flow."""
+    total = torch.zeros(owners).index_add(0, owner, values)
+    return total / torch.bincount(owner, minlength=owners).clamp(min=1)
+
+
+def best_of_each(candidates: Candidates, most: int) -> Numbers:
+    """Numbers of the `most` worthiest candidates of every source and target, in their order."""
+    order = np.lexsort((-candidates.worth, candidates.target, candidates.source))
+    key = candidates.source[order] * (candidates.target.max() + 1) + candidates.target[order]
+    first = np.searchsorted(key, key, side="left")
+    rank = np.arange(len(order)) - first
+    return np.sort(order[rank < most])

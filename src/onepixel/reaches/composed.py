@@ -1,0 +1,132 @@
+"""The composed search: a trigger put together from the one-pixel signature on real images, by queries alone.
+
+Every pixel (or, on large images and small budgets, every small block) of the seen images is set to every value. What
+each is worth to each source and target says which windows to fill with what, and coordinate ascent goes on from there.
+"""
+
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onepixel.reaches.candidates import Candidates, measure
+from onepixel.reaches.hints import Hint, grouped
+from onepixel.reaches.task import Numbers, Task, capped
+
+GREY_VALUES = (0.0, 0.5, 1.0)
+"""What a pixel of one channel is set to; of three channels it is set to the eight corners of the colour cube."""
+
+MOST_CORNERS = 3
+"""Up to so many channels a pixel takes every corner; with more, black and white."""
+
+
+def pixel_values(channels: int) -> Tensor:
+    """The values (V, C) that a pixel is set to."""
+    if channels == 1:
+        return torch.tensor(GREY_VALUES)[:, None]
+    if channels <= MOST_CORNERS:
+        return torch.tensor(list(itertools.product((0.0, 1.0), repeat=channels)))
+    return torch.tensor([[0.0] * channels, [1.0] * channels])
+
+
+def blocks(height: int, width: int, side: int) -> Numbers:
+    """Blocks of side x side pixels that tile an image, (B, 4), the last ones cut off at the border."""
+    rows = [(top, min(side, height - top)) for top in range(0, height, side)]
+    columns = [(left, min(side, width - left)) for left in range(0, width, side)]
+    return np.array([(top, left, tall, wide) for top, tall in rows for left, wide in columns], dtype=np.int64)
+
+
+def hint_cost(task: Task, side: int) -> int:
+    """Queries of a hint from blocks of that side, at most."""
+    channels, height, width = task.size
+    return len(task.seen) * (1 + len(blocks(height, width, side)) * len(pixel_values(channels)))
+
+
+def composed_hint(task: Task, side: int = 1, alpha: float = 1.0) -> Hint:
+    """The worth of every block of side x side pixels, shared by its pixels: exhaustive, one block at a time.
+
+    Raises
+    ------
+    BudgetError
+        If it does not fit into what is left of the budget.
+    """
+    channels, height, width = task.size
+    values, places = pixel_values(channels), blocks(height, width, side)
+    table = block_changes(task, values, places, alpha)
+    by_group = grouped(task, table.permute(0, 3, 1, 2).flatten(2))
+    by_group = by_group.view(*by_group.shape[:2], len(places), len(values))
+    worth, best = by_group.max(dim=3)
+    shape = (*worth.shape[:2], height, width)
+    full_worth, full_value = torch.zeros(shape), torch.zeros(*worth.shape[:2], channels, height, width)
+    for number, (top, left, tall, wide) in enumerate(places.tolist()):
+        window = (..., slice(top, top + tall), slice(left, left + wide))
+        full_worth[window] = worth[:, :, number, None, None] / (tall * wide)
+        full_value[window] = values[best[:, :, number]][..., None, None]
+    return Hint(full_worth, full_value)
+
+
+def block_changes(task: Task, values: Tensor, places: Numbers, alpha: float = 1.0) -> Tensor:
+    """What setting a block to a value changes in the capped log-odds of every seen image.
+
+    A block that already has the value is not asked about: its change is 0.
+
+    Returns
+    -------
+    Tensor of shape (M, B, V, T)
+    """
+    base = task.images[torch.as_tensor(task.seen)]
+    before = capped(task.questions.log_odds(base))
+    found = torch.zeros(len(base), len(places), len(values), before.shape[1])
+    for number, image in enumerate(base):
+        cells = [
+            (block, value)
+            for block, (top, left, tall, wide) in enumerate(places.tolist())
+            for value, colour in enumerate(values)
+            if not bool((image[:, top : top + tall, left : left + wide] == colour[:, None, None]).all())
+        ]
+        for start in range(0, len(cells), task.questions.batch):
+            part = torch.tensor(cells[start : start + task.questions.batch])
+            changed = image.expand(len(part), -1, -1, -1).clone()
+            for row, (block, value) in enumerate(part.tolist()):
+                top, left, tall, wide = places[block]
+                window = changed[row, :, top : top + tall, left : left + wide]
+                window += alpha * (values[value][:, None, None] - window)
+            found[number, part[:, 0], part[:, 1]] = capped(task.questions.log_odds(changed)) - before[number]
+    return found[..., torch.as_tensor(task.targets)]
+
+
+def ascend(task: Task, candidates: Candidates, side: int = 1, alpha: float = 1.0) -> Candidates:
+    """One round of coordinate ascent over the blocks of all windows, row by row; what helps is kept.
+
+    It ends early, keeping what it has, where the next block does not fit into what is left of the budget.
+    """
+    values = pixel_values(task.size[0])
+    if not len(candidates):
+        return candidates
+    height, width = candidates.filling.shape[2:]
+    filling, worth = candidates.filling.clone(), candidates.worth.copy()
+    cost = len(values) * sum(len(image) for _, _, image in candidates.chunks(task, fresh=False))
+    for top, left, tall, wide in blocks(height, width, side).tolist():
+        if not task.questions.affords(cost):
+            break
+        window = (..., slice(top, top + tall), slice(left, left + wide))
+        start = filling.clone()
+        for colour in values:
+            tried = start.clone()
+            tried[window] = colour[:, None, None]
+            different = np.flatnonzero((tried != start).flatten(1).any(1).numpy())
+            if not len(different):
+                continue
+            part = Candidates(
+                candidates.source[different],
+                candidates.target[different],
+                candidates.place[different],
+                tried[torch.as_tensor(different)],
+                worth[different],
+            )
+            reached, _ = measure(task, part, alpha)
+            better = reached > worth[different]
+            worth[different[better]] = reached[better]
+            filling[torch.as_tensor(different[better])] = part.filling[torch.as_tensor(np.flatnonzero(better))]
+    return Candidates(candidates.source, candidates.target, candidates.place, filling, worth)

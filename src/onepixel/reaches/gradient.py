@@ -1,0 +1,135 @@
+"""The gradient search: fillings of windows by Adam, started from the gradient of every pixel, by successive halving."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onepixel.classifiers import ModuleClassifier, logits_to_log_odds
+from onepixel.classifiers.base import PROBABILITY_FLOOR
+from onepixel.classifiers.module import full_precision
+from onepixel.reaches.candidates import Candidates, best_of_each, mean_by, measure
+from onepixel.reaches.hints import Hint, grouped
+from onepixel.reaches.task import Task
+
+RATE = 0.5
+"""Adam's rate; a filling is the sigmoid of what it moves."""
+
+AIM = 10.0
+"""An image that is driven so far pulls no more."""
+
+START = 1.5
+"""Fillings begin at the sigmoid of plus or minus this, as the gradient of each pixel says."""
+
+NOISES = 2
+"""Noisy copies of the seen images over which gradients are averaged too: where a network is flat, noise is not."""
+
+NOISE = 0.3
+
+PASSES = 3
+"""What a step forwards and backwards costs in forward passes."""
+
+
+def differentiable_log_odds(classifier: ModuleClassifier, images: Tensor) -> Tensor:
+    """Log-odds (N, K) of images (N, C, H, W) with gradients to the images; the module is in eval mode."""
+    placed = images.to(device=classifier.device, dtype=classifier.dtype)
+    answers = classifier.module(classifier.prepare(placed))
+    if classifier.outputs == "logits":
+        return logits_to_log_odds(answers).float().cpu()
+    p = answers.double().clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    return (torch.log(p) - torch.log1p(-p)).float().cpu()
+
+
+class GradientMode:
+    """Holds a module in eval mode, with gradients to its input alone, and puts everything back."""
+
+    def __init__(self, classifier: ModuleClassifier) -> None:
+        self.module = classifier.module
+        self.precision = full_precision(classifier.device)
+
+    def __enter__(self) -> None:
+        self.training = [part for part in self.module.modules() if part.training]
+        self.learning = [part for part in self.module.parameters() if part.requires_grad]
+        self.module.eval()
+        for parameter in self.learning:
+            parameter.requires_grad_(False)
+        self.precision.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.precision.__exit__(None, None, None)
+        for parameter in self.learning:
+            parameter.requires_grad_(True)
+        for part in self.training:
+            part.training = True
+
+
+def gradient_hint(task: Task, classifier: ModuleClassifier, seed: int = 0) -> Hint:
+    """First-order worth of every pixel: its gradient times how far it is from 0 or 1, whichever is worth more."""
+    generator = torch.Generator().manual_seed(seed)
+    base = task.images[torch.as_tensor(task.seen)]
+    gradients = torch.zeros(len(base), len(task.targets), *base.shape[1:])
+    size = max(1, task.questions.batch)
+    for copy in range(1 + NOISES):
+        noise = torch.rand(base.shape, generator=generator) if copy else base
+        images = base + NOISE * (noise - base)
+        task.questions.spend(len(images) * (1 + 2 * len(task.targets)))
+        for start in range(0, len(images), size):
+            part = images[start : start + size].clone().requires_grad_(True)
+            odds = differentiable_log_odds(classifier, part)
+            for column, target in enumerate(task.targets):
+                (found,) = torch.autograd.grad(odds[:, int(target)].sum(), part, retain_graph=True)
+                gradients[start : start + len(part), column] += found / (1 + NOISES)
+    up = grouped(task, gradients * (1 - base[:, None]))
+    down = grouped(task, -gradients * base[:, None])
+    value = (up >= down).float()
+    return Hint(torch.maximum(up, down).sum(2), value)
+
+
+def climb(task: Task, classifier: ModuleClassifier, candidates: Candidates, steps: int, alpha: float) -> Candidates:
+    """Take every candidate's filling some steps of Adam further; the worth is measured at the end.
+
+    Raises
+    ------
+    BudgetError
+        If the steps do not fit into what is left of the budget.
+    """
+    done = []
+    for batch, owner, image in candidates.chunks(task, fresh=False, at_once=task.questions.batch):
+        part = candidates.pick(batch)
+        task.questions.spend(PASSES * steps * len(owner))
+        moved = torch.logit(part.filling.clamp(0.01, 0.99)).requires_grad_(True)
+        optimiser = torch.optim.Adam([moved], lr=RATE)
+        rows, targets = torch.as_tensor(owner), torch.as_tensor(part.target)
+        for _ in range(steps):
+            images = part.images(task, owner, image, torch.sigmoid(moved), alpha)
+            odds = differentiable_log_odds(classifier, images).gather(1, targets[rows, None])[:, 0]
+            loss = -mean_by(odds.clamp(max=AIM), rows, len(batch)).sum()
+            (moved.grad,) = torch.autograd.grad(loss, [moved])
+            optimiser.step()
+        task.questions.advance(PASSES * steps * len(owner))
+        done.append(torch.sigmoid(moved.detach()))
+    climbed = Candidates(candidates.source, candidates.target, candidates.place, torch.cat(done), candidates.worth)
+    worth, _ = measure(task, climbed, alpha)
+    return climbed.with_worth(worth)
+
+
+def softened(candidates: Candidates) -> Candidates:
+    """Fillings of zeros and ones, moved inwards so that Adam can turn them."""
+    low = float(torch.sigmoid(torch.tensor(-START)))
+    filling = low + (1 - 2 * low) * candidates.filling
+    return Candidates(candidates.source, candidates.target, candidates.place, filling, candidates.worth)
+
+
+def halving(
+    task: Task, classifier: ModuleClassifier, candidates: Candidates, rounds: tuple[tuple[int, int], ...], alpha: float
+) -> Candidates:
+    """Rounds of (steps, candidates of every pair that go on afterwards)."""
+    current = candidates
+    for steps, kept in rounds:
+        current = climb(task, classifier, current, steps, alpha)
+        current = current.pick(best_of_each(current, kept))
+    return current
+
+
+def numbers_of_worthiest(candidates: Candidates, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Numbers of so many candidates that are worth most, in their order."""
+    return np.sort(np.argsort(-candidates.worth, kind="stable")[:most])

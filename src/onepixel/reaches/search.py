@@ -1,0 +1,303 @@
+"""`onepixel.reach`: the searches by their names, and what they have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from onepixel.classifiers import Classifier, ModuleClassifier
+from onepixel.errors import BudgetError, UndecidedError, UsageError
+from onepixel.progress import progress_bar
+from onepixel.reaches.asking import Questions
+from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
+from onepixel.reaches.composed import ascend, composed_hint, hint_cost
+from onepixel.reaches.families import Family, Patch
+from onepixel.reaches.gradient import GradientMode, climb, gradient_hint, softened
+from onepixel.reaches.hints import Hint, windows
+from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
+from onepixel.reaches.samples import SampleImages, sample_images
+from onepixel.reaches.task import FRESH_OF_ALL, Task, capped
+from onepixel.reaches.value import EVERY_SOURCE, Reach
+
+WINDOWS = 8
+"""Windows of every pair that a first look is taken at."""
+
+PAIRS = 90
+"""Pairs of classes that a search goes on with, the most promising ones; changes from all classes come on top."""
+
+CLIMBED = 3
+"""Windows of every pair that the gradient search climbs from."""
+
+CLIMBS = (5, 8)
+"""Steps of Adam for each of those, and for the best of them."""
+
+ASCENDED = 30
+"""Pairs that the composed search ascends from; changes from all classes come on top."""
+
+ASCENTS = 2
+"""Rounds of coordinate ascent; each begins with half of the pairs of the one before."""
+
+HINT_SHARE = 0.5
+"""The part of a budget that the first look at every pixel or block may take."""
+
+BLOCKS_AT_MOST = 60_000
+"""Queries of that look where there is no budget."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a search has to know: the task, the size of a filling, and how much of it is mixed in."""
+
+    task: Task
+    height: int
+    width: int
+    alpha: float
+
+    @property
+    def questions(self) -> Questions:
+        """Who is asked."""
+        return self.task.questions
+
+
+def reach(
+    classifier: Classifier,
+    images: ArrayLike | SampleImages,
+    labels: ArrayLike | None = None,
+    *,
+    family: Family = Patch(5),  # noqa: B008 (frozen)
+    search: str = "auto",
+    budget: int | None = None,
+    progress: bool = False,
+) -> Reach:
+    """Find how far images of each class, and of all classes at once, can be driven to each other class.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    images : array of shape (N, C, H, W), or SampleImages
+        A few real images of the domain; eight of each class are plenty.
+    labels : array of shape (N,), optional
+        What the images are said to be; the classifier's own confident answers are used.
+    family : Patch or Blend
+        What may be changed.
+    search : {"auto", "composed", "gradient"}
+        "composed" asks queries only; "gradient" needs a torch module, and is what "auto" chooses for one.
+    budget : int, optional
+        Images that may be asked at most (the sample images themselves are not counted); never exceeded. For the
+        gradient search a step forwards and backwards counts as three.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Reach
+
+    Raises
+    ------
+    UsageError
+        If an argument is out of range, or "gradient" is asked of what is no torch module.
+    UndecidedError
+        If the classifier is sure of fewer than two classes of the images, or the budget does not suffice for anything.
+
+    Examples
+    --------
+    >>> import numpy, torch, onepixel
+    >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
+    >>> _ = module[1].weight.data.copy_(torch.linspace(-3, 3, 72).view(2, 36))
+    >>> images = numpy.stack([numpy.zeros((1, 6, 6)), numpy.ones((1, 6, 6))]).repeat(4, axis=0)
+    >>> classifier = onepixel.as_classifier(module, input_shape=(1, 6, 6))
+    >>> onepixel.reach(classifier, sample_images(classifier, images, confidence=0.5)).over_all.shape[0]
+    2
+    """
+    samples = images if isinstance(images, SampleImages) else sample_images(classifier, images, labels)
+    chosen = choose_search(classifier, search)
+    height, width = classifier.input_shape[1:]
+    size = family.places(height, width)[0, 2:]
+    questions = Questions(classifier, budget)
+    task = Task.of(questions, samples)
+    look = Look(task, int(size[0]), int(size[1]), family.alpha)
+    if not task.pairs():
+        raise UndecidedError("The images do not suffice to search with some and measure with others.")
+    with progress_bar(f"reach of {classifier.name}", estimate(look, chosen), "queries", enabled=progress) as advance:
+        questions.advance = advance
+        questions.reserved = 0 if budget is None else min(budget // 5, 20_000)
+        found = SEARCHES[chosen](look)
+        questions.reserved = 0
+        return measured(look, found, family.name, chosen)
+
+
+def choose_search(classifier: Classifier, search: str) -> str:
+    """The search of that name, or for "auto" the one that the classifier allows.
+
+    Raises
+    ------
+    UsageError
+        If there is no such search, or it needs a torch module and the classifier is none.
+    """
+    inside = isinstance(classifier, ModuleClassifier)
+    if search == "auto":
+        return "gradient" if inside else "composed"
+    if search not in SEARCHES:
+        raise UsageError(f"Expected one of auto, {', '.join(SEARCHES)} for search but got {search!r}.")
+    if search == "gradient" and not inside:
+        raise UsageError(f"The gradient search looks inside torch modules; {classifier.name} is none.")
+    return search
+
+
+def promising(look: Look, hint: Hint) -> Candidates:
+    """The best windows of the most promising pairs by the hint, measured on the seen images.
+
+    Where the budget is short, fewer windows.
+    """
+    task = look.task
+    found = windows(task, hint, look.height, look.width, WINDOWS)
+    single = found.source != EVERY_SOURCE
+    pairs = np.column_stack([found.source, found.target])
+    first = np.flatnonzero(single)[best_of_each(found.pick(np.flatnonzero(single)), 1)]
+    keep = first[np.argsort(-found.worth[first], kind="stable")[:PAIRS]]
+    kept = {tuple(pair) for pair in pairs[keep].tolist()}
+    chosen = np.array([not s or tuple(p) in kept for s, p in zip(single, pairs.tolist(), strict=True)])
+    found = found.pick(np.flatnonzero(chosen))
+    for most in (WINDOWS, 3, 1):
+        part = found.pick(best_of_each(found, most))
+        cost = sum(len(image) for _, _, image in part.chunks(task, fresh=False))
+        if task.questions.left is None or cost <= task.questions.left // 3:
+            break
+    else:
+        part = cheapest(task, part)
+    worth, _ = measure(task, part, look.alpha)
+    return part.with_worth(worth)
+
+
+def cheapest(task: Task, candidates: Candidates) -> Candidates:
+    """As many of the worthiest candidates as a third of the budget holds, changes from all classes first.
+
+    Raises
+    ------
+    BudgetError
+        If it holds none.
+    """
+    order = np.lexsort((-candidates.worth, candidates.source != EVERY_SOURCE))
+    cost = np.array(
+        [
+            len(task.members(int(s), int(t), fresh=False))
+            for s, t in zip(candidates.source[order], candidates.target[order], strict=True)
+        ]
+    )
+    left = task.questions.left or 0
+    held = int((np.cumsum(cost) <= left // 3).sum())
+    if not held:
+        raise BudgetError(f"A budget of {task.questions.budget:,} queries is too small to look for anything.")
+    return candidates.pick(np.sort(order[:held]))
+
+
+def by_gradient(look: Look) -> Candidates:
+    """The gradient search: hints from gradients, then Adam by successive halving."""
+    classifier = look.task.classifier
+    assert isinstance(classifier, ModuleClassifier)
+    with GradientMode(classifier):
+        found = softened(promising(look, gradient_hint(look.task, classifier)))
+        found = found.pick(best_of_each(found, CLIMBED))
+        for steps in CLIMBS:
+            try:
+                found = climb(look.task, classifier, found, steps, look.alpha)
+            except BudgetError:
+                break
+            found = found.pick(best_of_each(found, 1))
+    return found.pick(best_of_each(found, 1))
+
+
+def by_composing(look: Look) -> Candidates:
+    """The composed search: hints from single pixels or blocks, then coordinate ascent from the most promising pairs."""
+    task = look.task
+    side = 1
+    most = BLOCKS_AT_MOST if task.questions.left is None else int(HINT_SHARE * task.questions.left)
+    while hint_cost(task, side) > most and side < max(task.size[1:]):
+        side += 1
+    found = promising(look, composed_hint(task, side, look.alpha))
+    found = found.pick(best_of_each(found, 1))
+    # Windows have 25 pixels or so; on larger ones, blocks are turned together.
+    turned = max(1, round(max(look.height, look.width) / 5))
+    kept = ASCENDED
+    for _ in range(ASCENTS):
+        every = np.flatnonzero(found.source == EVERY_SOURCE)
+        single = np.flatnonzero(found.source != EVERY_SOURCE)
+        first = np.concatenate(
+            [every[np.argsort(-found.worth[every])[:kept]], single[np.argsort(-found.worth[single])[:kept]]]
+        )
+        rest = np.setdiff1d(np.arange(len(found)), first)
+        found = join([ascend(task, found.pick(np.sort(first)), turned, look.alpha), found.pick(rest)])
+        kept //= 2
+    return found
+
+
+SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "gradient": by_gradient}
+"""Every search by its name."""
+
+
+def measured(look: Look, found: Candidates, family: str, search: str) -> Reach:
+    """Measure what a search found on fresh images, the worthiest first where the budget is short."""
+    task = look.task
+    order = np.argsort(-found.worth, kind="stable")
+    found = found.pick(order)
+    base = base_table(task)
+    cost = np.cumsum(
+        [len(task.members(int(s), int(t), fresh=True)) for s, t in zip(found.source, found.target, strict=True)]
+    )
+    left = task.questions.left
+    held = len(found) if left is None else int((cost <= left).sum())
+    if not held:
+        raise BudgetError(f"A budget of {task.questions.budget:,} queries is too small to look for anything.")
+    found = found.pick(np.arange(held))
+    log_odds, flipped = measure(task, found, look.alpha, fresh=True)
+    order = np.argsort(-log_odds, kind="stable")
+    found, log_odds, flipped = found.pick(order), log_odds[order], flipped[order]
+    return Reach(
+        sources=task.sources,
+        targets=task.targets,
+        source=found.source,
+        target=found.target,
+        place=found.place,
+        log_odds=log_odds,
+        flipped=flipped,
+        natural=natural_reach(task, found, look.alpha),
+        base=base,
+        fillings=found.filling.numpy().astype(np.float32),
+        family=family,
+        search=search,
+        alpha=look.alpha,
+        queries=task.questions.asked,
+        classifier=task.classifier.name,
+    )
+
+
+def base_table(task: Task) -> NDArray[np.float32]:
+    """Mean log-odds (S, T) of the targets over the unchanged fresh images of each source; NaN if too many."""
+    table = np.full((len(task.sources), len(task.targets)), np.nan, dtype=np.float32)
+    if not task.questions.affords(len(task.fresh)):
+        return table
+    odds = capped(task.questions.log_odds(task.images[torch.as_tensor(task.fresh)]))[:, torch.as_tensor(task.targets)]
+    for row, source in enumerate(task.sources):
+        own = np.flatnonzero(task.labels[task.fresh] == source)
+        if len(own):
+            table[row] = odds[torch.as_tensor(own)].mean(0).numpy()
+    return table
+
+
+def estimate(look: Look, search: str) -> int:
+    """About how many queries a search will ask, for its progress bar."""
+    task = look.task
+    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1))
+    singles = max(1, len(task.seen) // len(task.sources))
+    every = len(task.targets) * len(task.members(EVERY_SOURCE, -1, fresh=False))
+    one_round = pairs * singles + every
+    total = WINDOWS * one_round + (1 + MOST_WINDOWS) * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
+    if search == "gradient":
+        total += 3 * len(task.seen) * (1 + 2 * len(task.targets))
+        total += 3 * one_round * (CLIMBED * CLIMBS[0] + CLIMBS[1])
+    else:
+        total += min(hint_cost(task, 1), BLOCKS_AT_MOST) + 40 * ASCENTS * one_round
+    budget = task.questions.budget
+    return total if budget is None else min(total, budget)
