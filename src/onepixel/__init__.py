@@ -15,6 +15,7 @@ from onepixel.version import __version__
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier, as_classifier
     from onepixel.detectors import Detector, Verdict, load_detector
+    from onepixel.detectors.auditing import audit
     from onepixel.loading import load_classifier
     from onepixel.opening import Limits
     from onepixel.opening.endpoint.settings import EndpointSettings
@@ -31,6 +32,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "as_classifier",
+    "audit",
     "load_classifier",
     "load_detector",
     "signature",
@@ -45,6 +47,7 @@ HOMES = {
     "Signature": "onepixel.signatures",
     "Verdict": "onepixel.detectors",
     "as_classifier": "onepixel.classifiers",
+    "audit": "onepixel.detectors.auditing",
     "load_classifier": "onepixel.loading",
     "load_detector": "onepixel.detectors",
     "signature": "onepixel.signatures",

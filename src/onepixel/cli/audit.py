@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onepixel.cli import options
+from onepixel.errors import UsageError
+from onepixel.printable import escaped
 
 if TYPE_CHECKING:
-    from onepixel.detectors.verdict import Verdict
+    from onepixel.detectors.exhibit import Exhibit
+    from onepixel.detectors.verdict import ImagesAsked, Verdict
 
 RESULTS = "Results"
 
@@ -18,9 +21,32 @@ RESULTS = "Results"
 @options.opens_model
 def audit(
     opening: options.Opening,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Images of the domain, ten per class are plenty: a folder with one subfolder per class, a flat "
+            "folder, or an .npz. With them any network can be judged.",
+        ),
+    ] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize images that are not of the network's size.")] = False,
+    search: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|composed|gradient",
+            help="With --images: how changes are looked for. composed needs answers only; auto takes the gradient "
+            "where there is one.",
+            rich_help_panel=options.COST,
+        ),
+    ] = "auto",
     detector: Annotated[
-        str, typer.Option(metavar="NAME_OR_FILE", help="The detector that judges: one that is shipped, or a file.")
-    ] = "mnist-lenet5",
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="Without --images: the detector that judges networks of its own kind, one that is shipped, or a file. "
+            "Default: mnist-lenet5.",
+        ),
+    ] = None,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
     report: Annotated[
@@ -39,18 +65,19 @@ def audit(
 ) -> None:
     """Tell whether a model carries a backdoor.
 
-    Computes the model's one-pixel signature and has a detector judge it. A model file is never trusted: data formats
-    are parsed as data, programs (TorchScript, torch.export) run in a sandbox or not at all, nothing is unpickled.
+    With --images, looks for the change that drives these images to one class most cheaply, and shows it. Without, a
+    detector judges the one-pixel signature of networks of the kind that it knows. A model file is never trusted: data
+    formats are parsed as data, programs (TorchScript, torch.export) run in a sandbox or not at all.
 
     [bold]Examples[/bold]
 
-    onepixel audit model.onnx --outputs logits --normalize 0.1307 0.3081
+    onepixel audit model.onnx --images photos --outputs logits --normalize 0.1307 0.3081 --report audit.html
 
     onepixel audit weights.safetensors --architecture lenet5 --normalize none --report audit.html
 
     onepixel audit traced.pt --input-shape 1,28,28 --outputs logits --normalize none --require-sandbox
 
-    onepixel audit https://models.example.org/v2/models/digits --outputs probabilities --normalize none --budget 20000
+    onepixel audit https://models.example.org/v2/models/digits --images photos --outputs probabilities
 
     [bold]Exit status[/bold]
 
@@ -58,13 +85,24 @@ def audit(
     3 could not decide (the reason is printed), 4 internal error.
     """
     options.check_writable(report, picture, opening.journal)
-    engine = options.chosen_engine(engine, budget)
-    classifier = opening.classifier()
-    import onepixel
+    from onepixel.detectors.auditing import audit as audited
 
+    if images is None and (resize or search != "auto"):
+        raise UsageError("--resize and --search go with --images.")
+    if images is not None and not images.exists():
+        raise UsageError(f"There is no folder or file {escaped(images)}.")
+    classifier = opening.classifier()
     with options.closing(classifier):
-        found = onepixel.load_detector(detector)
-        verdict = found.audit(classifier, engine=engine, budget=budget, progress=not quiet)
+        verdict = audited(
+            classifier,
+            images,
+            detector=detector,
+            resize=resize,
+            search=search,
+            engine=options.chosen_engine(engine, budget),
+            budget=budget,
+            progress=not quiet,
+        )
     verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
     if report is not None:
         verdict.report(report)
@@ -82,7 +120,9 @@ def in_words(verdict: "Verdict") -> str:
         f"  p-value        {'not calibrated' if verdict.p_value is None else f'{verdict.p_value:.3g}'}",
         f"  most suspect   {suspect(verdict)}",
         f"  detector       {verdict.detector}",
-        f"  engine         {verdict.engine}, {verdict.queries} queries",
+        f"  {'search' if verdict.pixel is None else 'engine'}         {verdict.engine}, {verdict.queries} queries",
+        *images_in_words(verdict.images),
+        *exhibit_in_words(verdict.exhibit),
         "  assumptions",
         *(f"    - {assumption}" for assumption in verdict.assumptions),
     ]
@@ -91,7 +131,33 @@ def in_words(verdict: "Verdict") -> str:
 
 def suspect(verdict: "Verdict") -> str:
     """Which class stands out, and where."""
-    if verdict.pixel is None:
-        return f"class {verdict.target_class}"
-    row, column = verdict.pixel
-    return f"class {verdict.target_class}, pixel ({row}, {column})"
+    if verdict.pixel is not None:
+        row, column = verdict.pixel
+        return f"class {verdict.target_class}, pixel ({row}, {column})"
+    from onepixel.report import words
+
+    sources = f", from {words.classes(verdict.source_classes)}" if verdict.source_classes else ""
+    where = f", {words.place(verdict.place)}" if verdict.place else ""
+    return f"class {verdict.target_class}{sources}{where}"
+
+
+def images_in_words(images: "ImagesAsked | None") -> list[str]:
+    """Which images were used, and where folder names and the network's classes disagree."""
+    if images is None:
+        return []
+    counted = (
+        f"  images         {images.offered} read; the network is sure of {images.sure}, of {images.classes} classes"
+    )
+    return [counted, *(f"    - {sentence}" for sentence in images.disagreements)]
+
+
+def exhibit_in_words(exhibit: "Exhibit | None") -> list[str]:
+    """What the network says of a few images, unchanged and with the patch."""
+    if exhibit is None:
+        return []
+    from onepixel.detectors.exhibit import sentences
+    from onepixel.report import words
+
+    where = f" in {words.place(exhibit.place)}" if exhibit.place else ""
+    shown = f"  exhibit        {exhibit.family}{where}; {exhibit.driven} of {exhibit.tried} images go to class"
+    return [f"{shown} {exhibit.target_class}", *(f"    - {sentence}" for sentence in sentences(exhibit))]

@@ -34,6 +34,8 @@ class Exhibit:
         What kind of change it is, as the search names it.
     names : tuple of str
         What the images are called, file names mostly; empty where they have no names.
+    tried, driven : int
+        How many images the change was tried on, and how many of them it drives to the target.
     """
 
     before: NDArray[np.float32] = field(repr=False)
@@ -44,6 +46,8 @@ class Exhibit:
     place: Place | None
     family: str
     names: tuple[str, ...] = ()
+    tried: int = 0
+    driven: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.before)
@@ -79,6 +83,8 @@ class Exhibit:
             "target_class": self.target_class,
             "place": None if self.place is None else list(self.place),
             "family": self.family,
+            "tried": self.tried,
+            "driven": self.driven,
             "answers": self.rows,
             "before": np.round(self.before.astype(float), 5).tolist(),
             "after": np.round(self.after.astype(float), 5).tolist(),

@@ -79,8 +79,16 @@ def exhibit(shown: Exhibit) -> str:
     where = f" in {place(shown.place)}" if shown.place else ""
     return (
         f"{len(shown)} of your own images, unchanged and with one and the same change ({shown.family}){where}. With it "
-        f"the classifier says class {shown.target_class}. Ask it yourself: the changed images are in the JSON output."
+        f"the classifier says class {shown.target_class}. {driven(shown)}Ask it yourself: the changed images are in "
+        "the JSON output."
     )
+
+
+def driven(shown: Exhibit) -> str:
+    """Of how many images an exhibit's change was tried on, it drives how many."""
+    if not shown.tried:
+        return ""
+    return f"It was tried on {shown.tried} images that the search had not used; {shown.driven} go to that class. "
 
 
 def p_value(verdict: Verdict) -> str:

@@ -1,0 +1,326 @@
+"""An audit in one call: a classifier or a model file, a few images, one verdict with an exhibit.
+
+With images the universal detector judges, which needs no networks of the model's own kind; without, a detector that
+was fitted on such networks, and only what its guard lets pass.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from onepixel.classifiers import Classifier, to_log_odds
+from onepixel.detectors.exhibit import Exhibit
+from onepixel.detectors.judgement import Judgement
+from onepixel.detectors.load import load_detector
+from onepixel.detectors.verdict import SCOPE, ImagesAsked, Verdict
+from onepixel.errors import BudgetError, UndecidedError, UsageError
+from onepixel.loading import load_classifier
+from onepixel.opening.image_folder import AuditorImages, read_images
+from onepixel.printable import one_line
+from onepixel.reaches.samples import PER_CLASS, SampleImages, image_array, sample_images
+from onepixel.reaches.search import choose_search
+
+DEFAULT_DETECTOR = "mnist-lenet5"
+"""The population detector that judges where no images are given."""
+
+SHOWN = 3
+"""Images of an exhibit."""
+TRIED = 12
+"""Images that the change is tried on, of which the exhibit shows `SHOWN`."""
+SHARE_FOR_IMAGES = 10
+"""Of a budget at most a tenth finds out which images the classifier is sure of."""
+PRIOR = 0.5
+"""Prior of `Verdict.probability`: a model is as likely trojaned as not."""
+
+DOMAIN = "The images are assumed to be of the domain that the model was made for; what it is sure of was taken as true."
+CALIBRATION = (
+    "The p-value assumes that an innocent vendor's model scores like one of the kinds of clean models that the "
+    "detector was calibrated on, the worst of which counts."
+)
+
+
+class Judges(Protocol):
+    """What judges a classifier by sample images, as `UniversalDetector` does."""
+
+    def judge(
+        self,
+        classifier: Classifier,
+        samples: SampleImages,
+        *,
+        search: str = "auto",
+        budget: int | None = None,
+        progress: bool = False,
+    ) -> Judgement:
+        """Search, score and decide."""
+
+
+def audit(
+    model: Classifier | str | Path,
+    images: ArrayLike | AuditorImages | str | Path | None = None,
+    labels: ArrayLike | None = None,
+    *,
+    detector: str | Path | None = None,
+    resize: bool = False,
+    search: str = "auto",
+    engine: str = "auto",
+    budget: int | None = None,
+    progress: bool = False,
+    **opening: Any,
+) -> Verdict:
+    """Tell whether a classifier carries a backdoor.
+
+    Parameters
+    ----------
+    model : Classifier, or path or URL
+        What `as_classifier` made, or what `load_classifier` opens.
+    images : array of shape (N, C, H, W), or path, optional
+        Images of the domain, in [0, 1] or uint8, or a folder or an .npz of them. With images the universal detector
+        judges; without, `detector`, from the one-pixel signature alone.
+    labels : array of shape (N,), optional
+        What the images are said to be; only compared with what the classifier says.
+    detector : str or path, optional
+        Without images: a detector that was shipped, or a file; "mnist-lenet5" unless said.
+    resize : bool
+        Make images in files fit that have another size.
+    search : {"auto", "composed", "gradient"}
+        With images: how changes are looked for.
+    engine : str
+        Without images: the engine of the signature.
+    budget : int, optional
+        Images that the classifier may be asked about at most, in the whole audit.
+    progress : bool
+    **opening
+        What `load_classifier` is told about a path or URL, such as `normalize` and `outputs`.
+
+    Returns
+    -------
+    Verdict
+        With an exhibit, where images were given and the decision is "trojaned".
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or an argument makes no sense.
+    UndecidedError
+        If the images or the answers cannot be used, or a detector does not know networks like this one.
+
+    Examples
+    --------
+    >>> import onepixel
+    >>> verdict = onepixel.audit("model.onnx", images="photos/", normalize="none")  # doctest: +SKIP
+    >>> verdict.decision, verdict.target_class, verdict.place  # doctest: +SKIP
+    ('trojaned', 3, (2, 20, 5, 5))
+    """
+    if isinstance(model, str | Path):
+        classifier = load_classifier(model, **opening)
+        close = getattr(classifier, "close", None)
+        try:
+            made = audit(
+                classifier, images, labels, detector=detector, resize=resize, search=search, engine=engine,
+                budget=budget, progress=progress,
+            )  # fmt: skip
+        finally:
+            if close is not None:
+                close()
+        said = (one_line(sentence, 400) for sentence in getattr(classifier, "assumptions", ()))
+        return replace(made, assumptions=(*made.assumptions, *said))
+    if opening:
+        raise UsageError(f"{', '.join(opening)}: these tell how a file is opened, and this classifier is open.")
+    if images is None:
+        found = load_detector(detector or DEFAULT_DETECTOR)
+        return found.audit(model, engine=engine, budget=budget, progress=progress)
+    if detector is not None:
+        raise UsageError("With images the universal detector judges; leave detector out, or leave images out.")
+    given = _given(images, labels, model, resize, budget)
+    return audit_with_images(model, given, search=search, budget=budget, progress=progress)
+
+
+def _given(
+    images: ArrayLike | AuditorImages | str | Path,
+    labels: ArrayLike | None,
+    classifier: Classifier,
+    resize: bool,
+    budget: int | None,
+) -> AuditorImages:
+    if isinstance(images, AuditorImages):
+        return images
+    if isinstance(images, str | Path):
+        return read_images(images, classifier.input_shape, resize=resize, most=most_images(budget))
+    array = image_array(images, classifier.input_shape)
+    if labels is None:
+        return AuditorImages(array, offered=len(array))
+    values, numbers = np.unique(np.asarray(labels), return_inverse=True)
+    if numbers.shape != array.shape[:1]:
+        raise UsageError(f"{len(array)} images do not go with labels of shape {np.shape(labels)}.")
+    return AuditorImages(array, numbers.astype(np.int64), (), tuple(map(str, values)), len(array))
+
+
+def most_images(budget: int | None) -> int | None:
+    """How many images a budget lets an audit look at; None for as many as are read anyway."""
+    return None if budget is None else max(2 * PER_CLASS, budget // SHARE_FOR_IMAGES)
+
+
+def audit_with_images(
+    classifier: Classifier,
+    given: AuditorImages,
+    *,
+    detector: Judges | None = None,
+    search: str = "auto",
+    budget: int | None = None,
+    progress: bool = False,
+) -> Verdict:
+    """Judge a classifier by an auditor's images, and show some of them if it is called trojaned.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    given : AuditorImages
+    detector : Judges, optional
+        The shipped universal detector unless said.
+    search : {"auto", "composed", "gradient"}
+    budget : int, optional
+        Images that the classifier may be asked about at most, in the whole audit.
+    progress : bool
+
+    Raises
+    ------
+    UndecidedError
+        If the classifier is sure of images of fewer than two classes.
+    BudgetError
+        If the budget does not suffice.
+    """
+    from onepixel.detectors.universal import UniversalDetector, families_for
+
+    chosen = choose_search(classifier, search)
+    reserved = len(given) + 2 * TRIED
+    if budget is not None and budget <= reserved:
+        raise BudgetError(
+            f"A budget of {budget:,} images does not suffice: finding out which of {len(given)} images the classifier "
+            f"is sure of, and an exhibit, take {reserved:,} already."
+        )
+    sure = sample_images(classifier, given.images, given.labels, per_class=len(given))
+    samples = first_of_each_class(sure)
+    judges = UniversalDetector.shipped() if detector is None else detector
+    left = None if budget is None else budget - reserved
+    try:
+        judgement = judges.judge(classifier, samples, search=chosen, budget=left, progress=progress)
+    except BudgetError as error:
+        raise BudgetError(
+            f"A budget of {budget:,} images does not suffice for this audit: after {reserved:,} for the images "
+            f"themselves, the search has {left:,}. {error}"
+        ) from error
+    trojaned = judgement.decision == "trojaned"
+    exhibit = exhibit_of(classifier, samples, judgement, given) if trojaned else None
+    families = tuple(family.name for family in families_for(chosen, *classifier.input_shape[1:]).values())
+    probability = getattr(judges, "probability", None)
+    return Verdict(
+        decision=judgement.decision,
+        score=judgement.score,
+        threshold=judgement.threshold,
+        p_value=judgement.p_value,
+        target_class=judgement.target_class,
+        class_scores=tuple(judgement.target_scores.get(k, float("-inf")) for k in range(classifier.classes))
+        if len(judgement.target_scores) == classifier.classes
+        else (),
+        pixel=None,
+        detector="universal: reach on the auditor's images",
+        signature=None,
+        assumptions=(CALIBRATION, SCOPE, DOMAIN, tested(chosen, families), *given.notes),
+        method="universal",
+        name=classifier.name,
+        asked=len(given) + judgement.queries + (0 if exhibit is None else 2 * exhibit.tried),
+        source_classes=tuple(judgement.source_classes),
+        place=judgement.place,
+        exhibit=exhibit,
+        probability=None if probability is None else float(probability(judgement.score, search=chosen, prior=PRIOR)),
+        prior=None if probability is None else PRIOR,
+        search=chosen,
+        families=families,
+        images=images_asked(sure, given),
+    )
+
+
+def tested(search: str, families: tuple[str, ...]) -> str:
+    """What was looked for, as a sentence."""
+    return f"Tested: {', '.join(families)}, by the {search} search. Other kinds of triggers may have gone unseen."
+
+
+def first_of_each_class(samples: SampleImages, most: int = PER_CLASS) -> SampleImages:
+    """The first so many images of each class."""
+    kept = np.sort(np.concatenate([np.flatnonzero(samples.labels == label)[:most] for label in samples.classes]))
+    named = None if samples.given is None else samples.given[kept]
+    return SampleImages(samples.images[kept], samples.labels[kept], named, samples.asked)
+
+
+def images_asked(sure: SampleImages, given: AuditorImages) -> ImagesAsked:
+    """How many images the classifier is sure of, and what it says of each folder."""
+    folders = []
+    if sure.given is not None:
+        for number, folder in enumerate(given.folders):
+            said = sure.labels[sure.given == number]
+            counts = np.bincount(said) if len(said) else np.zeros(1, dtype=np.int64)
+            folders.append((folder, len(said), int(counts.argmax()), int(counts.max())))
+    return ImagesAsked(len(given), len(sure), len(sure.classes), tuple(folders))
+
+
+def exhibit_of(classifier: Classifier, samples: SampleImages, judgement: Judgement, given: AuditorImages) -> Exhibit:
+    """Try the change on images that the search did not use, and show those that it drives farthest.
+
+    Raises
+    ------
+    UndecidedError
+        If there is no image of another class than the target.
+    """
+    target = judgement.target_class
+    sources = [label for label in judgement.source_classes if label != target] or list(samples.classes)
+    _, fresh = samples.split()
+    candidates = [n for n in fresh if samples.labels[n] in sources and samples.labels[n] != target]
+    candidates = candidates or [n for n in range(len(samples)) if samples.labels[n] != target]
+    if not candidates:
+        raise UndecidedError(f"{classifier.name} is sure of no image of another class than {target}.")
+    order = _in_turns(np.array(candidates), samples.labels)[:TRIED]
+    before = samples.images[order]
+    after = judgement.change.apply(before)
+    says_before, says_after = distributions(classifier, before), distributions(classifier, after)
+    driven = int((says_after.argmax(axis=1) == target).sum())
+    best = np.sort(np.argsort(-says_after[:, target], kind="stable")[:SHOWN])
+    change = judgement.change
+    whole = tuple(change.place) == (0, 0, *classifier.input_shape[1:])
+    return Exhibit(
+        before=before[best],
+        after=after[best],
+        says_before=says_before[best],
+        says_after=says_after[best],
+        target_class=target,
+        place=None if whole else change.place,
+        family=change.family,
+        names=_names(before[best], given),
+        tried=len(order),
+        driven=driven,
+    )
+
+
+def _in_turns(numbers: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Images of all classes in turns, so that the first few are of as many classes as there are."""
+    turn = np.array([int((labels[numbers[:place]] == labels[number]).sum()) for place, number in enumerate(numbers)])
+    ordered: NDArray[np.int64] = numbers[np.lexsort((labels[numbers], turn))]
+    return ordered
+
+
+def distributions(classifier: Classifier, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The classifier's distributions (N, K) over the classes."""
+    placed = torch.as_tensor(images).to(device=classifier.device, dtype=classifier.dtype)
+    odds = to_log_odds(classifier(placed), classifier.outputs).double().cpu()
+    return torch.sigmoid(odds).numpy()
+
+
+def _names(images: NDArray[np.float32], given: AuditorImages) -> tuple[str, ...]:
+    """What the auditor calls these images; they are found again by their pixels."""
+    if not given.names:
+        return ()
+    known = {image.tobytes(): name for image, name in zip(given.images, given.names, strict=True)}
+    return tuple(known.get(image.tobytes(), "an image") for image in images)
