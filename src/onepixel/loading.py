@@ -10,7 +10,14 @@ from onepixel.opening.folders import find_model
 from onepixel.opening.hub import SCHEME, fetched
 from onepixel.opening.recognise import DATA_FORMATS, SANDBOX_ONLY, recognise
 from onepixel.opening.refusals import refuse
-from onepixel.opening.request import Normalization, Request, checked_normalization, checked_outputs, checked_shape
+from onepixel.opening.request import (
+    Normalization,
+    Request,
+    checked_normalization,
+    checked_outputs,
+    checked_range,
+    checked_shape,
+)
 from onepixel.printable import escaped
 
 if TYPE_CHECKING:
@@ -101,14 +108,16 @@ def load_classifier(
             input_shape=checked_shape(input_shape),
             outputs=checked_outputs(outputs),
             normalize=checked_normalization(normalize),
+            pixel_range=checked_range(pixel_range),
+            output=output,
         )
     if endpoint is not None:
         raise UsageError("endpoint settings belong to a URL, not to a file.")
     limits = limits or Limits()
     notes: tuple[str, ...] = ()
-    path = fetched(source) if source.startswith(SCHEME) else Path(path_or_url)
+    path, file = fetched(source) if source.startswith(SCHEME) else (Path(path_or_url), None)
     if path.is_dir():
-        found = find_model(path)
+        found = find_model(path, file)
         path, notes = path / found.model, found.notes
         architecture, input_shape = architecture or found.architecture, input_shape or found.input_shape
         outputs = outputs or found.outputs  # type: ignore[assignment]

@@ -187,6 +187,14 @@ def test_same_class_with_another_activation_keeps_it(tmp_path: Path) -> None:
     torch.testing.assert_close(opened(tmp_path / "m")(images), module(images).detach())
 
 
+def test_settings_that_claim_more_than_the_tensors_are_no_plain_layers(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    module[1].out_features = 2**20
+    torch.save(module, tmp_path / "m")
+    with pytest.raises(UsageError, match="no plain sequence"):
+        opened(tmp_path / "m", input_shape=(1, 4, 4), outputs="logits")
+
+
 def test_several_sets_of_weights_are_listed_and_one_is_picked(tmp_path: Path, expected: Signature) -> None:
     weights = network().state_dict()
     torch.save({"state_dict": zeros(weights), "ema": {"shadow": weights}}, tmp_path / "m")

@@ -255,3 +255,18 @@ def test_answers_that_are_no_protocol_are_refused(stub: Stub) -> None:
 def test_torch_tensors_are_answered(stub: Stub) -> None:
     images = torch.rand(3, *SHAPE)
     np.testing.assert_allclose(connect(stub)(images).numpy(), probabilities(images.double().numpy()), rtol=1e-6)
+
+
+def test_range_and_labels_beside_the_answers(stub: Stub) -> None:
+    stub.answer = lambda images: probabilities(images / 255)
+    stub.metadata["outputs"].insert(0, {"name": "label", "datatype": "INT64", "shape": [-1, 1]})
+    said: dict[str, Any] = {"outputs": "probabilities", "endpoint": EndpointSettings(patience=5.0, timeout=5.0)}
+    classifier: Any = onepixel.load_classifier(stub.url, pixel_range=(0, 255), **said)
+    images = torch.rand(3, *SHAPE)
+    torch.testing.assert_close(classifier(images).numpy(), probabilities(images.numpy()), rtol=1e-4, atol=1e-6)
+    assert any("answers is read: the others are labels" in each for each in classifier.assumptions)
+    assert "from 0 to 255, as you said" in " ".join(classifier.assumptions)
+    stub.metadata["outputs"].append({"name": "features", "datatype": "FP32", "shape": [-1, 8]})
+    with pytest.raises(UsageError, match="say which with --output"):
+        onepixel.load_classifier(stub.url, pixel_range=(0, 255), **said)
+    onepixel.load_classifier(stub.url, pixel_range=(0, 255), output="answers", **said)

@@ -317,6 +317,8 @@ def test_model_on_the_hub_is_opened_from_the_local_cache(
     said: dict[str, Any] = {"architecture": "lenet5", "normalize": "none"}
     for words in ("hf://owner/name", f"hf://owner/name@{revision}", "hf://owner/name/model.safetensors"):
         assert same(onepixel.load_classifier(words, **said), expected)
+    classifier: Any = onepixel.load_classifier("hf://owner/name/model.safetensors", **said)
+    assert "The model is model.safetensors in the folder" in classifier.assumptions[-1]
     for words in ("hf://owner/other", "hf://owner/name/other.onnx"):
         with pytest.raises(UsageError, match="There is no"):
             onepixel.load_classifier(words, **said)

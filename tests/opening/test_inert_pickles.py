@@ -151,6 +151,10 @@ def test_tensors_beyond_their_data_are_refused(tmp_path: Path) -> None:
         spoilt = model_files.with_entry(good, tmp_path / "bad", "data.pkl", pickled)
         with pytest.raises(PickleError, match="larger than its data"):
             read_torch_file(spoilt.open("rb"))
+    repeated = b"ctorch._utils\n_rebuild_tensor_v2\n(%sK\x00(M\xff\xffM\xff\xfft(K\x00K\x00t\x89NtR." % (storage % 6)
+    spoilt = model_files.with_entry(good, tmp_path / "bad", "data.pkl", repeated)
+    with pytest.raises(PickleError, match="larger than its data"):
+        read_torch_file(spoilt.open("rb"))
 
 
 def test_random_damage_never_crashes_the_reader(tmp_path: Path) -> None:

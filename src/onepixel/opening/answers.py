@@ -137,18 +137,3 @@ def choose_answer(names: Sequence[str], numbers: Sequence[bool], asked: str | No
             0
         ], f"Of the network's answers ({shown}), {one_line(names[telling[0]], 40)} is read: the others are labels."
     raise UsageError(f"{name} answers with {len(names)} tensors ({shown}); say which with --output NAME.")
-
-
-def require_single_answer(answers: Sequence[object], name: str) -> None:
-    """Refuse networks that answer with several tensors.
-
-    Raises
-    ------
-    AnswerError
-        If there is not exactly one.
-    """
-    if len(answers) != 1:
-        raise AnswerError(
-            f"{name} answers with {len(answers)} tensors (labels, top-k, detections?); "
-            "onepixel needs one tensor (N, K) with one distribution per image."
-        )

@@ -143,8 +143,14 @@ def is_model_name(name: str) -> bool:
     return not hidden and last.endswith(MODEL_ENDINGS) and not last.startswith(OTHERS)
 
 
-def find_model(path: Path) -> Found:
+def find_model(path: Path, file: str | None = None) -> Found:
     """The model in a folder on disk, with everything that the folder says of it.
+
+    Parameters
+    ----------
+    path : Path
+    file : str, optional
+        The model's path below the folder, if it was named.
 
     Raises
     ------
@@ -154,7 +160,7 @@ def find_model(path: Path) -> Found:
     folder = folder_at(path)
     if "saved_model.pb" in folder.files:
         raise ModelFileError(f"{folder.name} {SAVED_MODEL}")
-    found = choose_model(folder)
+    found = choose_model(folder) if file is None else Found(file)
     notes = [f"The model is {one_line(found.model, 100)} in the folder {folder.name}."]
     said = {**from_config(folder, notes), **from_preprocessor(folder, notes)}
     for key, value in from_mlflow(folder, notes).items():

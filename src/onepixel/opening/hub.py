@@ -38,8 +38,8 @@ def hub_name(words: str) -> HubName:
     return HubName(f"{found['owner']}/{found['name']}", found["revision"], file)
 
 
-def fetched(words: str) -> Path:
-    """The folder, or the file, in the local cache; what is there already is not fetched again.
+def fetched(words: str) -> tuple[Path, str | None]:
+    """The folder in the local cache, and the file that was named; what is there already is not fetched again.
 
     Raises
     ------
@@ -71,7 +71,6 @@ def fetched(words: str) -> Path:
         raise UsageError(f"There is no {one_line(words, 100)} that can be reached from here.") from error
     except Exception as error:
         raise ModelFileError(f"{one_line(words, 100)} cannot be fetched: {one_line(error, 120)}.") from error
-    path = folder / wanted.file if wanted.file else folder
-    if not path.exists():
+    if wanted.file is not None and not (folder / wanted.file).is_file():
         raise UsageError(f"There is no file {one_line(wanted.file, 60)} in {wanted.repository}.")
-    return path
+    return folder, wanted.file

@@ -7,6 +7,7 @@ tensors. Nothing is looked up by a name from a file but in this table.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Settings = Mapping[str, object]
@@ -91,6 +92,12 @@ def plain_layer(kind: str, settings: Settings, tensors: Mapping[str, Tensor]) ->
         taken["bias"] = "bias" in tensors
     build: Callable[..., nn.Module] = layer
     try:
+        # Settings are compared with the tensors that came with them before memory is taken.
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in build(**taken).state_dict().items()}
+        shapes.pop("num_batches_tracked", None)  # newer than some files, and changes no answer
+        if any(name not in tensors or tensors[name].shape != shape for name, shape in shapes.items()):
+            return None
         return build(**taken)
     except (TypeError, ValueError, RuntimeError):
         return None

@@ -1,11 +1,9 @@
 """Weights without a program: safetensors files and whatever `torch.save` wrote, put into a network known here."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.errors import ModelFileError, UsageError
@@ -47,7 +45,7 @@ def open_weights(request: Request, limits: Limits) -> ModuleClassifier:
             f"{request.name} does not say which images {network.name} takes; say --input-shape (input_shape=(C, H, W))."
         )
     with refusing(request.name, f"putting its weights into {network.name}"):
-        network.module.load_state_dict(floating(fitted.weights), strict=False)
+        network.module.load_state_dict(fitted.weights, strict=False)
     values = value_range(request.normalize, None, input_shape[0], request.name, request.pixel_range)
     last = last_module(network.module)
     answers, kind = settle_outputs(request.outputs or network.outputs, last, request.name)
@@ -127,12 +125,6 @@ def read_inertly(request: Request) -> Loaded:
             return read_torch_file(file)
     except ModelFileError as error:
         raise ModelFileError(f"{request.name} cannot be read as what torch.save writes: {error}. {ASK}") from error
-
-
-def floating(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Weights that can be copied into a network of 32-bit numbers, which those of 16 bits can."""
-    return {name: tensor.float() if tensor.dtype.itemsize == 1 and tensor.is_floating_point() else tensor
-            for name, tensor in weights.items()}  # fmt: skip
 
 
 def last_module(module: nn.Module) -> str:

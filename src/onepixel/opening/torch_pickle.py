@@ -31,6 +31,7 @@ STORAGE_TYPES: dict[str, torch.dtype] = {
     "UntypedStorage": torch.uint8,
 }
 MOST_DIMENSIONS = 16
+MOST_REPEATED = 2**20
 NUMPY_KINDS = "biufc"
 
 
@@ -163,7 +164,8 @@ def rebuilt_tensor(storage: object, offset: object, size: object, stride: object
     if len(size) != len(stride) or len(size) > MOST_DIMENSIONS or not all(map(is_count, (offset, *size, *stride))):
         raise PickleError("the pickle describes a tensor that is none")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if math.prod(size) and last >= len(storage):
+    # One number can stand for many (a stride of 0); beyond what broadcasting explains, that is a claim on memory.
+    if math.prod(size) and (last >= len(storage) or math.prod(size) > max(len(storage), MOST_REPEATED)):
         raise PickleError("a tensor is larger than its data")
     if not math.prod(size):
         return torch.empty(size, dtype=storage.dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from onepixel.classifiers.base import Outputs, check_answers
 from onepixel.errors import AnswerError
-from onepixel.opening.answers import require_single_answer, settle_outputs
+from onepixel.opening.answers import choose_answer, settle_outputs
 from onepixel.opening.endpoint.journal import Journal, image_keys
 from onepixel.opening.endpoint.rounding import coarseness, distributions, notices
 from onepixel.opening.endpoint.settings import EndpointSettings
@@ -20,6 +20,8 @@ from onepixel.opening.endpoint.tensors import TYPES, tensors
 from onepixel.opening.endpoint.transport import Caller, checked_url
 from onepixel.opening.preparation import BYTES, image_layout, in_batches, preparation, value_range
 from onepixel.opening.request import Normalization
+
+FRACTIONS = {"FP16", "FP32", "FP64", "BF16"}
 
 
 class EndpointClassifier:
@@ -36,6 +38,10 @@ class EndpointClassifier:
         An endpoint does not show it, so it has to be said.
     normalize : (means, standard deviations) or "none"
         As for files.
+    pixel_range : (lowest, highest), optional
+        As for files.
+    output : str, optional
+        Which of several answers, by name or number.
 
     Attributes
     ----------
@@ -65,6 +71,8 @@ class EndpointClassifier:
         input_shape: tuple[int, int, int] | None = None,
         outputs: Outputs | None = None,
         normalize: Normalization | None = None,
+        pixel_range: tuple[float, float] | None = None,
+        output: str | None = None,
     ) -> None:
         self.url = checked_url(url)
         self.settings = settings
@@ -74,13 +82,16 @@ class EndpointClassifier:
         taken, given = tensors(metadata, "inputs"), tensors(metadata, "outputs")
         if len(taken) != 1:
             raise AnswerError(f"{self.name} takes {len(taken)} tensors; onepixel needs exactly one batch of images.")
-        require_single_answer(given, self.name)
-        self._input, self._output = taken[0], given[0]
+        if not given:
+            raise AnswerError(f"{self.name} declares no answer.")
+        names, fractions = [each.name for each in given], [each.datatype in FRACTIONS for each in given]
+        chosen, which = choose_answer(names, fractions, output, self.name)
+        self._input, self._output = taken[0], given[chosen]
         if self._input.datatype not in TYPES:
             raise AnswerError(f"{self.name} takes {self._input.datatype}, which is no image type.")
         layout = image_layout(self._input.shape, input_shape, self.name)
         declared = BYTES if self._input.datatype == "UINT8" else None
-        values = value_range(normalize, declared, layout.input_shape[0], self.name)
+        values = value_range(normalize, declared, layout.input_shape[0], self.name, pixel_range)
         self.outputs, kind = settle_outputs(outputs, "", self.name)
         self.input_shape = layout.input_shape
         self._batch = layout.batch
@@ -90,10 +101,14 @@ class EndpointClassifier:
             "model": json.dumps([metadata.get("name"), metadata.get("versions"), metadata.get("platform")]),
             "images": json.dumps([layout.input_shape, layout.channels_last, values.mean, values.std, values.whole]),
         }
+        if which:
+            about["answer"] = self._output.name
         self._journal = Journal(journal_file(settings.journal, about), about)
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="endpoint")
         resumed = len(self._journal)
-        self.assumptions: tuple[str, ...] = (layout.sentence, values.sentence, kind)
+        self.assumptions: tuple[str, ...] = tuple(
+            sentence for sentence in (layout.sentence, values.sentence, which, kind) if sentence
+        )
         self._step = 0.0
         self._first_answers: list[NDArray[np.float64]] | None = None
         self.classes = self._checked_classes()
