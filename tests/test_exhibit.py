@@ -117,3 +117,17 @@ def test_folders_that_the_classifier_sees_otherwise_are_named() -> None:
         "Folder 1 shares class 2 with another folder.",
         "Folder 2 shares class 2 with another folder.",
     )
+
+
+def test_verdict_shows_itself_in_a_notebook_and_escapes_names() -> None:
+    page = verdict_of(name="<script>alert(1)</script>")._repr_html_()
+    assert "Trojaned" in page
+    assert page.count("data:image/png;base64,") == page.count('alt="') == 6
+    assert "<script>" not in page
+    assert "<b>.png" not in page
+
+
+def test_notebook_shows_verdicts_without_an_exhibit() -> None:
+    page = verdict_of(decision="no evidence of a backdoor", exhibit=None, p_value=None)._repr_html_()
+    assert "No evidence of a backdoor" in page
+    assert "<img" not in page

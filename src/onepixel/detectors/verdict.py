@@ -202,6 +202,12 @@ class Verdict:
         """Draw the one picture of an audit: channels, the suspicious class and pixel, where the score lies."""
         PICTURES["verdict"].draw(self, path)
 
+    def _repr_html_(self) -> str:
+        """The verdict as a notebook shows it: the decision, the numbers, and the exhibit; everything is escaped."""
+        from onepixel.report.notebook import verdict_html
+
+        return verdict_html(self)
+
     def report(self, path: str | Path) -> None:
         """Write the self-contained HTML report."""
         PICTURES["html"].draw(self, path)
