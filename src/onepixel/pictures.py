@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from onepixel.registry import Table
 
@@ -15,11 +16,11 @@ class Picture:
     name : str
         The value's, in small letters, or the format's: "signature", "html".
     draw : callable
-        From the value, a path and options to a file.
+        From the value, a path and options to a file; what a notebook shows is returned as text.
     """
 
     name: str
-    draw: Callable[..., None]
+    draw: Callable[..., Any]
 
 
 PICTURES = Table[Picture]("picture", "onepixel.report")

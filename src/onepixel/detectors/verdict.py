@@ -204,9 +204,8 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """The verdict as a notebook shows it: the decision, the numbers, and the exhibit; everything is escaped."""
-        from onepixel.report.notebook import verdict_html
-
-        return verdict_html(self)
+        page: str = PICTURES["notebook"].draw(self)
+        return page
 
     def report(self, path: str | Path) -> None:
         """Write the self-contained HTML report."""

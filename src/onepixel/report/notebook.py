@@ -4,6 +4,7 @@ import base64
 from html import escape
 
 from onepixel.detectors.verdict import Verdict
+from onepixel.pictures import PICTURES, Picture
 from onepixel.report import words
 from onepixel.report.exhibit import shown
 from onepixel.report.figures import CLEAN, TROJANED
@@ -36,3 +37,6 @@ def verdict_html(verdict: Verdict) -> str:
             parts.append(f'<tr><th scope="row">{escape(image.name)}</th>{cells}</tr>')
         parts.append("</table>")
     return "".join([*parts, "</div>"])
+
+
+PICTURES.add(Picture("notebook", verdict_html))
