@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 LAYERS = (
     {"errors", "threads", "version"},
     {"parallel", "printable", "progress", "registry"},
-    {"files", "pictures"},
+    {"files", "findings", "pictures"},
     {"architectures", "classifiers", "datasets"},
     {"signatures", "trojan"},
     {"opening"},

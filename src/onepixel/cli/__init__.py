@@ -15,6 +15,7 @@ import typer
 
 from onepixel.cli import detector, experiment, population
 from onepixel.cli.audit import audit
+from onepixel.cli.contest import contest
 from onepixel.cli.demo import demo
 from onepixel.cli.signature import signature
 from onepixel.errors import OnepixelError
@@ -32,6 +33,7 @@ app = typer.Typer(
     epilog="Exit status: 0 no evidence of a backdoor, 1 trojaned, 2 wrong usage, 3 could not decide, 4 internal error.",
 )
 app.command()(audit)
+app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(contest)
 app.command()(signature)
 app.command()(demo)
 app.add_typer(population.app, name="population")

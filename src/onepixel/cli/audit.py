@@ -1,14 +1,13 @@
 """`onepixel audit`: one model, one verdict."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onepixel.cli import options
-from onepixel.errors import UsageError
+from onepixel.cli import options, results, several
+from onepixel.errors import OnepixelError, UsageError
 from onepixel.printable import escaped
 
 if TYPE_CHECKING:
@@ -21,6 +20,10 @@ RESULTS = "Results"
 @options.opens_model
 def audit(
     opening: options.Opening,
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="More models; or name a folder of them, or a manifest (.toml)."),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -61,6 +64,15 @@ def audit(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the verdict as JSON.", rich_help_panel=RESULTS)
     ] = False,
+    sarif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the findings as SARIF 2.1.0.", rich_help_panel=RESULTS)
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the findings as JUnit XML.", rich_help_panel=RESULTS)
+    ] = None,
+    bom: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a CycloneDX 1.6 ML-BOM.", rich_help_panel=RESULTS)
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Tell whether a model carries a backdoor.
@@ -84,38 +96,55 @@ def audit(
     0 no evidence of a backdoor (of the attack families tested), 1 trojaned, 2 wrong usage or no such file,
     3 could not decide (the reason is printed), 4 internal error.
     """
-    options.check_writable(report, picture, opening.journal)
+    asked = repr(sorted((name, str(value)) for name, value in locals().items()))
+    options.check_writable(report, picture, sarif, junit, bom, opening.journal)
     from onepixel.detectors.auditing import audit as audited
 
     if images is None and (resize or search != "auto"):
         raise UsageError("--resize and --search go with --images.")
     if images is not None and not images.exists():
         raise UsageError(f"There is no folder or file {escaped(images)}.")
-    classifier = opening.classifier()
-    with options.closing(classifier):
-        verdict = audited(
-            classifier,
-            images,
-            detector=detector,
-            resize=resize,
-            search=search,
-            engine=options.chosen_engine(engine, budget),
-            budget=budget,
-            progress=not quiet,
-        )
-    verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
+
+    def judge(opening: options.Opening) -> "Verdict":
+        classifier = opening.classifier()
+        with options.closing(classifier):
+            verdict = audited(
+                classifier,
+                images,
+                detector=detector,
+                resize=resize,
+                search=search,
+                engine=options.chosen_engine(engine, budget),
+                budget=budget,
+                progress=not quiet,
+            )
+        verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
+        return verdict
+
+    files = {"sarif": sarif, "junit": junit, "bom": bom}
+    models = several.several(opening, more or [])
+    if models is not None:
+        several.refuse_pictures(report, picture)
+        outcomes = several.audit_all(models, judge, asked, quiet=quiet)
+        results.write_findings(outcomes, files)
+        typer.echo(results.as_text(outcomes, several=True) if as_json else several.summary(outcomes))
+        raise typer.Exit(several.worst(outcomes))
+    outcome, verdict = results.judged(judge, opening)
+    results.write_findings([outcome], files)
+    if isinstance(verdict, OnepixelError):
+        raise verdict
     if report is not None:
         verdict.report(report)
     if picture is not None:
         verdict.picture(picture)
-    typer.echo(json.dumps(verdict.to_dict(), indent=2) if as_json else in_words(verdict))
+    typer.echo(results.as_text([outcome], several=False) if as_json else in_words(verdict))
     raise typer.Exit(verdict.exit_status)
 
 
 def in_words(verdict: "Verdict") -> str:
     """The verdict as a few lines for a terminal."""
     lines = [
-        f"{verdict.classifier}: {verdict.decision}",
+        f"{verdict.classifier}: {results.coloured(verdict.decision, verdict.decision)}",
         f"  score          {verdict.score:.4g} (trojaned from {verdict.threshold:.4g} on)",
         f"  p-value        {'not calibrated' if verdict.p_value is None else f'{verdict.p_value:.3g}'}",
         f"  most suspect   {suspect(verdict)}",

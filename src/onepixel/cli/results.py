@@ -1,0 +1,59 @@
+"""Where the results of audits go: files for other tools, and a terminal for people."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onepixel.errors import OnepixelError
+from onepixel.findings import WRITERS, Outcome, document
+from onepixel.findings.outcome import digest_of
+from onepixel.printable import one_line
+
+if TYPE_CHECKING:
+    from onepixel.cli.options import Opening
+    from onepixel.detectors.verdict import Verdict
+
+LONGEST_REASON = 1000
+COLOURS = {"trojaned": "1;31", "no evidence of a backdoor": "32", "could not decide": "33"}
+
+Judge = Callable[["Opening"], "Verdict"]
+
+
+def judged(judge: Judge, opening: "Opening") -> "tuple[Outcome, Verdict | OnepixelError]":
+    """Judge one model; a model that cannot be judged gets an outcome too, and the error is given back."""
+    started = time.perf_counter()
+    digest = None if "://" in opening.model else digest_of(Path(opening.model))
+    try:
+        verdict = judge(opening)
+    except OnepixelError as error:
+        seconds = time.perf_counter() - started
+        reason = one_line(error, LONGEST_REASON)
+        return Outcome(opening.model, error.exit_status, None, reason, digest, seconds), error
+    seconds = time.perf_counter() - started
+    return Outcome(opening.model, verdict.exit_status, verdict.to_dict(), "", digest, seconds), verdict
+
+
+def write_findings(outcomes: Sequence[Outcome], files: Mapping[str, Path | None]) -> None:
+    """Write every file that was asked for, each whole or not at all."""
+    from onepixel.files import write_text
+
+    for kind, path in files.items():
+        if path is not None:
+            write_text(path, WRITERS[kind](outcomes) + "\n")
+
+
+def as_text(outcomes: Sequence[Outcome], *, several: bool) -> str:
+    """What `--json` prints."""
+    return json.dumps(document(outcomes, several=several), indent=2)
+
+
+def coloured(text: str, decision: str) -> str:
+    """The text in the colour of a decision, where standard output is a terminal and nobody forbids it (NO_COLOR)."""
+    forbidden = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    if forbidden or not sys.stdout.isatty():
+        return text
+    return f"\x1b[{COLOURS.get(decision, '0')}m{text}\x1b[0m"
