@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVER := .venv-endpoint
+FAST_TESTS := $(patsubst %,tests/test_%.py,habits imports registry definitions metrics recipes threads trojan datasets \
+	written_files reach_values exhibit signature docs_code)
 
-.PHONY: help setup demo test coverage hooks endpoint-server docs browser lint format bench clean
+.PHONY: help setup demo test test-fast coverage hooks endpoint-server docs browser lint format bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 12
@@ -24,6 +26,9 @@ demo: setup  ## Train a detector on digit networks, audit unseen ones, write a r
 test: setup  ## Run every test
 	-$(MAKE) --silent endpoint-server
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-fast: setup  ## Run chosen tests of what most changes touch: less than a minute
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow" $(FAST_TESTS)
 
 coverage: setup  ## Run every test, and fail where less than 90 % of the branches of src/ are run
 	-$(MAKE) --silent endpoint-server
