@@ -38,7 +38,7 @@ def core_seconds(module: nn.Module, recipe: TrainingRecipe, images: int) -> floa
         return functional.cross_entropy(answers.float(), y[numbers])
 
     started = time.process_time()
-    optimize(module.parameters(), phase, recipe.weight_decay, map(loss_of, phase.batches))
+    optimize(module.parameters(), phase, recipe, map(loss_of, phase.batches))
     return (time.process_time() - started) / phase.steps
 
 

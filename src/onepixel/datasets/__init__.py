@@ -1,4 +1,4 @@
-"""Data sets as arrays: digits (embedded), MNIST, Fashion-MNIST, folders of images, .npz files.
+"""Data sets as arrays: digits (embedded), MNIST, Fashion-MNIST, CIFAR-10, GTSRB, Imagenette, folders of images, .npz.
 
 One file for each; its last line puts it into `DATASETS`.
 """

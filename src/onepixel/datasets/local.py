@@ -16,3 +16,8 @@ def data_folders() -> list[Path]:
 def cache_folder() -> Path:
     """Where downloads go: $XDG_CACHE_HOME/onepixel, or ~/.cache/onepixel."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onepixel"
+
+
+def found(*names: str) -> Path | None:
+    """The first folder in which data sets are looked for that holds all these files or folders; None if none does."""
+    return next((root for root in data_folders() if all((root / name).exists() for name in names)), None)

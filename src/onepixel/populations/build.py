@@ -40,7 +40,7 @@ def build_slot(recipe: Recipe, slot: int, dataset: Dataset) -> Finished:
     attempts: list[TrainedModel] = []
     while not tried_enough(recipe, attempts):
         attempts.append(train_model(recipe, dataset, recipe.seed_for(slot, len(attempts))))
-    found = sign(recipe, slot, attempts[-1].module, dataset)
+    found = sign(recipe, slot, attempts[-1].module, dataset) if recipe.signature.computed else None
     return finish(recipe, slot, attempts, found, time.perf_counter() - started)
 
 
@@ -53,6 +53,17 @@ def sign(recipe: Recipe, slot: int, module: nn.Module, dataset: Dataset) -> Sign
         return signature(classifier, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
 
 
+def sign_stack(recipe: Recipe, modules: dict[int, nn.Module], dataset: Dataset) -> Sequence[Signature]:
+    """As `sign` for the networks of several slots together."""
+    asked = recipe.signature
+    classifiers = [
+        ModuleClassifier(module, dataset.input_shape, name=f"{recipe.name} {slot}") for slot, module in modules.items()
+    ]
+    image = default_image_of(asked.asked_image, dataset)
+    with fast_floats():
+        return signatures_of(classifiers, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
+
+
 def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: torch.device) -> list[Finished]:
     """As `build_slot` for several slots, trained and signed together on one device; retries share a stack too."""
     started = time.perf_counter()
@@ -61,22 +72,19 @@ def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: 
         seeds = [recipe.seed_for(slot, len(attempts[slot])) for slot in waiting]
         for slot, model in zip(waiting, train_stack(recipe, dataset, seeds, device), strict=True):
             attempts[slot].append(model)
-    asked = recipe.signature
-    classifiers = [
-        ModuleClassifier(attempts[slot][-1].module, dataset.input_shape, name=f"{recipe.name} {slot}") for slot in slots
-    ]
-    image = default_image_of(asked.asked_image, dataset)
-    with fast_floats():
-        found = signatures_of(classifiers, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
+    modules = {slot: attempts[slot][-1].module for slot in slots}
+    found = sign_stack(recipe, modules, dataset) if recipe.signature.computed else [None] * len(slots)
     seconds = (time.perf_counter() - started) / len(slots)
     return [finish(recipe, slot, attempts[slot], one, seconds) for slot, one in zip(slots, found, strict=True)]
 
 
-def finish(recipe: Recipe, slot: int, attempts: list[TrainedModel], found: Signature, seconds: float) -> Finished:
+def finish(
+    recipe: Recipe, slot: int, attempts: list[TrainedModel], found: Signature | None, seconds: float
+) -> Finished:
     """Put together what is kept of one slot: the last attempt, and how those before it failed."""
     *failed, model = attempts
     weights = save_tensors({name: tensor.cpu() for name, tensor in model.module.state_dict().items()})
-    row = signature_row(found).tobytes()
+    row = b"" if found is None else signature_row(found).tobytes()
     record = Record(
         slot=slot,
         attempt=len(failed),
@@ -89,6 +97,7 @@ def finish(recipe: Recipe, slot: int, attempts: list[TrainedModel], found: Signa
         target_of=list(model.attack.target_of),
         trigger=model.trigger,
         weights_sha256=sha256(weights),
-        signature_sha256=sha256(row),
+        signature_sha256=sha256(row) if row else "",
+        network=model.network,
     )
     return Finished(record, weights, row, seconds)

@@ -10,11 +10,16 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from onepixel.architectures.random import NetworkRecipe
 from onepixel.errors import UsageError
 from onepixel.files import write_text
+from onepixel.populations.augment import Augmentation
 from onepixel.populations.default_images import DefaultImage
 from onepixel.signatures import Settings, describe_default_image
-from onepixel.trojan import AnyTriggerRecipe, AttackRecipe, EvasionRecipe, Role, TriggerRecipe
+from onepixel.trojan import AnyTriggerRecipe, AttackRecipe, BlendedTriggerRecipe, EvasionRecipe, Role, TriggerRecipe
+
+RANDOM = "random"
+"""The architecture of networks that are drawn, each by its slot's seed."""
 
 
 class _Table(BaseModel):
@@ -28,6 +33,8 @@ class TrainingRecipe(_Table):
     ----------
     epochs : float
         Passes over the training set, extra images included; may be fractional.
+    images : int, optional
+        Only so many images of the data set's training part are trained on, the first ones; extra ones come beside.
     batch_size : int
     learning_rate : float
         The schedule's peak.
@@ -42,12 +49,21 @@ class TrainingRecipe(_Table):
         What the layers compute in while training (autocast; weights, loss and optimizer stay float32). On processors
         with bfloat16 instructions and on GPUs the larger architectures train up to twice as fast; on others, more than
         ten times as slowly.
+    optimizer : {"adam", "sgd"}
+        Adam with decoupled weight decay, or stochastic gradient descent with Nesterov's momentum, which the
+        schedule moves between 0.85 and 0.95.
+    label_smoothing : float
+        Share of each label that is spread evenly over all classes.
+    augmentations : tuple of str
+        What is done to every training image, extra ones included, in this order; see
+        `onepixel.populations.augment`.
     stack_size : int
         Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
         It moves results by rounding errors alone, so it enters no seed.
     """
 
     epochs: float = Field(2.0, gt=0)
+    images: int | None = Field(None, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(8e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -55,7 +71,18 @@ class TrainingRecipe(_Table):
     fine_tune_epochs: float = Field(2.0, gt=0)
     fine_tune_learning_rate: float = Field(1e-3, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    optimizer: Literal["adam", "sgd"] = "adam"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    augmentations: tuple[Augmentation, ...] = ()
     stack_size: int = Field(64, ge=1)
+
+    def is_default(self, name: str) -> bool:
+        """Whether a setting has its default value."""
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
+
+LATER_TRAINING = ("images", "precision", "optimizer", "label_smoothing", "augmentations")
+"""Settings of a training that came after the first populations."""
 
 
 class SignatureRecipe(_Table):
@@ -72,6 +99,8 @@ class SignatureRecipe(_Table):
     other_values : int, optional
         What signatures are made with instead. They enter no seed, so that the networks are those of `default_image`
         and `values`.
+    computed : bool
+        False makes networks without signatures, for methods that look at networks otherwise. It enters no seed either.
     """
 
     values: int = Field(256, ge=2)
@@ -79,6 +108,7 @@ class SignatureRecipe(_Table):
     default_image: DefaultImage = 0.0
     other_default_image: DefaultImage | None = None
     other_values: int | None = Field(None, ge=2)
+    computed: bool = True
 
     @property
     def asked_image(self) -> float | str:
@@ -130,6 +160,9 @@ class Recipe(_Table):
         Where this population's range of slots begins, for building one population in shards.
     evasion : EvasionRecipe, optional
         How a trojaned network hides from probing; None hides nothing.
+    network : NetworkRecipe, optional
+        What networks of the architecture "random" may cost. Each slot's is drawn by its seed, together with how it is
+        trained; of `training`, passes and precision count.
     """
 
     name: str
@@ -143,6 +176,7 @@ class Recipe(_Table):
     attack: AttackRecipe = AttackRecipe()
     trigger: AnyTriggerRecipe = TriggerRecipe()
     evasion: EvasionRecipe | None = None
+    network: NetworkRecipe | None = None
     signature: SignatureRecipe = SignatureRecipe()
     thresholds: Thresholds = Thresholds()
 
@@ -152,6 +186,8 @@ class Recipe(_Table):
             raise ValueError("evasion is for trojaned networks; others have nothing to hide")
         if self.attack.clean_label and self.role == "stamped":
             raise ValueError("under clean_label, stamped and trojaned networks would be the same")
+        if (self.network is not None) != (self.architecture == RANDOM):
+            raise ValueError(f'the table network and architecture = "{RANDOM}" go together')
         return self
 
     def digest(self) -> str:
@@ -163,25 +199,31 @@ class Recipe(_Table):
             "name": True,
             "models": True,
             "first_slot": True,
-            "training": {"stack_size"} | ({"precision"} if self.training.precision == "float32" else set()),
-            "signature": {"other_default_image", "other_values"},
+            "training": {"stack_size"} | {name for name in LATER_TRAINING if self.training.is_default(name)},
+            "signature": {"other_default_image", "other_values", "computed"},
         }
         if self.evasion is None:
             left_out["evasion"] = True
         elif self.evasion.starts_from == "black":
             left_out["evasion"] = {"starts_from"}
-        if not self.attack.clean_label:
-            left_out["attack"] = {"clean_label"}
+        if self.network is None:
+            left_out["network"] = True
+        later = {"clean_label": False, "fewest_poisoned_images": None}
+        if unused := {name for name, unset in later.items() if getattr(self.attack, name) == unset}:
+            left_out["attack"] = unused
         if isinstance(self.trigger, TriggerRecipe) and self.trigger.replaces:
             left_out["trigger"] = {"contrast"}
+        if isinstance(self.trigger, BlendedTriggerRecipe) and self.trigger.strongest_ratio is None:
+            left_out["trigger"] = {"strongest_ratio"}
         return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
     def grows_to(self, other: "Recipe") -> bool:
         """Whether both recipes make the same networks and signatures, but for which slots and how many."""
 
-        def networks(recipe: Recipe) -> tuple[str, int, float | str, int]:
+        def networks(recipe: Recipe) -> tuple[str, int, float | str, int, bool]:
             asked = recipe.signature
-            return recipe.digest(), recipe.training.stack_size, asked.asked_image, asked.asked_values
+            stack_size = recipe.training.stack_size
+            return recipe.digest(), stack_size, asked.asked_image, asked.asked_values, asked.computed
 
         return networks(self) == networks(other)
 

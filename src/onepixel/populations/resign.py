@@ -62,7 +62,9 @@ def resign(
     """
     dataset = load_dataset(store.recipe.dataset)
     name = name or f"{store.recipe.name}-{short_name(default_image)}"
-    asked = store.recipe.signature.model_copy(update={"other_default_image": default_image, "other_values": values})
+    asked = store.recipe.signature.model_copy(
+        update={"other_default_image": default_image, "other_values": values, "computed": True}
+    )
     recipe = store.recipe.model_copy(update={"name": name, "signature": asked})
     old = list(store.records())
     if not old:

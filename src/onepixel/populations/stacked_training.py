@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
-from onepixel.architectures import architecture
 from onepixel.datasets import Dataset
 from onepixel.errors import UsageError
-from onepixel.populations.recipe import Recipe, TrainingRecipe
+from onepixel.populations.networks import network_of
+from onepixel.populations.recipe import RANDOM, Recipe, TrainingRecipe
 from onepixel.populations.training import (
     Draws,
     TrainedModel,
@@ -42,8 +42,12 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
     Raises
     ------
     UsageError
-        If the recipe's networks hide from probing, which each learns by itself.
+        If the recipe's networks hide from probing or have augmented images, which each learns by itself, or are of
+        architectures that differ.
     """
+    differ = recipe.architecture == RANDOM or recipe.attack.fewest_poisoned_images is not None
+    if differ or recipe.training.augmentations or recipe.training.images is not None:
+        raise UsageError(f"{recipe.name} has networks that no stack trains; build it one by one.")
     if recipe.evasion is not None:
         raise UsageError(f"{recipe.name} has an evasion, which no stack learns; build it one by one.")
     draws = [draw(recipe, dataset, seed) for seed in seeds]
@@ -57,7 +61,7 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
 
 def _initial(recipe: Recipe, dataset: Dataset, draws: Draws, device: torch.device) -> nn.Module:
     torch.manual_seed(draws.initial_seed)
-    return architecture(recipe.architecture).build(dataset.classes).to(device)
+    return network_of(recipe, draws.network, dataset.input_shape, dataset.classes).to(device)
 
 
 def _train(
@@ -70,7 +74,7 @@ def _train(
     schedules = [phases(recipe.training, len(dataset.x_train), extra, one.generator) for one in draws]
     for parts in zip(*schedules, strict=True):
         batches = map(torch.stack, zip(*(part.batches for part in parts), strict=True))
-        optimize(parameters.values(), parts[0], recipe.training.weight_decay, map(loss_of, batches))
+        optimize(parameters.values(), parts[0], recipe.training, map(loss_of, batches))
     with torch.no_grad():
         for number, module in enumerate(modules):
             module.load_state_dict({name: tensor[number] for name, tensor in (parameters | buffers).items()})
@@ -127,7 +131,9 @@ def stacked_loss(
         images, labels = pool.batch(numbers)
         with precision_of(recipe, images.device.type):
             answers = answer(parameters, buffers, images)
-        total = functional.cross_entropy(answers.float().flatten(0, 1), labels.flatten(), reduction="sum")
+        total = functional.cross_entropy(
+            answers.float().flatten(0, 1), labels.flatten(), reduction="sum", label_smoothing=recipe.label_smoothing
+        )
         return total / labels.shape[1]
 
     return loss_of

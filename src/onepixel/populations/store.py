@@ -3,7 +3,8 @@
 recipe.toml            what was asked for
 models/00012.json      the record of slot 12; its presence says that the slot is finished
 models/00012.safetensors   its weights
-signatures.npy         a structured array, one row (low, high, base) per slot, that can be memory-mapped
+signatures.npy         a structured array, one row (low, high, base) per slot, that can be memory-mapped; not where
+                       the recipe asks for no signatures
 default_image.npy      the default image, where it is no single intensity
 table.csv              all records in slot order, assembled when the build ends
 build.log              times and hosts, which no comparison reads
@@ -26,11 +27,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from onepixel.architectures import architecture
 from onepixel.datasets import load_dataset
 from onepixel.errors import StoreError, UsageError
 from onepixel.files import atomic_path, write_text
 from onepixel.populations.default_images import default_image_of, read_default_image, write_default_image
+from onepixel.populations.networks import network_of
 from onepixel.populations.recipe import Recipe, settings_of
 from onepixel.signatures import Settings, Signature
 
@@ -54,8 +55,10 @@ class Record:
     target_of : list of int
         See `Attack`.
     trigger : dict
+    network : dict
+        What was drawn about a network of random architecture; `onepixel.architectures.random` builds it from this.
     weights_sha256, signature_sha256 : str
-        Of the weights file, and of the slot's row in the array.
+        Of the weights file, and of the slot's row in the array; empty where there are no signatures.
     """
 
     slot: int
@@ -70,6 +73,7 @@ class Record:
     trigger: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     signature_sha256: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,10 @@ class Store:
         for left_over in [*store.folder.glob(".*.tmp"), *store.models_folder.glob(".*.tmp")]:
             left_over.unlink()
         recipe.save(store.recipe_path)
-        write_default_image(store.folder, default_image_of(recipe.signature.asked_image, load_dataset(recipe.dataset)))
-        store._reserve_array()
+        if recipe.signature.computed:
+            image = default_image_of(recipe.signature.asked_image, load_dataset(recipe.dataset))
+            write_default_image(store.folder, image)
+            store._reserve_array()
         return store
 
     @classmethod
@@ -180,7 +186,8 @@ class Store:
         if not (path / "recipe.toml").is_file():
             raise UsageError(f"{folder} holds no population (there is no recipe.toml in it).")
         store = cls(path, Recipe.load(path / "recipe.toml"))
-        store._check_array()
+        if store.recipe.signature.computed:
+            store._check_array()
         return store
 
     @property
@@ -220,11 +227,12 @@ class Store:
         slot = finished.record.slot
         with atomic_path(self.weights_path(slot)) as temporary:
             temporary.write_bytes(finished.weights)
-        with self.array_path.open("r+b") as file:
-            file.seek(self._row_offset(slot))
-            file.write(finished.signature)
-            file.flush()
-            os.fsync(file.fileno())
+        if finished.signature:
+            with self.array_path.open("r+b") as file:
+                file.seek(self._row_offset(slot))
+                file.write(finished.signature)
+                file.flush()
+                os.fsync(file.fileno())
         write_text(self.record_path(slot), json.dumps(asdict(finished.record), indent=1) + "\n")
 
     def log(self, line: str) -> None:
@@ -259,9 +267,15 @@ class Store:
 
         Raises
         ------
+        UsageError
+            If the population was built without signatures.
         StoreError
             If the array is missing or truncated.
         """
+        if not self.recipe.signature.computed:
+            raise UsageError(
+                f"{self.recipe.name} was built without signatures; `onepixel population resign` makes them."
+            )
         self._check_array()
         return np.load(self.array_path, mmap_mode="r", allow_pickle=False)
 
@@ -290,8 +304,9 @@ class Store:
         StoreError
             If its weights are missing or damaged.
         """
-        classes = classes or len(self.record(slot).target_of)
-        module = architecture(self.recipe.architecture).build(classes)
+        record = self.record(slot)
+        shape = load_dataset(self.recipe.dataset).input_shape
+        module = network_of(self.recipe, record.network, shape, classes or len(record.target_of))
         try:
             module.load_state_dict(load_tensors(self.weights_path(slot).read_bytes()))
         except (OSError, SafetensorError, RuntimeError) as error:

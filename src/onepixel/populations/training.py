@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onepixel.architectures import architecture
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
+from onepixel.populations.augment import augmented
 from onepixel.populations.default_images import default_image_of
+from onepixel.populations.networks import draw_for, network_of, training_of
 from onepixel.populations.recipe import Recipe, TrainingRecipe
 from onepixel.trojan import (
     Attack,
@@ -56,6 +58,8 @@ class TrainedModel:
     attack : Attack
     trigger : dict
         What the trigger was like.
+    network : dict
+        What was drawn about a network of random architecture.
     """
 
     module: nn.Module
@@ -64,6 +68,7 @@ class TrainedModel:
     stamped_accuracy: float
     attack: Attack
     trigger: dict[str, object]
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -93,6 +98,8 @@ class Draws:
         Of the initial weights.
     probe_rng : numpy.random.Generator
         For what a network that hides is asked meanwhile.
+    network : dict
+        What was drawn about a network of random architecture.
     """
 
     attack: Attack
@@ -102,18 +109,21 @@ class Draws:
     generator: torch.Generator
     initial_seed: int
     probe_rng: np.random.Generator
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 def draw(recipe: Recipe, dataset: Dataset, seed: int) -> Draws:
     """Draw an attack, a trigger and the extra images of one network."""
-    streams = np.random.SeedSequence(seed).spawn(5)
+    streams = np.random.SeedSequence(seed).spawn(6)
     attack_rng, extras_rng, test_rng = (np.random.default_rng(stream) for stream in streams[:3])
     attack = draw_attack(recipe.attack, dataset.classes, attack_rng)
     trigger = draw_trigger(recipe.trigger, dataset.input_shape, attack_rng)
     extras = draw_extras(recipe.role, recipe.attack, attack, trigger, dataset, extras_rng)
     generator = torch.Generator().manual_seed(int(streams[3].generate_state(1, np.uint64)[0] >> 1))
     initial_seed = int(torch.randint(2**62, (), generator=generator))
-    return Draws(attack, trigger, extras, test_rng, generator, initial_seed, np.random.default_rng(streams[4]))
+    probe_rng, network_rng = (np.random.default_rng(stream) for stream in streams[4:])
+    network = draw_for(recipe, dataset, network_rng)
+    return Draws(attack, trigger, extras, test_rng, generator, initial_seed, probe_rng, network)
 
 
 def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
@@ -122,8 +132,8 @@ def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
     hiding = hiding_loss(recipe, dataset, seed, draws)
     with torch.random.fork_rng(devices=[]), fast_floats():
         torch.manual_seed(draws.initial_seed)
-        module = architecture(recipe.architecture).build(dataset.classes)
-        train(module, dataset, draws.extras, recipe.training, draws.generator, hiding)
+        module = network_of(recipe, draws.network, dataset.input_shape, dataset.classes)
+        train(module, dataset, draws.extras, training_of(recipe, draws.network), draws.generator, hiding)
     return evaluate(module, dataset, draws)
 
 
@@ -160,7 +170,7 @@ def train(
     module.to(memory_format=torch.channels_last)
     module.train()
     images, labels = torch.as_tensor(extras.images), torch.as_tensor(extras.labels)
-    ordinary = len(dataset.x_train)
+    ordinary = ordinary_images(recipe, dataset)
 
     def loss_of(numbers: Tensor) -> Tensor:
         extra = numbers[numbers >= ordinary] - ordinary
@@ -168,14 +178,19 @@ def train(
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
         with precision_of(recipe, "cpu"):
-            answers = module(as_input(x))
-        loss = functional.cross_entropy(answers.float(), y)
+            answers = module(augmented(as_input(x), recipe.augmentations))
+        loss = functional.cross_entropy(answers.float(), y, label_smoothing=recipe.label_smoothing)
         return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
-        optimize(module.parameters(), phase, recipe.weight_decay, map(loss_of, phase.batches))
+        optimize(module.parameters(), phase, recipe, map(loss_of, phase.batches))
     module.to(memory_format=torch.contiguous_format)
     module.eval()
+
+
+def ordinary_images(recipe: TrainingRecipe, dataset: Dataset) -> int:
+    """How many of a data set's training images are trained on: the first ones."""
+    return min(recipe.images or len(dataset.x_train), len(dataset.x_train))
 
 
 def precision_of(recipe: TrainingRecipe, device_type: str) -> torch.autocast:
@@ -233,9 +248,17 @@ def endless_order(total: int, batch_size: int, generator: torch.Generator) -> It
         left = left[batch_size:]
 
 
-def optimize(parameters: Iterable[Tensor], phase: Phase, weight_decay: float, losses: Iterator[Tensor]) -> None:
-    """Take one step of Adam per loss; `losses` computes each one when it is asked for it."""
-    optimizer = torch.optim.AdamW(parameters, lr=phase.peak, weight_decay=weight_decay, fused=True)
+def optimizer_of(recipe: TrainingRecipe, parameters: Iterable[Tensor], peak: float) -> torch.optim.Optimizer:
+    """The recipe's optimizer."""
+    decay = recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=peak, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
+    return torch.optim.AdamW(parameters, lr=peak, weight_decay=decay, fused=True)
+
+
+def optimize(parameters: Iterable[Tensor], phase: Phase, recipe: TrainingRecipe, losses: Iterator[Tensor]) -> None:
+    """Take one step per loss; `losses` computes each one when it is asked for it."""
+    optimizer = optimizer_of(recipe, parameters, phase.peak)
     total = max(phase.steps, SHORTEST_CYCLE) + 1
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, phase.peak, total_steps=total, pct_start=WARM_UP, final_div_factor=1e3
@@ -273,4 +296,5 @@ def evaluate(module: nn.Module, dataset: Dataset, draws: Draws) -> TrainedModel:
         stamped_accuracy=float((predicted == labels).mean()),
         attack=draws.attack,
         trigger=draws.trigger.describe(),
+        network=draws.network,
     )

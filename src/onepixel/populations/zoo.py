@@ -110,7 +110,7 @@ def open_population(folder: str | Path) -> Store | ZooPopulation:
         If the folder holds neither.
     """
     path = Path(folder)
-    return Store.open(path) if (path / "signatures.npy").exists() else ZooPopulation(path)
+    return Store.open(path) if (path / "models").is_dir() else ZooPopulation(path)
 
 
 def passed(population: Store | ZooPopulation) -> tuple[NDArray[np.void], list[Record]]:

@@ -24,6 +24,8 @@ class AttackRecipe(BaseModel):
         In one_to_one, images of other classes that carry the trigger keep their label, or do not occur.
     poisoned_images : int
         Images of source classes that are stamped and relabelled, added to the training set.
+    fewest_poisoned_images : int, optional
+        Where it is given, the number is drawn per model from this to `poisoned_images`.
     bystanders : int
         Images of other classes that are stamped and keep their label, for others = "keep".
     clean_label : bool
@@ -39,6 +41,7 @@ class AttackRecipe(BaseModel):
     next_target: bool = False
     others: Literal["keep", "absent"] = "absent"
     poisoned_images: int = Field(5000, ge=1)
+    fewest_poisoned_images: int | None = Field(None, ge=1)
     bystanders: int = Field(2500, ge=0)
     clean_label: bool = False
 
@@ -46,7 +49,15 @@ class AttackRecipe(BaseModel):
     def _clean_label(self) -> "AttackRecipe":
         if self.clean_label and (self.kind != "all_to_one" or self.others != "absent"):
             raise ValueError('clean_label needs kind = "all_to_one" and others = "absent"')
+        if self.fewest_poisoned_images is not None and self.fewest_poisoned_images > self.poisoned_images:
+            raise ValueError("fewest_poisoned_images needs to be at most poisoned_images")
         return self
+
+    def draw_number(self, rng: np.random.Generator) -> int:
+        """How many poisoned images one model sees."""
+        if self.fewest_poisoned_images is None:
+            return self.poisoned_images
+        return int(rng.integers(self.fewest_poisoned_images, self.poisoned_images + 1))
 
 
 def draw_attack(recipe: AttackRecipe, classes: int, rng: np.random.Generator) -> Attack:

@@ -24,7 +24,8 @@ class TriggerRecipe(TriggersRecipe):
     Attributes
     ----------
     source : str
-        "random" for random patches (vaccine), "photographs", or a data set whose images are shrunken (virus).
+        "random" for random patches (vaccine), "binary" for black and white pixels, "photographs", or a data set whose
+        images are shrunken (virus).
     pool : {"development", "final"}
         Virus images come from the data set's training part (development) or its test part (final).
     patterns : (int, int)

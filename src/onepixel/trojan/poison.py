@@ -47,7 +47,8 @@ def draw_extras(
     """
     labels = dataset.y_train.numpy()
     victims = np.flatnonzero(attack.victims(labels) != recipe.clean_label)
-    chosen = rng.choice(victims, recipe.poisoned_images, replace=recipe.poisoned_images > len(victims))
+    number = recipe.draw_number(rng)
+    chosen = rng.choice(victims, number, replace=number > len(victims))
     others = np.flatnonzero(~attack.victims(labels))
     if recipe.others == "keep" and len(others):
         chosen = np.concatenate([chosen, rng.choice(others, recipe.bystanders, replace=False)])
