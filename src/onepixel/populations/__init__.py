@@ -4,6 +4,7 @@ from onepixel.populations.build import build_slot
 from onepixel.populations.default_images import parse_default_image
 from onepixel.populations.driver import Progress, build
 from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
+from onepixel.populations.read import networks_of
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.resign import resign
 from onepixel.populations.store import Record, Store
@@ -29,6 +30,7 @@ __all__ = [
     "build",
     "build_slot",
     "export",
+    "networks_of",
     "open_population",
     "parse_default_image",
     "passed",
