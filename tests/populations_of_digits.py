@@ -15,6 +15,7 @@ SMALL_TRIGGER = TriggerRecipe(patterns=(1, 1), height=(2, 2), width=(2, 2), larg
 def digits_recipe(role: str = "clean", models: int = 4, epochs: float = 4, **changes: Any) -> Recipe:
     """A population that trains in seconds; thresholds are off unless given."""
     settings: dict[str, Any] = {
+        "architecture": "digits_cnn",
         "training": TrainingRecipe(epochs=epochs, batch_size=64, learning_rate=1e-2),
         "attack": AttackRecipe(poisoned_images=150, bystanders=50),
         "trigger": SMALL_TRIGGER,
@@ -22,9 +23,7 @@ def digits_recipe(role: str = "clean", models: int = 4, epochs: float = 4, **cha
         "thresholds": Thresholds(enforced=False),
         **changes,
     }
-    return Recipe(
-        name=f"digits-{role}", role=role, dataset="digits", architecture="digits_cnn", models=models, **settings
-    )
+    return Recipe(name=f"digits-{role}", role=role, dataset="digits", models=models, **settings)
 
 
 class InProcess:
