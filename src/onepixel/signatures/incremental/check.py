@@ -7,7 +7,7 @@ from torch import Tensor, fx
 from onepixel.classifiers import ModuleClassifier
 from onepixel.errors import ExactnessError
 from onepixel.signatures.incremental.classes import Numbers, windows_of
-from onepixel.signatures.incremental.lowering import IMAGE, Program
+from onepixel.signatures.incremental.program import IMAGE, Program
 from onepixel.signatures.incremental.spots import Spots
 from onepixel.signatures.incremental.tracing import run_nodes
 from onepixel.signatures.plan import Plan

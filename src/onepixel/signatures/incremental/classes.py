@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onepixel.signatures.incremental.lowering import IMAGE, Program
+from onepixel.signatures.incremental.program import IMAGE, Program
 from onepixel.signatures.incremental.spots import Axes
 from onepixel.signatures.incremental.steps import Step
 from onepixel.signatures.incremental.windows import Window

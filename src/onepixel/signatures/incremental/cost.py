@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onepixel.signatures.incremental.classes import Level, Numbers
-from onepixel.signatures.incremental.lowering import Program
+from onepixel.signatures.incremental.program import Program
 from onepixel.signatures.incremental.spots import Axes
 
 

@@ -16,7 +16,8 @@ from onepixel.signatures.incremental.check import SpotCheck
 from onepixel.signatures.incremental.classes import Level, Numbers, classify, windows_of
 from onepixel.signatures.incremental.cost import Cost, count, total_cost
 from onepixel.signatures.incremental.execution import Execution
-from onepixel.signatures.incremental.lowering import Program, lower
+from onepixel.signatures.incremental.lowering import lower
+from onepixel.signatures.incremental.program import Program
 from onepixel.signatures.incremental.spots import Axes
 from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
 from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from onepixel.signatures.incremental.classes import Level, Numbers
-from onepixel.signatures.incremental.lowering import IMAGE, Program
+from onepixel.signatures.incremental.program import IMAGE, Program
 from onepixel.signatures.incremental.spots import Axes, Spots, split_columns
 
 BATCH_BYTES = 2 * 2**20
