@@ -148,3 +148,9 @@ def test_what_is_not_there_or_no_folder_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(UsageError, match=r"a folder of images or an \.npz"):
         read_images(tmp_path / "a.txt", GREY)
+
+
+def test_example_images_are_read() -> None:
+    found = read_images(Path(__file__).parents[2] / "examples" / "images.npz", (1, 28, 28))
+    assert found.labels is not None
+    assert np.bincount(found.labels).tolist() == [8] * 10
