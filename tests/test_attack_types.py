@@ -104,8 +104,7 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
     missing = {name: commands_for(zoo, name) for name in missing_populations(zoo, PREFIX)}
     assert f"{PREFIX}-attack-blended" not in missing
     assert missing[f"{PREFIX}-attack-warped"] == (
-        f"onepixel population build recipes/attacks/{PREFIX}-attack-warped.toml "
-        f"--store populations/{PREFIX}-attack-warped",
+        f"onepixel population build {PREFIX}-attack-warped --store populations/{PREFIX}-attack-warped",
         f"onepixel population export populations/{PREFIX}-attack-warped --zoo {zoo}",
     )
     assert missing[f"{PREFIX}-clean-image-0"] == (

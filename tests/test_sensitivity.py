@@ -9,10 +9,9 @@ from onepixel.errors import UsageError
 from onepixel.experiments import sensitivity
 from onepixel.experiments.models import Models, load_models
 from onepixel.experiments.sensitivity import EXPERIMENT, VARIANTS, groups
-from onepixel.populations import Recipe, open_population
+from onepixel.populations import known_populations, known_recipe, open_population
 from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_zoo
 
-RECIPES = Path(__file__).parent.parent / "recipes"
 POPULATIONS = {
     **DEVELOPMENT,
     f"{PREFIX}-sensitivity-epochs-1": ("trojaned", 3, 4),
@@ -47,12 +46,12 @@ def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):
 
 
 def test_placement_is_of_the_same_architecture_and_of_patches_that_change_their_size():
-    lenet5 = Recipe.load(RECIPES / "mnist-lenet5-virus-development.toml")
+    lenet5 = known_recipe("mnist-lenet5-virus-development")
     placed = sensitivity.names_of(lenet5, "mnist-lenet5", "-class-means")["placement (Table 5)"]
     assert len(placed) == 9
     assert ("local", "mnist-table5-multiple-size-local-class-means") in placed
     assert not any("single-fixed" in name for _, name in placed)
-    vgg10 = Recipe.load(RECIPES / "mnist-vgg10-virus-development.toml")
+    vgg10 = known_recipe("mnist-vgg10-virus-development")
     assert set(sensitivity.names_of(vgg10, "mnist-vgg10", "")) == {"poisoned images", "epochs", "contrast"}
 
 
@@ -77,7 +76,7 @@ def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_pat
     text = (tmp_path / "out" / f"{PREFIX}.md").read_text()
     assert f"onepixel experiment sensitivity --prefix {PREFIX}" in text
     assert text.count("\n| ") == number + 2
-    assert "recipes/sensitivity/digits-tiny-sensitivity-poison-1000.toml" in text
+    assert "population build digits-tiny-sensitivity-poison-1000 " in text
 
 
 def test_without_development_viruses_or_clean_models_to_test_there_is_no_table(tmp_path, zoo):
@@ -90,8 +89,8 @@ def test_without_development_viruses_or_clean_models_to_test_there_is_no_table(t
 
 
 def test_every_variant_has_a_recipe_that_differs_from_the_reference_in_what_it_says_and_in_thresholds():
-    reference = Recipe.load(RECIPES / "mnist-lenet5-virus-development.toml")
-    found = {path.stem: Recipe.load(path) for path in (RECIPES / "sensitivity").glob("*.toml")}
+    reference = known_recipe("mnist-lenet5-virus-development")
+    found = {name: known_recipe(name) for name in known_populations() if "-sensitivity-" in name}
     assert set(found) == {f"mnist-lenet5-{end}" for end in VARIANTS}
     for end, (factor, level) in VARIANTS.items():
         recipe = found[f"mnist-lenet5-{end}"]

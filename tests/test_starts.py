@@ -80,7 +80,7 @@ def test_a_way_with_its_own_grid_is_made_by_a_command_that_says_its_name():
         'onepixel population resign populations/mnist-lenet5-clean --default-image "noise 0" --values 32 --zoo zoo',
     )
     assert commands_for(Path("zoo"), "mnist-lenet5-attack-expects-class-means") == (
-        "onepixel population build recipes/attacks/mnist-lenet5-attack-expects-class-means.toml "
+        "onepixel population build mnist-lenet5-attack-expects-class-means "
         "--store populations/mnist-lenet5-attack-expects-class-means",
         "onepixel population export populations/mnist-lenet5-attack-expects-class-means --zoo zoo",
     )

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from onepixel.experiments.declared import Experiment
 
-Zoo = Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo: populations without their weights.")]
+Zoo = Annotated[
+    Path, typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo: populations without their weights.")
+]
 FromZoo = Annotated[
     bool, typer.Option("--from-zoo", help="Train no network, read the populations of the zoo. Always so here.")
 ]

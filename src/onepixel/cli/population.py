@@ -22,7 +22,9 @@ StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder t
 
 @app.command()
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to build; see `population recipe`.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="NAME|RECIPE.toml", help="What to build, by name or file; see `population recipe`.")
+    ],
     store: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to keep it; made where it is not there.")],
     models: Annotated[
         int | None, typer.Option(min=1, help="Another number of models than the recipe says; may grow a population.")
@@ -63,14 +65,14 @@ def build(
 
     [bold]Example[/bold]
 
-    onepixel population build recipes/mnist-lenet5-clean.toml --store populations/clean
+    onepixel population build mnist-lenet5-clean --store populations/clean
     """
-    from onepixel.populations import Recipe
     from onepixel.populations import build as build_population
+    from onepixel.populations import recipe_of
     from onepixel.populations.training import computes_bfloat16
 
     said = {"models": models, "first_slot": first_slot}
-    asked = Recipe.load(recipe).model_copy(update={name: value for name, value in said.items() if value is not None})
+    asked = recipe_of(recipe).model_copy(update={name: value for name, value in said.items() if value is not None})
     if asked.training.precision == "bfloat16" and executor == "local" and not computes_bfloat16():
         typer.echo(
             "This processor has no instructions for bfloat16, in which this recipe trains: it will take ten times as "
@@ -148,7 +150,10 @@ def verify(
 @app.command()
 def export(
     store: StoreFolder,
-    zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets recipe, table and signatures.")],
+    zoo: Annotated[
+        Path,
+        typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo that gets recipe, table and signatures."),
+    ],
 ) -> None:
     """Copy a population without its weights into a zoo, beside slots of it that the zoo has already."""
     from onepixel.populations import Store
@@ -166,7 +171,9 @@ def resign(
             metavar="IMAGE", help="black, white, mean, class means, noise N, image N, or an intensity from 0 to 1."
         ),
     ],
-    zoo: Annotated[Path, typer.Option(metavar="FOLDER", help="The zoo that gets the new population.")],
+    zoo: Annotated[
+        Path, typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo that gets the new population.")
+    ],
     values: Annotated[int | None, typer.Option(min=2, help="Another number of intensities per pixel.")] = None,
     name: Annotated[str | None, typer.Option(help="The new population's; the old one's and IMAGE unless said.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,
@@ -194,12 +201,25 @@ def resign(
 
 @app.command()
 def recipe(
-    role: Annotated[str, typer.Option(metavar="clean|stamped|trojaned")] = "trojaned",
-    name: Annotated[str, typer.Option(help="The population's name.")] = "my-population",
+    known: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A population that results were made from.")
+    ] = None,
+    role: Annotated[str, typer.Option(metavar="clean|stamped|trojaned", help="Of a new recipe.")] = "trojaned",
+    name: Annotated[str, typer.Option(help="Of a new recipe: the population's name.")] = "my-population",
+    listed: Annotated[bool, typer.Option("--list", help="Print every NAME instead.")] = False,
 ) -> None:
-    """Print a recipe with every setting at its default, to be saved and changed."""
-    from onepixel.populations import Recipe
+    """Print the recipe of a population in full, or a new one with every setting at its default, to be changed.
 
+    [bold]Example[/bold]
+
+    onepixel population recipe mnist-lenet5-clean > clean.toml
+    """
+    from onepixel.populations import Recipe, known_populations, known_recipe
+
+    if listed:
+        typer.echo("\n".join(known_populations()))
+        return
     if role not in ("clean", "stamped", "trojaned"):
         raise UsageError(f"Expected clean, stamped or trojaned for --role but got {role!r}.")
-    typer.echo(Recipe(name=name, role=role).to_toml(), nl=False)
+    found = Recipe(name=name, role=role) if known is None else known_recipe(known)
+    typer.echo(found.to_toml(), nl=False)

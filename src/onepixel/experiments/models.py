@@ -8,42 +8,9 @@ from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
 from onepixel.populations import Record, open_population, passed
+from onepixel.populations.names import STARTS, PopulationName
 from onepixel.signatures import Settings
 from onepixel.trojan import Pool
-
-
-@dataclass(frozen=True)
-class Start:
-    """What signatures start from.
-
-    Attributes
-    ----------
-    image : str
-        The default image, as `population resign` is told.
-    values : int
-        Intensities per pixel: ten default images on 32 cost what one costs on 256.
-    coarser : bool
-        Whether the same image is also there on more intensities.
-    """
-
-    image: str
-    values: int = 256
-    coarser: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.image}, {self.values} values" if self.coarser else self.image
-
-
-STARTS = {
-    "": Start("black"),
-    "-class-means": Start("class means", 32),
-    "-class-means-8": Start("class means", 8, coarser=True),
-    "-white": Start("white"),
-    "-mean": Start("mean"),
-    "-noise-0": Start("noise 0", 32),
-    "-image-0": Start("image 0"),
-}
-"""Every start by the end of a population's name."""
 
 SIGNED = {ending: str(start) for ending, start in STARTS.items()}
 """The words for every start, by the end of a population's name."""
@@ -53,9 +20,6 @@ IMAGES = {ending: words for ending, words in SIGNED.items() if not STARTS[ending
 
 MAIN = ("", "-class-means")
 """The starts for which detectors are chosen, and from which everything is looked at: the papers', and ours."""
-
-NAMED_ALIKE = ("-attack-expects-class-means",)
-"""Populations whose names end as if they had been signed again, and were not."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +79,7 @@ def missing(zoo: Path, names: list[str]) -> str:
 
 def commands_for(zoo: Path, name: str) -> tuple[str, ...]:
     """What makes a population: signing networks again under another default image, or else training them."""
-    for ending, start in STARTS.items():
-        if ending and name.endswith(ending) and not name.endswith(NAMED_ALIKE):
-            store = f"populations/{name.removesuffix(ending)}"
-            grid = f" --values {start.values}" if start.values != 256 else ""
-            called = f" --name {name}" if start.coarser else ""
-            return (f'onepixel population resign {store} --default-image "{start.image}"{grid}{called} --zoo {zoo}',)
-    store = f"populations/{name}"
-    build = f"onepixel population build {recipe_path(name)} --store {store}"
-    return build, f"onepixel population export {store} --zoo {zoo}"
-
-
-def recipe_path(name: str) -> str:
-    """Where the recipe of a population lies."""
-    kinds = {"-attack-": "attacks/", "-sensitivity-": "sensitivity/"}
-    folder = next((folder for kind, folder in kinds.items() if kind in name), "")
-    return f"recipes/{folder}{name}.toml"
+    return PopulationName.parse(name).commands(zoo)
 
 
 def require(zoo: Path, names: list[str]) -> None:

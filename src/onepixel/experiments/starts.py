@@ -17,11 +17,12 @@ from onepixel.experiments.candidates import LITERAL
 from onepixel.experiments.choices import Parameters, read_choice
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.judging import RATES, Job, judge, rates
-from onepixel.experiments.models import SIGNED, STARTS, Models, Training, Unseen, has, load_models
+from onepixel.experiments.models import SIGNED, Models, Training, Unseen, has, load_models
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds
 from onepixel.experiments.results import markdown_table
 from onepixel.experiments.whole import Whole
 from onepixel.populations import open_population
+from onepixel.populations.names import STARTS
 from onepixel.signatures import Settings
 
 KINDS = ("clean", "vaccine", "virus-development")

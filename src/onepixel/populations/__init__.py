@@ -1,9 +1,11 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
 from onepixel.populations.build import build_slot
+from onepixel.populations.catalogue import known_populations, known_recipe, recipe_of
 from onepixel.populations.default_images import parse_default_image
 from onepixel.populations.driver import Progress, build
 from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
+from onepixel.populations.names import PopulationName
 from onepixel.populations.read import networks_of
 from onepixel.populations.recipe import Recipe, SignatureRecipe, Thresholds, TrainingRecipe
 from onepixel.populations.resign import resign
@@ -15,6 +17,7 @@ from onepixel.populations.zoo import ZooPopulation, export, open_population, pas
 __all__ = [
     "Executor",
     "LocalExecutor",
+    "PopulationName",
     "Progress",
     "RayExecutor",
     "Recipe",
@@ -30,10 +33,13 @@ __all__ = [
     "build",
     "build_slot",
     "export",
+    "known_populations",
+    "known_recipe",
     "networks_of",
     "open_population",
     "parse_default_image",
     "passed",
+    "recipe_of",
     "resign",
     "train_model",
     "verify",
