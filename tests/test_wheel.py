@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,11 @@ ROOT = Path(__file__).parent.parent
 def installed(tmp_path_factory) -> Path:
     """The command of a fresh environment that sees this one's libraries, but not this clone."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(ROOT)]
+    sources = folder / "sources"
+    shutil.copytree(ROOT / "src" / "onepixel", sources / "src" / "onepixel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(sources)]
     subprocess.run([*build, "--wheel-dir", str(folder)], check=True, capture_output=True, timeout=300)
     (wheel,) = folder.glob("onepixel-*.whl")
     environment = folder / "environment"
@@ -49,8 +54,8 @@ def test_a_wheel_audits_prints_recipes_and_repeats_an_experiment_outside_the_clo
     assert 'name = "mnist-lenet5-clean"' in recipe.stdout
 
     model = str(ROOT / "examples" / "trojaned.safetensors")
-    options = ["--architecture", "lenet5", "--outputs", "logits", "--normalize", "none", "--json", "-"]
-    audit = run(installed, tmp_path, "audit", model, *options, "--quiet")
+    options = ["--architecture", "lenet5", "--outputs", "logits", "--normalize", "none", "--json", "--quiet"]
+    audit = run(installed, tmp_path, "audit", model, *options)
     assert audit.returncode in (0, 1), audit.stderr
     assert json.loads(audit.stdout)["decision"] in ("trojaned", "no evidence")
 
