@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onepixel.loading import load_classifier
     from onepixel.opening import Limits
     from onepixel.opening.endpoint.settings import EndpointSettings
+    from onepixel.reaches import reach
     from onepixel.signatures import Settings, Signature, signature
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "audit",
     "load_classifier",
     "load_detector",
+    "reach",
     "signature",
 ]
 
@@ -50,6 +52,7 @@ HOMES = {
     "audit": "onepixel.detectors.auditing",
     "load_classifier": "onepixel.loading",
     "load_detector": "onepixel.detectors",
+    "reach": "onepixel.reaches",
     "signature": "onepixel.signatures",
 }
 """Where each public name that needs torch lives."""

@@ -83,7 +83,7 @@ def measure_network(store: Store, slot: int, search: str = "auto") -> Network:
     role = role_of(recipe.role)
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
     return Network(
-        kind=f"{recipe.dataset} {recipe.architecture}",
+        kind=kind_of(recipe.name),
         role=role,
         population=recipe.name,
         slot=slot,
@@ -93,6 +93,13 @@ def measure_network(store: Store, slot: int, search: str = "auto") -> Network:
         named={part.name: int(part.reach.target[part.finding]) for part in parts},
         parts={part.name: part.value for part in parts},
     )
+
+
+def kind_of(population: str) -> str:
+    """The data set and architecture (or whose attacks) that a population's name begins with."""
+    for role in ("clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image"):
+        population = population.split(f"-{role}")[0]
+    return population
 
 
 def role_of(role: str) -> str:

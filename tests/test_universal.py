@@ -1,0 +1,160 @@
+"""The searches and the universal detector: a planted backdoor is named, budgets hold, bad input is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onepixel.classifiers import Classifier, as_classifier, to_log_odds
+from onepixel.detectors.universal import UniversalDetector
+from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
+from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
+from onepixel.reaches import EVERY_SOURCE, Patch, SampleImages, reach, sample_images
+from onepixel.reaches.asking import Questions
+from onepixel.reaches.composed import block_changes, blocks, pixel_values
+from onepixel.reaches.task import Task, capped
+
+SIDE = 8
+
+
+class Quarters(torch.nn.Module):
+    """Four classes by which quarter is bright; with a backdoor, a 2 x 2 checkerboard at rows and columns 3, 4 wins."""
+
+    def __init__(self, backdoor: bool) -> None:
+        super().__init__()
+        means = torch.zeros(4, SIDE, SIDE)
+        for label in range(4):
+            top, left = divmod(label, 2)
+            means[label, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] = 0.6
+        self.linear = torch.nn.Linear(SIDE * SIDE, 4, bias=False)
+        self.linear.weight = torch.nn.Parameter(means.flatten(1))
+        self.backdoor = backdoor
+        self.register_buffer("pattern", torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.linear(images.flatten(1))
+        if not self.backdoor:
+            return logits
+        match = (images[:, 0, 3:5, 3:5] * self.pattern).sum((1, 2))
+        return logits + torch.nn.functional.one_hot(torch.tensor(2), 4) * 12 * torch.relu(match - 0.5)[:, None]
+
+
+def network(backdoor: bool) -> Classifier:
+    return as_classifier(Quarters(backdoor), input_shape=(1, SIDE, SIDE))
+
+
+def samples(each: int = 4) -> SampleImages:
+    rng = np.random.default_rng(0)
+    images = rng.random((4 * each, 1, SIDE, SIDE), dtype=np.float32) * 0.1
+    for number in range(4 * each):
+        top, left = divmod(number // each, 2)
+        images[number, 0, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] += 0.8
+    return SampleImages(images, np.repeat(np.arange(4), each))
+
+
+@pytest.mark.parametrize("search", ["composed", "gradient"])
+def test_a_planted_backdoor_is_found_with_its_target_and_place(search: str) -> None:
+    found = {bad: reach(network(bad), samples(), family=Patch(2), search=search) for bad in (False, True)}
+    top = int(found[True].log_odds.argmax())
+    assert found[True].log_odds[top] > found[False].log_odds.max() + 5
+    assert int(found[True].target[top]) == 2
+    every = found[True].findings(None, 2)
+    best = found[True].change(int(every[found[True].log_odds[every].argmax()]))
+    assert best.place == (3, 3, 2, 2)
+    assert found[True].search == search
+
+
+def test_what_is_said_of_a_change_is_what_the_classifier_answers_to_it() -> None:
+    classifier, images = network(True), samples()
+    found = reach(classifier, images, family=Patch(2), search="composed")
+    _, fresh = images.split()
+    for number in range(len(found)):
+        source = int(found.source[number])
+        own = fresh[images.labels[fresh] == source] if source != EVERY_SOURCE else fresh
+        own = own[images.labels[own] != found.target[number]]
+        changed = torch.as_tensor(found.change(number).apply(images.images[own]))
+        odds = capped(to_log_odds(classifier(changed), "logits"))[:, int(found.target[number])]
+        assert float(odds.mean()) == pytest.approx(float(found.log_odds[number]), abs=1e-4)
+
+
+def test_the_table_of_single_pixels_is_the_one_of_brute_force() -> None:
+    classifier = network(True)
+    task = Task.of(Questions(classifier), samples(2))
+    values, places = pixel_values(1), blocks(SIDE, SIDE, 1)
+    table = block_changes(task, values, places)
+    base = task.images[torch.as_tensor(task.seen)]
+    before = capped(to_log_odds(classifier(base), "logits"))
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        image, place, value = rng.integers(len(base)), rng.integers(len(places)), rng.integers(len(values))
+        changed = base[image : image + 1].clone()
+        changed[0, :, places[place, 0], places[place, 1]] = values[value]
+        expected = capped(to_log_odds(classifier(changed), "logits"))[0] - before[image]
+        assert torch.allclose(table[image, place, value], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("search", ["composed", "gradient"])
+@settings(max_examples=5)
+@given(budget=st.integers(1, 6000))
+def test_budgets_are_never_exceeded(search: str, budget: int) -> None:
+    module = Quarters(True)
+    asked = 0
+
+    def counting(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        nonlocal asked
+        asked += len(inputs[0])
+
+    classifier = as_classifier(module, input_shape=(1, SIDE, SIDE))
+    module.register_forward_pre_hook(counting)
+    try:
+        found = reach(classifier, samples(), family=Patch(2), search=search, budget=budget)
+        assert found.queries <= budget
+    except BudgetError:
+        pass
+    assert asked <= budget
+
+
+def test_bad_input_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="search"):
+        reach(network(False), samples(), search="guess")
+    constant = as_classifier(lambda images: np.tile([0.97, 0.03], (len(images), 1)), input_shape=(1, SIDE, SIDE))
+    with pytest.raises(UndecidedError, match="at least two classes"):
+        reach(constant, samples().images)
+    with pytest.raises(UsageError, match="inside torch modules"):
+        reach(constant, samples(), search="gradient")
+
+
+def calibration() -> Calibration:
+    rng = np.random.default_rng(0)
+    clean = {kind: [{"patch_pair": float(x)} for x in rng.normal(size=30)] for kind in ("one", "two")}
+    trojaned = {"one": [{"patch_pair": float(x)} for x in rng.normal(6, 1, size=30)]}
+    return Calibration.fit(clean, trojaned, ["patch_pair"])
+
+
+def test_p_values_count_the_worst_kind_and_probabilities_rise_with_score_and_prior(tmp_path) -> None:
+    fitted = calibration()
+    middle = float(np.median([*fitted.clean["one"], *fitted.clean["two"]]))
+    each = [(1 + sum(score >= middle for score in kind)) / (len(kind) + 1) for kind in fitted.clean.values()]
+    assert fitted.p_value(middle) == max(each)
+    assert fitted.p_value(99.0) == pytest.approx(1 / 31)
+    assert fitted.probability(4.0) > 0.5 > fitted.probability(0.0)
+    assert fitted.probability(2.0, prior=0.1) < fitted.probability(2.0, prior=0.9)
+    write_calibrations(tmp_path / "own.json", {"gradient": fitted}, {"networks": 60})
+    assert read_calibrations(tmp_path / "own.json")["gradient"].threshold == pytest.approx(fitted.threshold, abs=1e-3)
+    (tmp_path / "own.json").write_text("{}")
+    with pytest.raises(DetectorError):
+        read_calibrations(tmp_path / "own.json")
+
+
+def test_the_shipped_detector_tells_the_planted_backdoor_and_names_target_and_change() -> None:
+    detector = UniversalDetector.shipped()
+    bad = detector.judge(network(True), samples())
+    assert bad.score > detector.judge(network(False), samples()).score
+    assert (bad.target_class, bad.decision) == (2, "trojaned")
+    assert 2 not in bad.source_classes
+    assert set(bad.target_scores) == {0, 1, 2, 3}
+
+
+def test_sample_images_and_reach_take_plain_arrays() -> None:
+    assert sample_images(network(False), samples().images, confidence=0.5).classes == (0, 1, 2, 3)
