@@ -10,7 +10,7 @@ from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
-from onepixel.reaches import EVERY_SOURCE, Patch, SampleImages, reach, sample_images
+from onepixel.reaches import EVERY_SOURCE, Patch, SampleImages, reach, response, sample_images
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.composed import block_changes, blocks, pixel_values
 from onepixel.reaches.task import Task, capped
@@ -158,3 +158,22 @@ def test_the_shipped_detector_tells_the_planted_backdoor_and_names_target_and_ch
 
 def test_sample_images_and_reach_take_plain_arrays() -> None:
     assert sample_images(network(False), samples().images, confidence=0.5).classes == (0, 1, 2, 3)
+
+
+def test_the_response_is_the_mean_probability_of_brute_force_and_keeps_its_budget() -> None:
+    classifier, images = network(True), samples(2)
+    found = response(classifier, images, probe=Patch(2, stride=3))
+    assert found.queries == len(images) * (1 + len(found.places) * 5)
+    place = 4
+    top, left, height, width = found.places[place]
+    probabilities = []
+    for filling in found.fillings:
+        changed = torch.as_tensor(images.of(1)).clone()
+        changed[:, :, top : top + height, left : left + width] = torch.as_tensor(filling)
+        probabilities.append(torch.softmax(classifier(changed), 1))
+    assert found.mean[1, :, place] == pytest.approx(torch.cat(probabilities).mean(0).numpy(), abs=1e-5)
+    short = response(classifier, images, probe=Patch(2, stride=3), budget=200)
+    assert short.queries <= 200
+    assert np.isnan(short.mean).any()
+    with pytest.raises(BudgetError):
+        response(classifier, images, budget=20)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onepixel.loading import load_classifier
     from onepixel.opening import Limits
     from onepixel.opening.endpoint.settings import EndpointSettings
-    from onepixel.reaches import reach
+    from onepixel.reaches import reach, response
     from onepixel.signatures import Settings, Signature, signature
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "load_classifier",
     "load_detector",
     "reach",
+    "response",
     "signature",
 ]
 
@@ -53,6 +54,7 @@ HOMES = {
     "load_classifier": "onepixel.loading",
     "load_detector": "onepixel.detectors",
     "reach": "onepixel.reaches",
+    "response": "onepixel.reaches",
     "signature": "onepixel.signatures",
 }
 """Where each public name that needs torch lives."""

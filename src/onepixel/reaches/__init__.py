@@ -5,6 +5,7 @@ The package is called `reaches`, as `signatures` is, because `onepixel.reach` is
 
 from onepixel.reaches.change import Change
 from onepixel.reaches.families import Blend, Family, Patch
+from onepixel.reaches.respond import response
 from onepixel.reaches.response_value import Response
 from onepixel.reaches.samples import SampleImages, sample_images
 from onepixel.reaches.search import SEARCHES, reach
@@ -21,5 +22,6 @@ __all__ = [
     "Response",
     "SampleImages",
     "reach",
+    "response",
     "sample_images",
 ]
