@@ -14,6 +14,9 @@ from onepixel.files import write_text
 
 FORMAT = "onepixel-universal-1"
 
+LEAST = 19
+"""Clean networks that a kind needs to count by itself in a p-value."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -54,8 +57,14 @@ class Calibration:
         return found[name], name
 
     def p_value(self, score: float) -> float:
-        """(1 + clean scores at or above this one) / (n + 1), of the kind of networks for which that is largest."""
-        return max((1 + sum(clean >= score for clean in scores)) / (len(scores) + 1) for scores in self.clean.values())
+        """(1 + clean scores at or above this one) / (n + 1), of the kind of networks for which that is largest.
+
+        Kinds of fewer than 19 clean networks, which alone could never give 0.05, count together as one.
+        """
+        large = [scores for scores in self.clean.values() if len(scores) >= LEAST]
+        small = tuple(one for scores in self.clean.values() if len(scores) < LEAST for one in scores)
+        groups = [*large, small] if small else large
+        return max((1 + sum(clean >= score for clean in scores)) / (len(scores) + 1) for scores in groups)
 
     def probability(self, score: float, prior: float = 0.5) -> float:
         """The probability that a classifier with this score is trojaned, from logistic regression on all kinds' scores.
