@@ -19,7 +19,7 @@ from onepixel.architectures import architecture
 from onepixel.errors import ExactnessError, OnepixelError, OutputKindError, UsageError
 from onepixel.signatures import Signature
 from onepixel.signatures.incremental import engine, execution
-from onepixel.signatures.incremental.steps import Nonlinear
+from onepixel.signatures.incremental.nonlinear_steps import Nonlinear
 from random_networks import networks
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from onepixel.signatures.incremental.convolution import Convolution
-from onepixel.signatures.incremental.steps import Nonlinear, Scale, Step
+from onepixel.signatures.incremental.nonlinear_steps import Nonlinear
+from onepixel.signatures.incremental.steps import Scale, Step
 
 MONOTONE: tuple[Callable[[Tensor], Tensor], ...] = (torch.relu_,)
 """Functions that never turn two numbers round, so that they commute with a maximum without any rounding."""

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
-from onepixel.signatures.incremental.steps import (
-    Step,
-)
+from onepixel.signatures.incremental.steps import Step
 
 IMAGE = 0
 """The number of the prepared image among the maps."""

@@ -6,12 +6,8 @@ import torch
 from torch import fx
 
 from onepixel.signatures.incremental.lowering.translation import Lowering, Rule, parameter
-from onepixel.signatures.incremental.steps import (
-    Product,
-    Scale,
-    Shape,
-    Sum,
-)
+from onepixel.signatures.incremental.nonlinear_steps import Product
+from onepixel.signatures.incremental.steps import Scale, Shape, Sum
 
 aten = torch.ops.aten
 

@@ -7,9 +7,7 @@ from torch import fx
 
 from onepixel.signatures.incremental.convolution import Convolution
 from onepixel.signatures.incremental.lowering.translation import Lowering, Rule, pair
-from onepixel.signatures.incremental.steps import (
-    Scale,
-)
+from onepixel.signatures.incremental.steps import Scale
 
 aten = torch.ops.aten
 

@@ -7,10 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from onepixel.signatures.incremental.lowering.translation import Lowering, Rule
-from onepixel.signatures.incremental.steps import (
-    AcrossChannels,
-    Nonlinear,
-)
+from onepixel.signatures.incremental.nonlinear_steps import AcrossChannels, Nonlinear
 
 aten = torch.ops.aten
 

@@ -6,11 +6,8 @@ import torch
 from torch import Tensor, fx
 
 from onepixel.signatures.incremental.lowering.translation import Lowering, Rule, pair, parameter
-from onepixel.signatures.incremental.steps import (
-    Average,
-    Nonlinear,
-    Pool,
-)
+from onepixel.signatures.incremental.nonlinear_steps import Nonlinear, Pool
+from onepixel.signatures.incremental.steps import Average
 
 aten = torch.ops.aten
 

@@ -7,10 +7,7 @@ import torch
 from torch import fx
 
 from onepixel.signatures.incremental.lowering.translation import Lowering, Rule, parameter
-from onepixel.signatures.incremental.steps import (
-    Concatenation,
-    Shift,
-)
+from onepixel.signatures.incremental.steps import Concatenation, Shift
 
 aten = torch.ops.aten
 

@@ -9,10 +9,7 @@ from torch import Tensor, fx
 from onepixel.signatures.incremental.convolution import Pair
 from onepixel.signatures.incremental.fusion import fuse
 from onepixel.signatures.incremental.program import Program
-from onepixel.signatures.incremental.steps import (
-    Shape,
-    Step,
-)
+from onepixel.signatures.incremental.steps import Shape, Step
 from onepixel.signatures.incremental.tracing import NotIncrementalError, Trace
 
 Rule = Callable[["Lowering", fx.Node], None]
