@@ -205,6 +205,12 @@ def audit_with_images(
     sure = sample_images(classifier, given.images, given.labels, per_class=len(given))
     samples = first_of_each_class(sure)
     judges = UniversalDetector.shipped() if detector is None else detector
+    known = getattr(judges, "calibrations", None)
+    if known is not None and chosen not in known:  # before a search of minutes, not after it
+        raise UndecidedError(
+            f"The universal detector is not calibrated yet for the {chosen} search, the one for {classifier.name} "
+            "(or that was asked for)."
+        )
     left = None if budget is None else budget - reserved
     try:
         judgement = judges.judge(classifier, samples, search=chosen, budget=left, progress=progress)
