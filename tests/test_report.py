@@ -193,7 +193,7 @@ def test_unvisited_pixels_are_grey_and_hatched_in_pictures() -> None:
 def test_unvisited_pixels_are_transparent_in_the_report_and_no_others() -> None:
     channel = np.array([[0.5, np.nan, -0.2], [np.nan, 0.0, 0.1]])
     uri = channel_image(channel, colour_scale("change", channel))
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
     assert picture.shape == (2, 3, 4)
     np.testing.assert_array_equal(picture[..., 3] == 0, np.isnan(channel))
 

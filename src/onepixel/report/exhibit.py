@@ -19,6 +19,9 @@ from onepixel.report.figures import CLEAN, INK, TROJANED, one_line, save_figure
 LEAST_SIDE = 128
 """Small images are enlarged by a whole factor to at least this many dots, so that a reader need not scale them."""
 
+MOST_SIDE = 224
+"""Larger images are shown reduced to this many dots, so that a report stays below 1.5 MB."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -41,8 +44,9 @@ def pixels(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def png(image: NDArray[np.float32]) -> bytes:
-    """An image (C, H, W) in [0, 1] as a PNG file, small ones enlarged."""
+    """An image (C, H, W) in [0, 1] as a PNG file, small ones enlarged, large ones reduced."""
     picture = Image.fromarray(pixels(image))
+    picture.thumbnail((MOST_SIDE, MOST_SIDE))
     factor = max(1, -(-LEAST_SIDE // max(picture.size)))
     buffer = io.BytesIO()
     enlarged = picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)

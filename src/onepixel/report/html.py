@@ -1,7 +1,7 @@
 """The HTML report of an audit: one file that needs neither a network nor a server, and says the verdict in words first.
 
 Every name in it comes from a model file that somebody else made, so the template escapes everything, and the page's
-own content security policy lets no script run but the two that are written here, and nothing be loaded.
+own content security policy lets no script run but the one that is written here, and nothing be loaded.
 """
 
 import base64
@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib
 import numpy as np
-import plotly
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.verdict import Verdict
@@ -32,12 +31,15 @@ from onepixel.report.exhibit import shown
 from onepixel.report.scale import SCALE_LABELS, Array, Scale, colour_scale, value_range
 from onepixel.report.scores import label_side, score_range, stacked
 from onepixel.report.signature import shown_channels
-from onepixel.report.surface import draw_surface, surface_grid
+from onepixel.report.surface import coarser, draw_surface, surface_grid
 from onepixel.signatures import Signature
 from onepixel.version import __version__
 
-MOST_VALUES = 1_000_000
-"""Above this many numbers in all, fewer channels are shown, so that a report of a large network stays a few MB."""
+MOST_DOTS = 400_000
+"""Above this many dots in all, fewer channels are shown, so that a report of a large network stays below 1.5 MB."""
+
+MOST_HEIGHTS = 100_000
+"""Above this many heights in all, surfaces are drawn on a coarser grid, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ def render_report(verdict: Verdict, definition: str = "change") -> str:
     )
     parts = signature_parts(verdict, definition)
     if parts:
-        plotly_js, page_js = get_plotlyjs(), environment.get_template("report.js").render()
-        parts |= {"plotly_js": plotly_js, "page_js": page_js}
+        parts["page_js"] = environment.get_template("report.js").render()
     return environment.get_template("template.html").render(
         verdict=verdict,
         name=verdict.classifier or "a classifier without a name",
@@ -101,7 +102,8 @@ def render_report(verdict: Verdict, definition: str = "change") -> str:
         exhibit=[] if verdict.exhibit is None else exhibit_parts(verdict.exhibit),
         strip=score_strip(verdict),
         facts=facts(verdict, definition),
-        script_hashes=[script_hash(parts[name]) for name in ("plotly_js", "page_js") if name in parts],
+        script_hashes=[script_hash(parts["page_js"])] if parts else [],
+        findings=findings(verdict),
         **{"signature": verdict.signature, **parts},
     )
 
@@ -114,7 +116,7 @@ def signature_parts(verdict: Verdict, definition: str) -> dict[str, Any]:
     values = signature.values(definition)
     _, height, width = values.shape
     scale = colour_scale(definition, values)
-    most = max(1, min(64, MOST_VALUES // (height * width)))
+    most = max(1, min(64, MOST_DOTS // (height * width)))
     classes = shown_channels(values, most, keep=[verdict.target_class])
     return {
         "tiles": [tile(verdict, values, k, scale) for k in classes],
@@ -126,6 +128,14 @@ def signature_parts(verdict: Verdict, definition: str) -> dict[str, Any]:
         "surface": surface_data(values, classes, verdict.target_class, pixel, scale, SCALE_LABELS[definition]),
         "surface_image": surface_image(verdict.target_class, pixel, values, scale),
     }
+
+
+def findings(verdict: Verdict) -> dict[str, Any]:
+    """The verdict for machines, without the numbers of an exhibit's pixels: the page holds its images already."""
+    found: dict[str, Any] = verdict.to_dict()
+    if found.get("exhibit"):
+        found["exhibit"] = {key: value for key, value in found["exhibit"].items() if key not in ("before", "after")}
+    return found
 
 
 def exhibit_parts(exhibit: Exhibit) -> list[dict[str, str]]:
@@ -144,11 +154,13 @@ def png_uri(content: bytes) -> str:
 
 
 def channel_image(channel: Array, scale: Scale) -> str:
-    """A channel (H, W) as a PNG of one dot per pixel, transparent where it was not visited."""
-    colours = scale.mappable.to_rgba(np.ma.masked_invalid(channel), bytes=True)
-    colours[~np.isfinite(channel)] = 0
+    """A channel (H, W) as a PNG of one dot per pixel in 255 colours, transparent where it was not visited."""
+    visited = np.isfinite(channel)
+    share = (np.where(visited, channel, scale.low) - scale.low) / (scale.high - scale.low)
+    image = Image.fromarray(np.where(visited, np.rint(254 * np.clip(share, 0, 1)), 255).astype(np.uint8))
+    image.putpalette([level for colour in [*scale.stops(255), (0, 0, 0)] for level in colour])
     buffer = io.BytesIO()
-    Image.fromarray(colours).save(buffer, "PNG")
+    image.save(buffer, "PNG", transparency=255, optimize=True)
     return png_uri(buffer.getvalue())
 
 
@@ -166,9 +178,9 @@ def scale_bar(scale: Scale, label: str) -> dict[str, Any]:
 
 
 def typed_array(array: Array) -> dict[str, str]:
-    """An array as plotly.js reads it without loss and at a third of the digits' size."""
+    """An array as the page's script reads it: 32-bit floats, at a third of the digits' size."""
     data = base64.b64encode(np.ascontiguousarray(array, dtype="<f4").tobytes()).decode()
-    return {"dtype": "f4", "bdata": data, "shape": ", ".join(map(str, array.shape))}
+    return {"dtype": "f4", "bdata": data}
 
 
 def surface_data(
@@ -177,7 +189,8 @@ def surface_data(
     """Everything the page's script needs to draw any shown channel as a surface; JSON types only."""
     low, high = value_range(values)
     margin = 0.02 * (high - low)
-    grids = {k: surface_grid(values[k]) for k in classes}
+    most = MOST_HEIGHTS // len(classes)
+    grids = {k: coarser(*surface_grid(values[k]), most) for k in classes}
     x, y, _ = grids[target]
     row, column = pixel
     height = values[target, row, column]
@@ -189,14 +202,14 @@ def surface_data(
         "range": [low - margin, high + margin],
         "cmin": scale.low,
         "cmax": scale.high,
-        "colorscale": [[step / 32, f"rgb({r}, {g}, {b})"] for step, (r, g, b) in enumerate(scale.stops(33))],
+        "colours": [f"rgb({r}, {g}, {b})" for r, g, b in scale.stops(65)],
         "target": target,
         "pixel": [row, column, float(height)] if np.isfinite(height) else None,
     }
 
 
 def surface_image(target: int, pixel: tuple[int, int], values: Array, scale: Scale) -> str:
-    """The suspicious channel's surface as a still, for paper and for browsers without WebGL."""
+    """The suspicious channel's surface as a still, for paper and for browsers that run no script."""
     figure = Figure(figsize=(5.6, 4.6))
     axes = figure.add_axes((0.0, 0.02, 0.94, 1.0), projection="3d")
     draw_surface(axes, values, target, scale, pixel)
@@ -241,7 +254,7 @@ def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
         ("reference models", f"{len(verdict.clean_scores)} clean, {len(verdict.trojaned_scores)} trojaned"),
         ("onepixel", __version__),
         ("made with", f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
-         f"plotly {plotly.__version__}"),
+         f"matplotlib {matplotlib.__version__}"),
     ]  # fmt: skip
 
 

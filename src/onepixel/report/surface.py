@@ -28,6 +28,33 @@ def surface_grid(channel: Array) -> tuple[Array, Array, Array]:
     return x, y, z
 
 
+def coarser(x: Array, y: Array, z: Array, most: int) -> tuple[Array, Array, Array]:
+    """A surface on a grid of at most `most` points, or as it is where it has no more.
+
+    Neighbouring points become one that stands as far from the channel's median as the farthest of them, so that a
+    lone peak keeps its height.
+
+    Parameters
+    ----------
+    x, y : array of shape (columns,), (rows,)
+    z : array of shape (rows, columns)
+    most : int
+        At least 4.
+    """
+    step = 1
+    while -(-len(y) // step) * -(-len(x) // step) > most:
+        step += 1
+    if step == 1:
+        return x, y, z
+    middle = np.median(z)
+    padded = np.pad(z - middle, [(0, -len(axis) % step) for axis in (y, x)])
+    rows, columns = padded.shape[0] // step, padded.shape[1] // step
+    blocks = padded.reshape(rows, step, columns, step).swapaxes(1, 2).reshape(rows, columns, step * step)
+    farthest = np.abs(blocks).argmax(axis=2)[..., None]
+    heights = np.take_along_axis(blocks, farthest, axis=2)[..., 0] + middle
+    return np.linspace(x[0], x[-1], columns), np.linspace(y[0], y[-1], rows), heights
+
+
 def draw_surface(axes: Any, values: Array, k: int, scale: Scale, pixel: tuple[int, int]) -> None:
     """Channel k of values (K, H, W) as a surface on 3-D axes, the pixel marked (ECCV 2020, Fig. 5, first row).
 
