@@ -58,8 +58,16 @@ class Network:
     parts: dict[str, float]
 
 
-def measure_network(store: Store, slot: int, search: str = "auto") -> Network:
+def measure_network(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> Network:
     """Measure one network of a store with test images of its data set.
+
+    Parameters
+    ----------
+    store : Store
+    slot : int
+    search : {"auto", "composed", "gradient"}
+    offered : int
+        Test images that sample images are taken from, the first ones.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def measure_network(store: Store, slot: int, search: str = "auto") -> Network:
     classifier = as_classifier(
         store.module(slot), input_shape=dataset.input_shape, outputs="logits", name=f"{recipe.name} {slot}"
     )
-    samples = sample_images(classifier, dataset.x_test[:OFFERED], dataset.y_test[:OFFERED].numpy())
+    samples = sample_images(classifier, dataset.x_test[:offered], dataset.y_test[:offered].numpy())
     reaches = UniversalDetector({}).measure(classifier, samples, search=search)
     parts = parts_of(reaches)
     role = role_of(recipe.role)
