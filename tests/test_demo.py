@@ -1,36 +1,25 @@
-"""The demo ends with an exhibit: printed, in the report, and in the picture's verdict."""
+"""The demo ends with an exhibit: in the printed verdict, in the report and beside its picture."""
 
 from pathlib import Path
 
-import pytest
-
-from onepixel.experiments import demo
-from onepixel.populations import Recipe, Thresholds
+from onepixel.detectors.universal_calibration import Calibration
+from onepixel.experiments.demo import last_word, recipe, suspect
+from onepixel.populations import build
 from populations_of_digits import InProcess
 
-SMALL = {"clean": 6, "vaccine": 6, "stamped": 1, "clean-unseen": 4, "virus": 2}
 
-
-def small_recipe(name: str) -> Recipe:
-    """The demo's own recipe, without thresholds, so that six networks are six."""
-    return whole_recipe(name).model_copy(update={"thresholds": Thresholds(enforced=False)})
-
-
-whole_recipe = demo.recipe
-
-
-def test_the_demo_ends_with_the_exhibit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "MODELS", SMALL)
-    monkeypatch.setattr(demo, "recipe", small_recipe)
-    monkeypatch.setattr(demo, "LocalExecutor", lambda workers: InProcess())
+def test_the_demo_ends_with_the_exhibit(tmp_path: Path) -> None:
+    one = recipe("virus").model_copy(update={"models": 1})
+    classifier, target = suspect(build(one, tmp_path / "virus", executor=InProcess()))
+    clean = tuple(number / 20 for number in range(20))
+    calibration = Calibration({"patch_pair": (7.7, 2.1), "patch_all": (-6.8, 1.3)}, {"a": clean}, {"a": (9.0,)}, 1.05)
     said: list[str] = []
-    demo.run(tmp_path, workers=1, say=said.append)
+    verdict = last_word(classifier, calibration, tmp_path, said.append)
+    assert verdict.decision == "trojaned"
+    assert verdict.target_class == target
     printed = "\n".join(said)
-    last = printed[printed.index("with 120 real digits") :]
-    assert "trojaned, score" in last
-    assert "digits go to class" in last
-    assert "with the patch class" in last
-    report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "test digit" in report
-    for name in ("verdict.png", "signature.html", "signature.png", "universal.json", "detector.safetensors"):
-        assert (tmp_path / name).stat().st_size > 0
+    assert "trojaned, score" in printed
+    assert f"digits go to class {target} with the patch" in printed
+    assert "test digit" in printed
+    assert "test digit" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "verdict.png").stat().st_size > 0

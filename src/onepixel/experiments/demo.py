@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onepixel.classifiers import as_classifier
+from onepixel.classifiers import Classifier, as_classifier
 from onepixel.datasets import load_dataset
 from onepixel.detectors import Detector
 from onepixel.detectors.auditing import audit_with_images
@@ -108,30 +108,36 @@ def run(output: Path, *, workers: int | None = None, say: Callable[[str], None] 
     say("The same models judged by these digits; threshold fixed on the training networks:")
     say_rates(*judged(calibration_of_reach, measured), say)
 
-    suspect = passed(stores["virus"])[1][0].slot
-    classifier = as_classifier(
-        stores["virus"].module(suspect),
-        input_shape=load_dataset("digits").input_shape,
-        name=f"virus-trojaned digits network {suspect}",
-    )
+    classifier, target = suspect(stores["virus"])
+    say(f"\nAudit of a {classifier.name} (its backdoor sends every class to {target}):")
     by_signature = detector.audit(classifier)
     by_signature.report(output / "signature.html")
     by_signature.picture(output / "signature.png")
-    verdict = audit_with_images(
-        classifier, handful(), detector=UniversalDetector({SEARCH: calibration_of_reach}), search=SEARCH
-    )
-    verdict.report(output / "report.html")
-    verdict.picture(output / "verdict.png")
-    target = stores["virus"].record(suspect).target_of[0]
-    say(f"\nAudit of a {classifier.name} (its backdoor sends every class to {target}):")
     say(f"  by its signature alone   {in_words(by_signature)}")
     say(f"                           {output / 'signature.html'}, {output / 'signature.png'}")
+    last_word(classifier, calibration_of_reach, output, say)
+    return detector
+
+
+def suspect(store: Store) -> tuple[Classifier, int]:
+    """The first trojaned network that passed, and its backdoor's target."""
+    record = passed(store)[1][0]
+    name = f"virus-trojaned digits network {record.slot}"
+    shape = load_dataset("digits").input_shape
+    return as_classifier(store.module(record.slot), input_shape=shape, name=name), record.target_of[0]
+
+
+def last_word(classifier: Classifier, calibration: Calibration, output: Path, say: Callable[[str], None]) -> Verdict:
+    """Audit with real digits, write report and picture, and print the verdict with its exhibit."""
+    verdict = audit_with_images(classifier, handful(), detector=UniversalDetector({SEARCH: calibration}), search=SEARCH)
+    verdict.report(output / "report.html")
+    verdict.picture(output / "verdict.png")
     say(f"  with {IMAGES} real digits     {in_words(verdict)}")
     for line in exhibit_in_words(verdict):
         say(line)
     say(f"  report                   {output / 'report.html'}")
     say(f"  picture                  {output / 'verdict.png'}")
-    return detector
+    return verdict
 
 
 def handful() -> AuditorImages:
