@@ -77,6 +77,30 @@ def best_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, int]:
     return best
 
 
+def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
+    """What a part would be if only that target counted: its value by each target's own highest finding.
+
+    Parameters
+    ----------
+    name : str
+        Of a part: its family, "pair" or "all", and how it is read: "patch_pair_unnatural", say.
+    reaches : dict of str to Reach
+        By their families' short names.
+    """
+    family, what, *reading = name.split("_", 2)
+    if family not in reaches:
+        return {}
+    reach = reaches[family]
+    best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
+    values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
+    if reading == ["unnatural"]:
+        return {target: value - float(np.nan_to_num(reach.natural[best[target]])) for target, value in values.items()}
+    if reading == ["gap"]:
+        middle = float(np.median(list(values.values()))) if values else 0.0
+        return {target: value - middle for target, value in values.items()}
+    return values
+
+
 def sources_of(reach: Reach, finding: int, *, reached: float = 0.0) -> tuple[int, ...]:
     """The classes that a finding drives to its target: its own, or every other class for one that serves all."""
     source = int(reach.source[finding])

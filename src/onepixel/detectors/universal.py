@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.judgement import Judgement
-from onepixel.detectors.reach_parts import parts_of, sources_of
+from onepixel.detectors.reach_parts import parts_of, sources_of, target_values
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Blend, Family, Patch, Reach, SampleImages, reach
@@ -158,13 +158,7 @@ class UniversalDetector:
 def target_scores(calibration: Calibration, reaches: Mapping[str, Reach]) -> dict[int, float]:
     """The score of every target by its own findings: the largest of its highest reaches, in the score's units."""
     scores: dict[int, float] = {}
-    for name, one in reaches.items():
-        for finding in range(len(one)):
-            what = f"{name}_all" if one.source[finding] < 0 else f"{name}_pair"
-            if what not in calibration.parts:
-                continue
-            centre, scale = calibration.parts[what]
-            value = (float(one.log_odds[finding]) - centre) / scale
-            target = int(one.target[finding])
-            scores[target] = max(value, scores.get(target, float("-inf")))
+    for name, (centre, scale) in calibration.parts.items():
+        for target, value in target_values(name, reaches).items():
+            scores[target] = max((value - centre) / scale, scores.get(target, float("-inf")))
     return scores
