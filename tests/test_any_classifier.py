@@ -13,7 +13,7 @@ from onepixel.experiments.reach_records import Network, read_networks, write_net
 
 
 def one(kind: str, role: str, slot: int, reach: float, *, named: int = 3) -> Network:
-    parts = dict(zip(any_classifier.PARTS, (reach, reach - 8, 0.0), strict=True))
+    parts = dict(zip(any_classifier.PARTS, (reach, reach - 8, 0.0, reach), strict=True))
     targets = (3,) if role == "trojaned" else ()
     return Network(kind, role, f"{kind}-{role}", slot, targets, "gradient", 100, dict.fromkeys(parts, named), parts)
 

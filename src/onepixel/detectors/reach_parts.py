@@ -83,7 +83,7 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair" or "all", and how it is read: "patch_pair_unnatural", say.
+        Of a part: its family, "pair" or "all", and "lead" or nothing: "patch_pair_lead", say.
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -93,11 +93,11 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     reach = reaches[family]
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
-    if reading == ["unnatural"]:
-        return {target: value - float(np.nan_to_num(reach.natural[best[target]])) for target, value in values.items()}
-    if reading == ["gap"]:
-        middle = float(np.median(list(values.values()))) if values else 0.0
-        return {target: value - middle for target, value in values.items()}
+    if reading == ["lead"]:
+        others = {
+            target: [values[other] for other in values if other != target] or [values[target]] for target in values
+        }
+        return {target: value - max(others[target]) for target, value in values.items()}
     return values
 
 

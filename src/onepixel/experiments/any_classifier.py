@@ -20,9 +20,9 @@ from onepixel.experiments.reach_records import Network, measure_store, read_netw
 from onepixel.experiments.results import markdown_table
 from onepixel.populations.store import Store
 
-PARTS = ("patch_pair_unnatural", "patch_all_unnatural", "blend_all_gap")
-"""The parts that count towards the score, chosen on networks of development pools: for patches, how far the reach lies
-above what windows of real images of the target do there; for a blend over all classes, above the median target's."""
+PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair")
+"""The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
+above the second best target's, and for attackers with many targets, among which none leads, the reach of a pair."""
 
 FEWEST = 2
 """Clean networks without which a kind has no row."""
