@@ -1,12 +1,12 @@
 """The universal detector: how far real images can be driven, against what clean networks of many kinds allow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.judgement import Judgement
-from onepixel.detectors.reach_parts import parts_of, sources_of, target_values
+from onepixel.detectors.reach_parts import Part, parts_of, sources_of, target_values
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Blend, Family, Patch, Reach, SampleImages, reach
@@ -133,7 +133,7 @@ class UniversalDetector:
         parts = {part.name: part for part in parts_of(reaches)}
         values = {name: part.value for name, part in parts.items()}
         score, decisive = calibration.score(values)
-        part = parts[decisive]
+        part = plainest(parts[decisive], parts.values())
         change = part.reach.change(part.finding)
         place: Place = change.place
         return Judgement(
@@ -153,6 +153,19 @@ class UniversalDetector:
     def probability(self, score: float, *, search: str = "gradient", prior: float = 0.5) -> float:
         """The probability of a backdoor at a score; see `Calibration.probability`."""
         return self.calibrations[search].probability(score, prior)
+
+
+def plainest(decisive: Part, parts: Iterable[Part]) -> Part:
+    """Of the findings that lead to the decisive part's target, the one that turned most fresh images into it.
+
+    A backdoor of one class moves the other classes a little too; what a reader is shown should be the class it is of.
+    """
+
+    def turned(part: Part) -> float:
+        return float(part.reach.flipped[part.finding])
+
+    target = decisive.reach.target[decisive.finding]
+    return max([decisive, *(part for part in parts if part.reach.target[part.finding] == target)], key=turned)
 
 
 def target_scores(calibration: Calibration, reaches: Mapping[str, Reach]) -> dict[int, float]:
