@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
     "The universal detector on kinds of networks that it was not fixed with, by leaving one kind out.",
     Options,
     find,
-    plan=lambda whole: [Options()],
+    plan=lambda whole: [Options()] if Options().networks.is_dir() else [],
     workers=False,
 )
 
