@@ -1,13 +1,11 @@
 """The HTML report as a file and in a browser: size, alt texts, contrast, paper, phone, no request to anywhere."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import test_exhibit
 import test_report
@@ -21,18 +19,6 @@ REPORTS = {
     "signature of 43 classes": lambda: test_report.verdict_of(test_report.signature_of(43, 32, 32), pixel=(3, 4)),
     "images": test_exhibit.verdict_of,
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"THE REPORT WAS NOT LOOKED AT: no Chromium (apt install chromium, or make browser): {error}")
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=REPORTS)

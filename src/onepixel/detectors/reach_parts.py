@@ -48,14 +48,13 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         highest = max(best, key=lambda target: float(reach.log_odds[best[target]]))
         top = best[highest]
         values = np.array([reach.log_odds[number] for number in best.values()])
-        others = np.array([reach.log_odds[number] for target, number in best.items() if target != highest])
-        second = float(others.max()) if len(others) else float(values.max())
+        lead = leads({target: float(reach.log_odds[number]) for target, number in best.items()})[highest]
         own = float(reach.log_odds[top])
         natural = float(reach.natural[top])
         found += [
             Part(f"{family}_{what}", own, reach, top),
             Part(f"{family}_{what}_gap", own - float(np.median(values)), reach, top),
-            Part(f"{family}_{what}_lead", own - second, reach, top),
+            Part(f"{family}_{what}_lead", lead, reach, top),
             Part(f"{family}_{what}_flipped", float(reach.flipped[top]), reach, top),
             Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
         ]
@@ -77,6 +76,12 @@ def best_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, int]:
     return best
 
 
+def leads(values: Mapping[int, float]) -> dict[int, float]:
+    """How far each target's value lies above the highest of all other targets'; 0 for a target that is alone."""
+    others = {target: [values[other] for other in values if other != target] or [values[target]] for target in values}
+    return {target: value - max(others[target]) for target, value in values.items()}
+
+
 def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     """What a part would be if only that target counted: its value by each target's own highest finding.
 
@@ -93,12 +98,7 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     reach = reaches[family]
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
-    if reading == ["lead"]:
-        others = {
-            target: [values[other] for other in values if other != target] or [values[target]] for target in values
-        }
-        return {target: value - max(others[target]) for target, value in values.items()}
-    return values
+    return leads(values) if reading == ["lead"] else values
 
 
 def sources_of(reach: Reach, finding: int, *, reached: float = 0.0) -> tuple[int, ...]:

@@ -164,6 +164,14 @@ def anomaly_index(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((median - sizes) / max(float(spread), 1e-12))
 
 
+def smallest_is_suspicious(sizes: NDArray[np.float64], threshold: float, queries: int, seconds: float) -> Score:
+    """The score of a method that rebuilds one trigger per class: the anomaly index of the smallest of K sizes."""
+    index = anomaly_index(sizes)
+    target = int(index.argmax())
+    flagged = bool(index[target] > threshold)
+    return Score(float(index[target]), flagged, target, tuple(map(float, index)), queries, seconds)
+
+
 def check_images(images: NDArray[np.float32], labels: NDArray[np.int64], per_class: int, name: str) -> None:
     """Refuse too few images, or labels that do not belong to them.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onepixel.classifiers import Classifier, to_log_odds
-from onepixel.methods.base import Needs, Score, Stopwatch, anomaly_index, check_images
+from onepixel.methods.base import Needs, Score, Stopwatch, check_images, smallest_is_suspicious
 from onepixel.methods.table import METHODS
 
 
@@ -61,11 +61,8 @@ class BlackBoxInversion:
         watch = Stopwatch()
         clean = torch.as_tensor(images).to(classifier.device, classifier.dtype)
         sizes = np.array([self._mask_size(classifier, clean, target) for target in range(classifier.classes)])
-        index = anomaly_index(sizes)
-        target = int(index.argmax())
         asked = self.steps * self.samples * min(self.batch_size, len(images)) * classifier.classes
-        flagged = bool(index[target] > self.threshold)
-        return Score(float(index[target]), flagged, target, tuple(map(float, index)), asked, watch.seconds)
+        return smallest_is_suspicious(sizes, self.threshold, asked, watch.seconds)
 
     def _mask_size(self, classifier: Classifier, images: Tensor, target: int) -> float:
         """Expected L1 norm of the smallest mask that sends images (N, C, H, W) to one class."""

@@ -19,9 +19,9 @@ from onepixel.methods.base import (
     Network,
     Score,
     Stopwatch,
-    anomaly_index,
     check_images,
     cross_entropy_per_trigger,
+    smallest_is_suspicious,
 )
 from onepixel.methods.table import METHODS
 
@@ -67,10 +67,7 @@ class NeuralCleanse:
         watch, network = Stopwatch(), Network(classifier)
         with network.frozen():
             sizes = self.mask_sizes(network, network.tensor(images))
-        index = anomaly_index(sizes)
-        target = int(index.argmax())
-        flagged = bool(index[target] > self.threshold)
-        return Score(float(index[target]), flagged, target, tuple(map(float, index)), network.queries, watch.seconds)
+        return smallest_is_suspicious(sizes, self.threshold, network.queries, watch.seconds)
 
     def mask_sizes(self, network: Network, images: Tensor) -> NDArray[np.float64]:
         """L1 norm of the smallest mask that works, per class (K,); H x W where none was found."""
