@@ -9,7 +9,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments import any_classifier
 from onepixel.experiments.any_classifier import Options, judged
 from onepixel.experiments.declared import Laboratory
-from onepixel.experiments.reach_records import Network, read_networks, write_networks
+from onepixel.experiments.reach_records import Network, append_network, read_networks, write_networks
 
 
 def one(kind: str, role: str, slot: int, reach: float, *, named: int = 3) -> Network:
@@ -37,6 +37,13 @@ def write(folder: Path) -> None:
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_networks(tmp_path / "a.csv", networks())
     assert read_networks(tmp_path / "a.csv") == networks()
+
+
+def test_rows_that_are_appended_read_like_rows_that_were_written_at_once(tmp_path: Path) -> None:
+    for network in networks():
+        append_network(tmp_path / "made" / "a.csv", network)
+    write_networks(tmp_path / "b.csv", networks())
+    assert (tmp_path / "made" / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 
 
 def test_a_kind_that_is_left_out_moves_neither_its_threshold_nor_the_scale_of_its_scores() -> None:

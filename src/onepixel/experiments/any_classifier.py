@@ -16,7 +16,7 @@ from onepixel.detectors.metrics import auroc, clopper_pearson
 from onepixel.detectors.universal_calibration import Calibration, write_calibrations
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.reach_records import Network, measure_store, read_networks, write_networks
+from onepixel.experiments.reach_records import Network, measure_store, read_networks
 from onepixel.experiments.results import markdown_table
 from onepixel.populations.store import Store
 
@@ -95,13 +95,11 @@ EXPERIMENT = Experiment(
 
 
 def measure(stores: Path, folder: Path, search: str) -> None:
-    """Measure the networks of every store below a folder that have no file yet."""
+    """Measure the networks of every store below a folder that have no row yet."""
     for path in sorted(stores.glob("*/recipe.toml")):
         store = Store.open(path.parent)
-        file = folder / f"{store.recipe.name}.csv"
-        if not file.exists() and (found := list(measure_store(store, search=search))):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_networks(file, found)
+        for _ in measure_store(store, folder / f"{store.recipe.name}.csv", search=search):
+            pass
 
 
 def measured(folder: Path) -> list[Network]:

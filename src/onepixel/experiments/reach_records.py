@@ -5,7 +5,7 @@ The table of kinds and the shipped calibration are made from such rows alone, so
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UndecidedError
 from onepixel.files import write_text
 from onepixel.populations.store import Store
-from onepixel.reaches import sample_images
+from onepixel.reaches import Reach, sample_images
 
 OFFERED = 2000
 """Test images of the data set that sample images are taken from, the first ones."""
@@ -74,14 +74,23 @@ def measure_network(store: Store, slot: int, search: str = "auto", offered: int 
     UndecidedError
         If the network is sure of fewer than two classes.
     """
+    return as_network(store, slot, reaches_of(store, slot, search, offered))
+
+
+def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> dict[str, Reach]:
+    """What the universal detector reads of one network of a store, see `measure_network`."""
     recipe = store.recipe
     dataset = load_dataset(recipe.dataset)
-    record = store.record(slot)
     classifier = as_classifier(
         store.module(slot), input_shape=dataset.input_shape, outputs="logits", name=f"{recipe.name} {slot}"
     )
     samples = sample_images(classifier, dataset.x_test[:offered], dataset.y_test[:offered].numpy())
-    reaches = UniversalDetector({}).measure(classifier, samples, search=search)
+    return UniversalDetector({}).measure(classifier, samples, search=search)
+
+
+def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network:
+    """One network of a store and what was measured of it."""
+    recipe, record = store.recipe, store.record(slot)
     parts = parts_of(reaches)
     role = role_of(recipe.role)
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
@@ -112,32 +121,66 @@ def role_of(role: str) -> str:
     return "trojaned"
 
 
-def measure_store(store: Store, *, most: int | None = None, search: str = "auto") -> Iterator[Network]:
-    """Measure the networks of a store that passed its thresholds, in slot order, at most so many."""
-    found = 0
+def measure_store(store: Store, file: Path, *, most: int | None = None, search: str = "auto") -> Iterator[Network]:
+    """Measure the networks of a store that passed its thresholds and have no row in a file yet, and append theirs.
+
+    Parameters
+    ----------
+    store : Store
+    file : Path
+        Made where it does not exist. A row that is there is never measured again.
+    most : int, optional
+        How many networks the file should have at most; those of the first slots.
+    search : {"auto", "composed", "gradient"}
+
+    Yields
+    ------
+    Network
+        As soon as its row is in the file. A network that is sure of fewer than two classes has none.
+    """
+    known = {one.slot for one in read_networks(file)} if file.exists() else set()
     for slot in store.slots:
-        if found == most or not store.record_path(slot).exists() or store.record(slot).status != "passed":
+        if most is not None and len(known) >= most:
+            break
+        if slot in known or not store.record_path(slot).exists() or store.record(slot).status != "passed":
             continue
         try:
-            yield measure_network(store, slot, search)
-            found += 1
+            network = measure_network(store, slot, search)
         except UndecidedError:
             continue
+        append_network(file, network)
+        known.add(slot)
+        yield network
+
+
+def append_network(file: Path, network: Network) -> None:
+    """Write one more row; the file is made where it does not exist."""
+    if file.exists():
+        with file.open("a", encoding="utf-8", newline="") as rows:
+            rows.write(as_csv([network], head=False))
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_networks(file, [network])
 
 
 def write_networks(path: Path, networks: Sequence[Network]) -> None:
     """Write one row per network."""
+    write_text(path, as_csv(networks))
+
+
+def as_csv(networks: Sequence[Network], *, head: bool = True) -> str:
+    """One row per network, below the names of its columns; all networks must have the same parts."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     names = sorted({name for network in networks for name in network.parts})
-    table.writerow(
-        ["kind", "role", "population", "slot", "targets", "search", "queries", *names, *(f"{n} target" for n in names)]
-    )
+    if head:
+        about = ["kind", "role", "population", "slot", "targets", "search", "queries"]
+        table.writerow([*about, *names, *(f"{name} target" for name in names)])
     for one in networks:
         row = [one.kind, one.role, one.population, one.slot, " ".join(map(str, one.targets)), one.search, one.queries]
         values = [f"{one.parts[name]:.4g}" if name in one.parts else "" for name in names]
         table.writerow([*row, *values, *(one.named.get(name, "") for name in names)])
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def read_networks(path: Path) -> list[Network]:
