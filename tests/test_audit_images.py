@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,53 @@ class Constant(nn.Module):
         return torch.tensor([[0.0, 9.0, 0.0]]).repeat(len(images), 1)
 
 
+class Halves(nn.Module):
+    """Tells the upper from the lower half, and never says class 2."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        above, below = images[:, 0, :4].mean(dim=(1, 2)), images[:, 0, 4:].mean(dim=(1, 2))
+        return 40 * torch.stack([above, below, torch.zeros_like(above)], dim=1)
+
+
 def test_network_that_answers_one_class_for_everything_is_not_judged(folder: Path) -> None:
     with pytest.raises(UndecidedError, match="sure only of class 1"):
         auditing.audit_with_images(classifier_of(Constant()), read_images(folder, SHAPE), detector=Finds())
+
+
+def test_images_of_two_classes_are_not_judged(folder: Path) -> None:
+    given = read_images(folder, SHAPE)
+    two = replace(given, images=given.images[given.labels < 2], labels=given.labels[given.labels < 2], names=())
+    with pytest.raises(UndecidedError, match=r"sure only of images of classes 0 and 1; .* at least three classes"):
+        auditing.audit_with_images(classifier_of(Quadrants()), two, detector=Finds())
+
+
+def test_images_of_another_size_are_resized_only_where_that_was_asked_for(folder: Path) -> None:
+    for file in folder.glob("*/*.png"):
+        Image.open(file).resize((12, 12)).save(file)
+    classifier = classifier_of(Quadrants())
+    with pytest.raises(UndecidedError, match=r"has 12 x 12 pixels .* the network takes 8 x 8; say --resize"):
+        onepixel.audit(classifier, folder)
+    given = read_images(folder, SHAPE, resize=True)
+    assert given.images.shape == (30, *SHAPE)
+    verdict = auditing.audit_with_images(classifier, given, detector=Finds())
+    assert any("were resized" in sentence for sentence in verdict.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [("one", "is sure only of class 1"), ("two", "at least three classes are needed")],
+)
+def test_network_that_answers_too_few_classes_ends_the_command_with_status_3(
+    answers: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = Constant() if answers == "one" else Halves()
+    monkeypatch.setattr(
+        importlib.import_module("onepixel.cli.options").Opening, "classifier", lambda self: classifier_of(module)
+    )
+    assert main(["audit", "model.onnx", "--images", str(folder), "--quiet"]) == 3
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error
+    assert "Traceback" not in error
 
 
 def test_detector_and_images_exclude_each_other(folder: Path) -> None:

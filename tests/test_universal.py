@@ -115,6 +115,21 @@ def test_budgets_are_never_exceeded(search: str, budget: int) -> None:
     assert asked <= budget
 
 
+@pytest.mark.parametrize("search", ["composed", "gradient"])
+def test_windows_of_real_images_are_left_out_where_nobody_reads_them(search: str) -> None:
+    whole = reach(network(True), samples(), family=Patch(2), search=search)
+    without = reach(network(True), samples(), family=Patch(2), search=search, natural=False)
+    assert np.array_equal(whole.log_odds, without.log_odds)
+    assert np.array_equal(whole.fillings, without.fillings)
+    assert np.isfinite(whole.natural).all()
+    assert np.isnan(without.natural).all()
+    assert without.queries < whole.queries
+    reads = {name: Calibration({name: (0.0, 1.0)}, {}, {}, 0.0) for name in ("patch_pair", "patch_pair_excess")}
+    for name, known in reads.items():
+        found = UniversalDetector({search: known}).measure(network(True), samples(), search=search)
+        assert np.isnan(found["patch"].natural).all() == (name == "patch_pair")
+
+
 def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="search"):
         reach(network(False), samples(), search="guess")

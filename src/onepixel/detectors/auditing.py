@@ -27,6 +27,9 @@ from onepixel.reaches.search import choose_search
 DEFAULT_DETECTOR = "mnist-lenet5"
 """The population detector that judges where no images are given."""
 
+LEAST_CLASSES = 3
+"""Usable classes below which there is no verdict: the score compares what one target allows with what others do."""
+
 SHOWN = 3
 """Images of an exhibit."""
 TRIED = 12
@@ -189,7 +192,7 @@ def audit_with_images(
     Raises
     ------
     UndecidedError
-        If the classifier is sure of images of fewer than two classes.
+        If the classifier is sure of images of fewer than three classes.
     BudgetError
         If the budget does not suffice.
     """
@@ -204,6 +207,11 @@ def audit_with_images(
         )
     sure = sample_images(classifier, given.images, given.labels, per_class=len(given))
     samples = first_of_each_class(sure)
+    if len(samples.classes) < LEAST_CLASSES:
+        raise UndecidedError(
+            f"{classifier.name} is sure only of images of {listed(samples.classes)}; a verdict compares what one "
+            f"class allows with what others do, so images of at least three classes are needed."
+        )
     judges = UniversalDetector.shipped() if detector is None else detector
     known = getattr(judges, "calibrations", None)
     if known is not None and chosen not in known:  # before a search of minutes, not after it
@@ -248,6 +256,11 @@ def audit_with_images(
         families=families,
         images=images_asked(sure, given),
     )
+
+
+def listed(classes: tuple[int, ...]) -> str:
+    """Class numbers as words."""
+    return f"class{'es' if len(classes) > 1 else ''} {' and '.join(map(str, classes))}"
 
 
 def tested(search: str, families: tuple[str, ...]) -> str:

@@ -1,12 +1,15 @@
 """The numbers that the universal detector's score is made from: what stands out in the reaches of one classifier."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from onepixel.reaches import Reach
 from onepixel.reaches.value import EVERY_SOURCE
+
+OF_WINDOWS = ("unnatural", "excess")
+"""Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Part:
     value: float
     reach: Reach
     finding: int
+
+
+def reads_windows(names: Iterable[str]) -> bool:
+    """Whether one of these parts compares a reach with what windows of real images do."""
+    return any(name.endswith(OF_WINDOWS) for name in names)
 
 
 def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:

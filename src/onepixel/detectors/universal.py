@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.judgement import Judgement
-from onepixel.detectors.reach_parts import Part, parts_of, sources_of, target_values
+from onepixel.detectors.reach_parts import Part, parts_of, reads_windows, sources_of, target_values
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Blend, Family, Patch, Reach, SampleImages, reach
@@ -71,19 +71,32 @@ class UniversalDetector:
     ) -> dict[str, Reach]:
         """The reaches that the score is read from, by their families' short names.
 
+        What windows of real images reach is left out where no part of the calibration reads it. Without a calibration
+        for the search, everything is measured.
+
         Raises
         ------
         BudgetError
             If the budget does not suffice for the first of them.
         """
         chosen = choose_search(classifier, search)
+        known = self.calibrations.get(chosen)
+        natural = known is None or reads_windows(known.parts)
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
         for position, (name, family) in enumerate(families.items()):
             spent = sum(one.queries for one in found.values())
             share = None if budget is None else max(1, (budget - spent) // (len(families) - position))
             try:
-                found[name] = reach(classifier, samples, family=family, search=chosen, budget=share, progress=progress)
+                found[name] = reach(
+                    classifier,
+                    samples,
+                    family=family,
+                    search=chosen,
+                    budget=share,
+                    natural=natural,
+                    progress=progress,
+                )
             except BudgetError:
                 if not found:
                     raise

@@ -54,7 +54,7 @@ class Candidates:
 
     def chunks(self, task: Task, *, fresh: bool, at_once: int = AT_ONCE) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
         """Divide (candidate, image) into batches: candidates of the batch, owner in it, and image of each row."""
-        members = [task.members(int(s), int(t), fresh=fresh) for s, t in zip(self.source, self.target, strict=True)]
+        members = task.members_of(self.source, self.target, fresh=fresh)
         sizes = np.array([len(own) for own in members])
         start = 0
         while start < len(members):

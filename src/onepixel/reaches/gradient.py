@@ -1,13 +1,12 @@
 """The gradient search: fillings of windows by Adam, started from the gradient of every pixel, by successive halving."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from onepixel.classifiers import ModuleClassifier, logits_to_log_odds
 from onepixel.classifiers.base import PROBABILITY_FLOOR
 from onepixel.classifiers.module import full_precision
-from onepixel.reaches.candidates import Candidates, best_of_each, mean_by, measure
+from onepixel.reaches.candidates import Candidates, mean_by, measure
 from onepixel.reaches.hints import Hint, grouped
 from onepixel.reaches.task import Task
 
@@ -117,19 +116,3 @@ def softened(candidates: Candidates) -> Candidates:
     low = float(torch.sigmoid(torch.tensor(-START)))
     filling = low + (1 - 2 * low) * candidates.filling
     return Candidates(candidates.source, candidates.target, candidates.place, filling, candidates.worth)
-
-
-def halving(
-    task: Task, classifier: ModuleClassifier, candidates: Candidates, rounds: tuple[tuple[int, int], ...], alpha: float
-) -> Candidates:
-    """Rounds of (steps, candidates of every pair that go on afterwards)."""
-    current = candidates
-    for steps, kept in rounds:
-        current = climb(task, classifier, current, steps, alpha)
-        current = current.pick(best_of_each(current, kept))
-    return current
-
-
-def numbers_of_worthiest(candidates: Candidates, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Numbers of so many candidates that are worth most, in their order."""
-    return np.sort(np.argsort(-candidates.worth, kind="stable")[:most])

@@ -69,6 +69,7 @@ def reach(
     family: Family = Patch(5),  # noqa: B008 (frozen)
     search: str = "auto",
     budget: int | None = None,
+    natural: bool = True,
     progress: bool = False,
 ) -> Reach:
     """Find how far images of each class, and of all classes at once, can be driven to each other class.
@@ -87,6 +88,8 @@ def reach(
     budget : int, optional
         Images that may be asked at most (the sample images themselves are not counted); never exceeded. For the
         gradient search a step forwards and backwards counts as three.
+    natural : bool
+        Measure what windows of real images of the target reach, too, which takes six queries for one; NaN otherwise.
     progress : bool
         Show a progress bar on standard error.
 
@@ -120,12 +123,13 @@ def reach(
     look = Look(task, int(size[0]), int(size[1]), family.alpha)
     if not task.pairs():
         raise UndecidedError("The images do not suffice to search with some and measure with others.")
-    with progress_bar(f"reach of {classifier.name}", estimate(look, chosen), "queries", enabled=progress) as advance:
+    total = estimate(look, chosen, natural=natural)
+    with progress_bar(f"reach of {classifier.name}", total, "queries", enabled=progress) as advance:
         questions.advance = advance
         questions.reserved = 0 if budget is None else min(budget // 5, 20_000)
         found = SEARCHES[chosen](look)
         questions.reserved = 0
-        return measured(look, found, family.name, chosen)
+        return measured(look, found, family.name, chosen, natural=natural)
 
 
 def choose_search(classifier: Classifier, search: str) -> str:
@@ -237,7 +241,7 @@ SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "
 """Every search by its name."""
 
 
-def measured(look: Look, found: Candidates, family: str, search: str) -> Reach:
+def measured(look: Look, found: Candidates, family: str, search: str, *, natural: bool = True) -> Reach:
     """Measure what a search found on fresh images, the worthiest first where the budget is short."""
     task = look.task
     order = np.argsort(-found.worth, kind="stable")
@@ -254,6 +258,7 @@ def measured(look: Look, found: Candidates, family: str, search: str) -> Reach:
     log_odds, flipped = measure(task, found, look.alpha, fresh=True)
     order = np.argsort(-log_odds, kind="stable")
     found, log_odds, flipped = found.pick(order), log_odds[order], flipped[order]
+    unknown = np.full(len(found), np.nan, dtype=np.float32)
     return Reach(
         sources=task.sources,
         targets=task.targets,
@@ -262,7 +267,7 @@ def measured(look: Look, found: Candidates, family: str, search: str) -> Reach:
         place=found.place,
         log_odds=log_odds,
         flipped=flipped,
-        natural=natural_reach(task, found, look.alpha),
+        natural=natural_reach(task, found, look.alpha) if natural else unknown,
         base=base,
         fillings=found.filling.numpy().astype(np.float32),
         family=family,
@@ -286,14 +291,15 @@ def base_table(task: Task) -> NDArray[np.float32]:
     return table
 
 
-def estimate(look: Look, search: str) -> int:
+def estimate(look: Look, search: str, *, natural: bool = True) -> int:
     """About how many queries a search will ask, for its progress bar."""
     task = look.task
     pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1))
     singles = max(1, len(task.seen) // len(task.sources))
     every = len(task.targets) * len(task.members(EVERY_SOURCE, -1, fresh=False))
     one_round = pairs * singles + every
-    total = WINDOWS * one_round + (1 + MOST_WINDOWS) * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
+    windows_each = 1 + MOST_WINDOWS if natural else 1
+    total = WINDOWS * one_round + windows_each * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
     if search == "gradient":
         total += 3 * len(task.seen) * (1 + 2 * len(task.targets))
         total += 3 * one_round * (CLIMBED * CLIMBS[0] + CLIMBS[1])

@@ -87,6 +87,16 @@ class Task:
             return numbers[labels == source]
         return spread_over(numbers[labels != target], labels[labels != target], FRESH_OF_ALL if fresh else SEEN_OF_ALL)
 
+    def members_of(self, sources: Numbers, targets: Numbers, *, fresh: bool) -> list[Numbers]:
+        """`members` of many sources and targets; those of each pair are looked up once."""
+        known: dict[tuple[int, int], Numbers] = {}
+        found = []
+        for pair in zip(sources.tolist(), targets.tolist(), strict=True):
+            if pair not in known:
+                known[pair] = self.members(*pair, fresh=fresh)
+            found.append(known[pair])
+        return found
+
     def pairs(self) -> list[tuple[int, int]]:
         """Every source (and -1 for all) with every other target, where there are both seen and fresh images."""
         rows = [EVERY_SOURCE, *(int(source) for source in self.sources)]

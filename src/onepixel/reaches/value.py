@@ -1,7 +1,6 @@
 """The `Reach` value: how far each target's log-odds can be driven, where, and with which filling."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -174,30 +173,3 @@ class Reach:
                 cell = row, columns[int(self.target[number])], int(spot)
                 table[cell] = np.fmax(table[cell], self.log_odds[number])
         return table
-
-
-def joined(parts: Sequence[Reach]) -> Reach:
-    """Put the findings of several searches of one family on one classifier together.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
-    if not parts:
-        raise UsageError("No reach can be made of none.")
-    first = parts[0]
-    per_finding = ("source", "target", "place", "log_odds", "flipped", "natural", "fillings")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in per_finding}
-    return Reach(
-        **arrays,
-        sources=first.sources,
-        targets=first.targets,
-        base=first.base,
-        family=first.family,
-        search=" and ".join(dict.fromkeys(part.search for part in parts)),
-        alpha=first.alpha,
-        queries=sum(part.queries for part in parts),
-        classifier=first.classifier,
-        details={key: value for part in parts for key, value in part.details.items()},
-    )
