@@ -18,6 +18,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.reach_records import Network, measure_store, read_networks
 from onepixel.experiments.results import markdown_table
+from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 
 PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair")
@@ -98,7 +99,7 @@ def measure(stores: Path, folder: Path, search: str) -> None:
     """Measure the networks of every store below a folder that have no row yet."""
     for path in sorted(stores.glob("*/recipe.toml")):
         store = Store.open(path.parent)
-        for _ in measure_store(store, folder / f"{store.recipe.name}.csv", search=search):
+        for _ in measure_store(store, folder / f"{known_name(store.recipe)}.csv", search=search):
             pass
 
 

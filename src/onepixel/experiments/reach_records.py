@@ -15,6 +15,7 @@ from onepixel.detectors.reach_parts import parts_of
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UndecidedError
 from onepixel.files import write_text
+from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.reaches import Reach, sample_images
 
@@ -80,6 +81,7 @@ def measure_network(store: Store, slot: int, search: str = "auto", offered: int 
 def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> dict[str, Reach]:
     """What the universal detector reads of one network of a store, see `measure_network`."""
     recipe = store.recipe
+    population = known_name(recipe)
     dataset = load_dataset(recipe.dataset)
     classifier = as_classifier(
         store.module(slot), input_shape=dataset.input_shape, outputs="logits", name=f"{recipe.name} {slot}"
@@ -95,9 +97,9 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
     role = role_of(recipe.role)
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
     return Network(
-        kind=kind_of(recipe.name),
+        kind=kind_of(population),
         role=role,
-        population=recipe.name,
+        population=population,
         slot=slot,
         targets=tuple(sorted(targets)),
         search=next(iter(reaches.values())).search,
@@ -109,7 +111,7 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
 
 def kind_of(population: str) -> str:
     """The data set and architecture (or whose attacks) that a population's name begins with."""
-    for role in ("clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image"):
+    for role in ("brief", "clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image"):
         population = population.split(f"-{role}")[0]
     return population
 

@@ -1,7 +1,7 @@
 """Populations of trained networks: recipes, building, and the store they are kept in."""
 
 from onepixel.populations.build import build_slot
-from onepixel.populations.catalogue import known_populations, known_recipe, recipe_of
+from onepixel.populations.catalogue import known_name, known_populations, known_recipe, recipe_of
 from onepixel.populations.default_images import parse_default_image
 from onepixel.populations.driver import Progress, build
 from onepixel.populations.executors import Executor, LocalExecutor, RayExecutor, StackedExecutor
@@ -33,6 +33,7 @@ __all__ = [
     "build",
     "build_slot",
     "export",
+    "known_name",
     "known_populations",
     "known_recipe",
     "networks_of",
