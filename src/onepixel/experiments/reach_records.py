@@ -81,7 +81,6 @@ def measure_network(store: Store, slot: int, search: str = "auto", offered: int 
 def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> dict[str, Reach]:
     """What the universal detector reads of one network of a store, see `measure_network`."""
     recipe = store.recipe
-    population = known_name(recipe)
     dataset = load_dataset(recipe.dataset)
     classifier = as_classifier(
         store.module(slot), input_shape=dataset.input_shape, outputs="logits", name=f"{recipe.name} {slot}"
@@ -93,7 +92,7 @@ def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFF
 def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network:
     """One network of a store and what was measured of it."""
     recipe, record = store.recipe, store.record(slot)
-    parts = parts_of(reaches)
+    parts, population = parts_of(reaches), known_name(recipe)
     role = role_of(recipe.role)
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
     return Network(
