@@ -14,10 +14,11 @@ from junitparser import JUnitXml
 from onepixel.cli import main, several
 from onepixel.findings import Outcome, bom, document, json_schema, junit, sarif
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 SARIF = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.json").read_text("utf-8"))
 VERDICT = {
     "decision": "trojaned", "method": "population", "score": 1.25, "threshold": -0.01, "p_value": 0.0099,
-    "probability": None, "prior": None, "target_class": 3, "source_classes": None, "class_scores": [0.1, 0.2],
+    "probability": 0.93, "prior": 0.5, "target_class": 3, "source_classes": None, "class_scores": [0.1, 0.2],
     "pixel": [19, 2], "place": None, "detector": "statistics", "classifier": "m", "engine": "incremental",
     "queries": 100, "settings": {}, "families": [], "images": None, "exhibit": None, "assumptions": ["as you said"],
 }  # fmt: skip
@@ -155,31 +156,3 @@ def test_colour_is_for_people_only(monkeypatch) -> None:
     assert coloured("x", "trojaned").startswith("\x1b[")
     monkeypatch.setenv("NO_COLOR", "1")
     assert coloured("x", "trojaned") == "x"
-
-
-def test_a_contest_always_gets_a_number(tmp_path: Path, capsys) -> None:
-    result = tmp_path / "result.txt"
-    words = ["contest", "--model_filepath", "nowhere.pt", "--result_filepath", str(result), "--scratch_dirpath", "/tmp"]
-    assert main([*words, "--examples_dirpath", "x", "--round_training_dataset_dirpath", "y", "--configure_mode"]) == 0
-    assert float(result.read_text()) == 0.5
-    assert "no verdict" in capsys.readouterr().err
-
-
-def test_a_contest_tells_the_example_networks_apart(tmp_path: Path) -> None:
-    found = {}
-    for name in ("clean", "trojaned"):
-        model = Path(__file__).parent.parent / "examples" / f"{name}.safetensors"
-        result = tmp_path / name
-        words = [
-            "contest",
-            "--model_filepath",
-            str(model),
-            "--result_filepath",
-            str(result),
-            "--architecture",
-            "lenet5",
-        ]
-        assert main(words) == 0
-        found[name] = float(result.read_text())
-    assert found["clean"] < 0.2
-    assert found["trojaned"] > 0.8

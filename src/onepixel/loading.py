@@ -79,7 +79,8 @@ def load_classifier(
     Returns
     -------
     Classifier
-        With `assumptions`, a tuple of sentences.
+        With `assumptions`, a tuple of sentences, and `examples`, the path of the images that a contest's folder brings,
+        or None.
 
     Raises
     ------
@@ -115,9 +116,11 @@ def load_classifier(
         raise UsageError("endpoint settings belong to a URL, not to a file.")
     limits = limits or Limits()
     notes: tuple[str, ...] = ()
+    examples: Path | None = None
     path, file = fetched(source) if source.startswith(SCHEME) else (Path(path_or_url), None)
     if path.is_dir():
         found = find_model(path, file)
+        examples = None if found.examples is None else path / found.examples
         path, notes = path / found.model, found.notes
         architecture, input_shape = architecture or found.architecture, input_shape or found.input_shape
         outputs = outputs or found.outputs  # type: ignore[assignment]
@@ -144,4 +147,5 @@ def load_classifier(
 
         classifier = open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)
     classifier.assumptions = (*classifier.assumptions, *notes)
+    classifier.examples = examples
     return cast("Classifier", classifier)

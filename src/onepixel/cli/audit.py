@@ -50,6 +50,10 @@ def audit(
             "Default: mnist-lenet5.",
         ),
     ] = None,
+    prior: Annotated[
+        float,
+        typer.Option(help="The share of trojaned models that you expect, for the probability that this one is."),
+    ] = 0.5,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
     report: Annotated[
@@ -100,8 +104,6 @@ def audit(
     options.check_writable(report, picture, sarif, junit, bom, opening.journal)
     from onepixel.detectors.auditing import audit as audited
 
-    if images is None and (resize or search != "auto"):
-        raise UsageError("--resize and --search go with --images.")
     if images is not None and not images.exists():
         raise UsageError(f"There is no folder or file {escaped(images)}.")
 
@@ -116,6 +118,7 @@ def audit(
                 search=search,
                 engine=options.chosen_engine(engine, budget),
                 budget=budget,
+                prior=prior,
                 progress=not quiet,
             )
         verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
@@ -147,6 +150,7 @@ def in_words(verdict: "Verdict") -> str:
         f"{verdict.classifier}: {results.coloured(verdict.decision, verdict.decision)}",
         f"  score          {verdict.score:.4g} (trojaned from {verdict.threshold:.4g} on)",
         f"  p-value        {'not calibrated' if verdict.p_value is None else f'{verdict.p_value:.3g}'}",
+        f"  probability    {results.chance(verdict)}",
         f"  most suspect   {suspect(verdict)}",
         f"  detector       {verdict.detector}",
         f"  {'search' if verdict.pixel is None else 'engine'}         {verdict.engine}, {verdict.queries} queries",

@@ -51,6 +51,13 @@ def as_text(outcomes: Sequence[Outcome], *, several: bool) -> str:
     return json.dumps(document(outcomes, several=several), indent=2)
 
 
+def chance(verdict: "Verdict") -> str:
+    """The probability that the model is trojaned, with its prior, in words."""
+    if verdict.probability is None:
+        return "not known; the detector has no scores of known models"
+    return f"{verdict.probability:.3g} trojaned, from a prior of {verdict.prior:g}"
+
+
 def coloured(text: str, decision: str) -> str:
     """The text in the colour of a decision, where standard output is a terminal and nobody forbids it (NO_COLOR)."""
     forbidden = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

@@ -16,6 +16,7 @@ from onepixel.classifiers import Classifier, to_log_odds
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.load import load_detector
+from onepixel.detectors.probability import PRIOR, checked_prior
 from onepixel.detectors.verdict import SCOPE, ImagesAsked, Verdict
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.loading import load_classifier
@@ -36,14 +37,14 @@ TRIED = 12
 """Images that the change is tried on, of which the exhibit shows `SHOWN`."""
 SHARE_FOR_IMAGES = 10
 """Of a budget at most a tenth finds out which images the classifier is sure of."""
-PRIOR = 0.5
-"""Prior of `Verdict.probability`: a model is as likely trojaned as not."""
 
 DOMAIN = "The images are assumed to be of the domain that the model was made for; what it is sure of was taken as true."
 CALIBRATION = (
     "The p-value assumes that an innocent vendor's model scores like one of the kinds of clean models that the "
     "detector was calibrated on, the worst of which counts."
 )
+
+EXAMPLES_OF_FOLDER = "The images are those that came in the model's own folder; whoever sent the model chose them."
 
 
 class Judges(Protocol):
@@ -71,6 +72,7 @@ def audit(
     search: str = "auto",
     engine: str = "auto",
     budget: int | None = None,
+    prior: float = PRIOR,
     progress: bool = False,
     **opening: Any,
 ) -> Verdict:
@@ -82,7 +84,8 @@ def audit(
         What `as_classifier` made, or what `load_classifier` opens.
     images : array of shape (N, C, H, W), or path, optional
         Images of the domain, in [0, 1] or uint8, or a folder or an .npz of them. With images the universal detector
-        judges; without, `detector`, from the one-pixel signature alone.
+        judges; without, `detector`, from the one-pixel signature alone. A contest's folder brings its own images,
+        which are used where neither images nor a detector are named.
     labels : array of shape (N,), optional
         What the images are said to be; only compared with what the classifier says.
     detector : str or path, optional
@@ -95,6 +98,8 @@ def audit(
         Without images: the engine of the signature.
     budget : int, optional
         Images that the classifier may be asked about at most, in the whole audit.
+    prior : float
+        The share of trojaned models that is expected, in (0, 1), for the verdict's probability.
     progress : bool
     **opening
         What `load_classifier` is told about a path or URL, such as `normalize` and `outputs`.
@@ -124,7 +129,7 @@ def audit(
         try:
             made = audit(
                 classifier, images, labels, detector=detector, resize=resize, search=search, engine=engine,
-                budget=budget, progress=progress,
+                budget=budget, prior=prior, progress=progress,
             )  # fmt: skip
         finally:
             if close is not None:
@@ -133,13 +138,19 @@ def audit(
         return replace(made, assumptions=(*made.assumptions, *said))
     if opening:
         raise UsageError(f"{', '.join(opening)}: these tell how a file is opened, and this classifier is open.")
+    checked_prior(prior)
+    if images is None and detector is None and (examples := getattr(model, "examples", None)) is not None:
+        images = read_images(examples, model.input_shape, resize=resize, most=most_images(budget))
+        images = replace(images, notes=(*images.notes, EXAMPLES_OF_FOLDER))
     if images is None:
+        if resize or search != "auto":
+            raise UsageError("--resize and --search go with --images, and there are none.")
         found = load_detector(detector or DEFAULT_DETECTOR)
-        return found.audit(model, engine=engine, budget=budget, progress=progress)
+        return found.audit(model, engine=engine, budget=budget, progress=progress).at_prior(prior)
     if detector is not None:
         raise UsageError("With images the universal detector judges; leave detector out, or leave images out.")
     given = _given(images, labels, model, resize, budget)
-    return audit_with_images(model, given, search=search, budget=budget, progress=progress)
+    return audit_with_images(model, given, search=search, budget=budget, progress=progress).at_prior(prior)
 
 
 def _given(

@@ -20,6 +20,7 @@ from onepixel.detectors.fitting import Fitting
 from onepixel.detectors.guard import Guard
 from onepixel.detectors.metrics import Evaluation, best_threshold, evaluate_scores
 from onepixel.detectors.parameters import check_parameters
+from onepixel.detectors.probability import PRIOR, probability
 from onepixel.detectors.readings import READINGS, Schedule
 from onepixel.detectors.scaling import Maps, found_scaling, scaled
 from onepixel.detectors.verdict import SCOPE, TRUST, Verdict, floor_notes
@@ -352,6 +353,7 @@ class Detector(Estimator):
         score = float(self.decision_function([found])[0])
         if self.guard_ is not None:
             self.guard_.check([found], found.classifier)
+        share = probability(score, self.clean_scores_, self.trojaned_scores_)
         per_class = self.class_scores([found])[0]
         target = int(per_class.argmax())
         unusual = np.abs(self._deviations(maps([found], self.definition)[0]))[:, target]
@@ -368,6 +370,8 @@ class Detector(Estimator):
             signature=found,
             clean_scores=tuple(map(float, self.clean_scores_)),
             trojaned_scores=tuple(map(float, self.trojaned_scores_)),
+            probability=share,
+            prior=None if share is None else PRIOR,
             assumptions=(TRUST, SCOPE, *floor_notes(found.settings.outputs, self.settings_.outputs)),
         )
 

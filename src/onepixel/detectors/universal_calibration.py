@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onepixel.detectors.probability import PRIOR, probability
 from onepixel.errors import DetectorError, UsageError
 from onepixel.files import write_text
 
@@ -66,8 +67,8 @@ class Calibration:
         groups = [*large, small] if small else large
         return max((1 + sum(clean >= score for clean in scores)) / (len(scores) + 1) for scores in groups)
 
-    def probability(self, score: float, prior: float = 0.5) -> float:
-        """The probability that a classifier with this score is trojaned, from logistic regression on all kinds' scores.
+    def probability(self, score: float, prior: float = PRIOR) -> float:
+        """The probability that a classifier with this score is trojaned, by logistic regression on left-out scores.
 
         Parameters
         ----------
@@ -80,15 +81,12 @@ class Calibration:
         UsageError
             If the prior lies outside (0, 1), or there are no trojaned networks to compare with.
         """
-        if not 0 < prior < 1:
-            raise UsageError(f"A prior lies between 0 and 1 but got {prior:g}.")
-        clean = np.array([one for scores in self.clean.values() for one in scores])
-        trojaned = np.array([one for scores in self.trojaned.values() for one in scores])
-        if not len(clean) or not len(trojaned):
+        tables = (self.clean, self.trojaned)
+        clean, trojaned = ([one for scores in kinds.values() for one in scores] for kinds in tables)
+        found = probability(score, clean, trojaned, prior)
+        if found is None:
             raise UsageError("This calibration has no trojaned networks, from which a probability could be told.")
-        slope, offset = logistic(clean, trojaned)
-        odds = slope * score + offset + np.log(prior) - np.log1p(-prior)
-        return float(1 / (1 + np.exp(-np.clip(odds, -30, 30))))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types."""
@@ -119,8 +117,9 @@ class Calibration:
     ) -> "Calibration":
         """Fit on the parts of clean and trojaned networks by kind.
 
-        The threshold is the smallest at which at most the given share of each kind's clean networks is called
-        trojaned, a kind's scores being judged with all others' centre and scale.
+        The scores that are kept, for thresholds, p-values and probabilities, are left-out ones: those of a kind are
+        told with the centre and scale of all other kinds, where there are others. The threshold is the smallest at
+        which at most the given share of each kind's clean networks is called trojaned.
 
         Raises
         ------
@@ -129,30 +128,27 @@ class Calibration:
         """
         if not any(clean.values()):
             raise UsageError("The universal detector is calibrated on clean networks; there are none.")
-        spread: dict[str, tuple[float, float]] = {}
-        for name in names:
-            by_kind = [np.array([one[name] for one in kind]) for kind in clean.values() if len(kind)]
-            values = np.concatenate(by_kind)
-            centre = float(np.median(values))
-            scale = max(float(np.quantile(values, 0.95)) - centre, 1e-3)
-            spread[name] = (centre, scale)
-        bare = cls(spread, {}, {}, float("inf"))
+
+        def left_out(kind: str) -> "Calibration":
+            others = [networks for name, networks in clean.items() if name != kind and len(networks)]
+            return cls(spread_of(others or list(clean.values()), names), {}, {}, float("inf"))
+
         tables = [
-            {kind: tuple(bare.score(one)[0] for one in networks) for kind, networks in group.items() if len(networks)}
+            {kind: tuple(left_out(kind).score(one)[0] for one in found) for kind, found in group.items() if len(found)}
             for group in (clean, trojaned)
         ]
         threshold = max(float(np.quantile(scores, 1 - false_alarms)) for scores in tables[0].values()) + 1e-6
-        return cls(spread, tables[0], tables[1], threshold)
+        return cls(spread_of(list(clean.values()), names), tables[0], tables[1], threshold)
 
 
-def logistic(clean: np.ndarray, trojaned: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of a logistic regression on scores, both groups weighing alike."""
-    from sklearn.linear_model import LogisticRegression
-
-    scores = np.r_[clean, trojaned][:, None]
-    labels = np.r_[np.zeros(len(clean)), np.ones(len(trojaned))]
-    model = LogisticRegression(class_weight="balanced").fit(scores, labels)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+def spread_of(kinds: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Centre and scale of every part among clean networks: the median, and from there to the 95 % quantile."""
+    spread: dict[str, tuple[float, float]] = {}
+    for name in names:
+        values = np.array([one[name] for kind in kinds for one in kind])
+        centre = float(np.median(values))
+        spread[name] = (centre, max(float(np.quantile(values, 0.95)) - centre, 1e-3))
+    return spread
 
 
 def write_calibrations(path: str | Path, calibrations: Mapping[str, Calibration], about: Mapping[str, Any]) -> None:

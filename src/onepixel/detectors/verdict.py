@@ -1,10 +1,11 @@
 """What an audit ends with: a decision, its reasons, and everything a reader needs to weigh it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from onepixel.detectors.exhibit import Exhibit, Place
+from onepixel.detectors.probability import moved
 from onepixel.pictures import PICTURES
 from onepixel.signatures import Signature
 
@@ -117,7 +118,8 @@ class Verdict:
     exhibit : Exhibit or None
         Images unchanged and changed, and what the classifier says of them; only with "trojaned".
     probability : float or None
-        Probability that the model is trojaned, under the stated prior; None where it is not known.
+        Probability that the model is trojaned, under the stated prior, from left-out scores of known models; None for a
+        detector that has none.
     prior : float or None
         The prior that `probability` was made with.
     search : str
@@ -171,6 +173,18 @@ class Verdict:
     def exit_status(self) -> int:
         """0 for no evidence of a backdoor, 1 for trojaned."""
         return int(self.decision == "trojaned")
+
+    def at_prior(self, prior: float) -> "Verdict":
+        """The verdict with its probability under another prior, the expected share of trojaned models.
+
+        Raises
+        ------
+        UsageError
+            If the prior lies outside (0, 1).
+        """
+        if self.probability is None or self.prior is None:
+            return self
+        return replace(self, probability=moved(self.probability, self.prior, prior), prior=prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the signature's arrays, in JSON types."""

@@ -59,6 +59,8 @@ class Outcome:
             return self.reason or "There is no verdict."
         found = self.verdict
         chance = "" if found["p_value"] is None else f", p = {found['p_value']:.2g}"
+        if found.get("probability") is not None:
+            chance += f", probability {found['probability']:.2g} at a prior of {found['prior']:g}"
         score = f"score {found['score']:.4g}, trojaned from {found['threshold']:.4g} on{chance}"
         if not self.trojaned:
             return f"No evidence of a backdoor, of the attack families that were tested ({score})."

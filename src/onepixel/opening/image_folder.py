@@ -108,6 +108,26 @@ def read_images(
     raise UsageError(f"There is no folder or file {one_line(str(path))}.")
 
 
+def shape_of_first(folder: str | Path) -> Shape:
+    """(C, H, W) of the first image in a folder: one channel for grey, else three.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or no image in it.
+    """
+    path = Path(folder)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS) if path.is_dir() else []
+    for file in files[:MOST_IMAGES]:
+        try:
+            with Image.open(file, formats=FORMATS) as picture:
+                grey = picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I")
+                return (1 if grey else 3, picture.height, picture.width)
+        except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+    raise UsageError(f"There is no image in {one_line(str(path))}.")
+
+
 def evenly(groups: Sequence[Sequence[Path]], most: int) -> list[tuple[int, Path]]:
     """At most so many files, as evenly from all groups as they allow, with the number of their group."""
     spread = [[(number, file) for file in _spread(group, most)] for number, group in enumerate(groups)]

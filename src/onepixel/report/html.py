@@ -251,11 +251,17 @@ def facts(verdict: Verdict, definition: str) -> list[tuple[str, str]]:
         ("queries", f"{verdict.queries:,} images"),
         ("detector", verdict.detector),
         ("score, threshold", f"{verdict.score:.6g}, {verdict.threshold:.6g}"),
+        ("probability, prior", said(verdict.probability, verdict.prior)),
         ("reference models", f"{len(verdict.clean_scores)} clean, {len(verdict.trojaned_scores)} trojaned"),
         ("onepixel", __version__),
         ("made with", f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
          f"matplotlib {matplotlib.__version__}"),
     ]  # fmt: skip
+
+
+def said(*numbers: float | None) -> str:
+    """Some numbers in a row; "not known" where one is missing."""
+    return "not known" if None in numbers else ", ".join(f"{number:.3g}" for number in numbers)
 
 
 def signature_facts(signature: Signature, definition: str) -> list[tuple[str, str]]:
@@ -278,8 +284,6 @@ def images_facts(verdict: Verdict) -> list[tuple[str, str]]:
         found = verdict.images
         rows.append(("images", f"{found.offered} offered; sure of {found.sure}, of {found.classes} classes"))
         rows += [("images: look at", sentence) for sentence in found.disagreements]
-    if verdict.probability is not None:
-        rows.append(("probability", f"{verdict.probability:.3f} trojaned, from a prior of {verdict.prior}"))
     return rows
 
 

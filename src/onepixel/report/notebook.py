@@ -14,9 +14,9 @@ SIDE = 96
 
 
 def verdict_html(verdict: Verdict) -> str:
-    """The decision, score, p-value and suspect, and an exhibit's images with what the classifier says of them."""
+    """The decision, its numbers and the suspect, and an exhibit's images with what the classifier says of them."""
     colour = TROJANED if verdict.decision == "trojaned" else CLEAN
-    sentences = [words.reason(verdict), words.suspicion(verdict), words.p_value(verdict)]
+    sentences = [words.reason(verdict), words.suspicion(verdict), words.p_value(verdict), words.probability(verdict)]
     parts = [
         f'<div style="border-left: 6px solid {colour}; padding: 0.2em 1em">',
         f'<strong style="color: {colour}; font-size: 1.3em">{escape(words.headline(verdict))}</strong>',

@@ -111,6 +111,16 @@ def p_value(verdict: Verdict) -> str:
     )
 
 
+def probability(verdict: Verdict) -> str:
+    """What the probability means, with its prior, or why there is none."""
+    if verdict.probability is None or verdict.prior is None:
+        return "There is no probability of a backdoor, because the detector has no scores of known models."
+    return (
+        f"The probability that the model is trojaned is {verdict.probability:.2g}, if {100 * verdict.prior:g} % "
+        "of such models are (the prior). It is told from known models' scores, left out when the detector was made."
+    )
+
+
 def disagreement(verdict: Verdict) -> str | None:
     """A caution where threshold and p-value point different ways, else None."""
     if verdict.p_value is None:
