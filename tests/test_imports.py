@@ -22,7 +22,7 @@ LAYERS = (
     {"reaches"},
     {"populations"},
     {"detectors"},
-    {"methods"},
+    {"boxes", "methods"},
     {"report"},
     {"experiments"},
     {"cli"},

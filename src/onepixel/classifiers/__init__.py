@@ -9,6 +9,7 @@ from onepixel.classifiers.base import Classifier, Outputs, check_answers, logits
 from onepixel.classifiers.estimator import EstimatorClassifier
 from onepixel.classifiers.function import FunctionClassifier
 from onepixel.classifiers.module import ModuleClassifier, Normalize
+from onepixel.classifiers.wrappers import WRAPPERS
 from onepixel.errors import UsageError
 
 __all__ = [
@@ -28,24 +29,29 @@ __all__ = [
 def as_classifier(
     model: nn.Module | Callable[..., Any] | Any,
     *,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, int, int] | None = None,
     outputs: Outputs | None = None,
     normalize: Normalize | None = None,
     name: str | None = None,
+    **of_detector: Any,
 ) -> Classifier:
     """Wrap a torch module, a scikit-learn estimator or any callable as a `Classifier`, and check its answers once.
+
+    Of torchvision's Faster R-CNN the box head is wrapped, as a classifier of regions behind RoI pooling.
 
     Parameters
     ----------
     model : torch.nn.Module, estimator with `predict_proba`, or callable on NumPy images (N, C, H, W)
     input_shape : tuple of int
-        (C, H, W) of one image.
+        (C, H, W) of one image; not for a Faster R-CNN, which says it itself.
     outputs : {"logits", "probabilities"}, optional
         "logits" for a torch module unless said otherwise, "probabilities" for everything else.
     normalize : (mean, std), optional
         For torch modules only: the module sees (image - mean) / std.
     name : str, optional
         For people.
+    **of_detector
+        For a Faster R-CNN alone: `regions` and `channels`, as `onepixel.boxes.RegionClassifier` takes them.
 
     Raises
     ------
@@ -63,6 +69,14 @@ def as_classifier(
     """
     if outputs not in (None, "logits", "probabilities"):
         raise UsageError(f'Expected outputs "logits" or "probabilities" but got {outputs!r}.')
+    if is_detector(model):
+        if (input_shape, outputs, normalize) != (None, None, None):
+            raise UsageError("A Faster R-CNN says itself what its regions are; leave all but regions and channels out.")
+        return WRAPPERS["regions"].wrap(model, name=name, **of_detector)
+    if of_detector:
+        raise UsageError(f"{', '.join(of_detector)}: only a Faster R-CNN takes this.")
+    if input_shape is None:
+        raise UsageError("Say the input shape (C, H, W) of one image.")
     if len(input_shape) != 3 or any(size < 1 for size in input_shape):
         raise UsageError(f"Expected an input shape (C, H, W) of positive sizes but got {tuple(input_shape)}.")
     if isinstance(model, nn.Module):
@@ -76,3 +90,9 @@ def as_classifier(
     if callable(model):
         return FunctionClassifier(model, input_shape, outputs or "probabilities", name)
     raise UsageError(f"Expected a torch module, an estimator or a callable but got {type(model).__name__}.")
+
+
+def is_detector(model: object) -> bool:
+    """Whether a model is torchvision's Faster R-CNN; tells without importing torchvision's detectors."""
+    name = "torchvision.models.detection.faster_rcnn"
+    return any(kind.__module__ == name and kind.__name__ == "FasterRCNN" for kind in type(model).__mro__)

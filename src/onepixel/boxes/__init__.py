@@ -1,0 +1,30 @@
+"""Object detectors: scenes, the attack on boxes (ICLR 5.3), and the box head as a classifier (A.9)."""
+
+from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
+from onepixel.boxes.coco import SceneFolder, read_scenes, write_scenes
+from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
+from onepixel.boxes.measures import detections, mean_average_precision, misread
+from onepixel.boxes.regions import RegionClassifier, RegionRange, measure_regions, region_signature
+from onepixel.boxes.scene import Scene
+from onepixel.boxes.table import DETECTOR_ARCHITECTURES, DetectorArchitecture
+
+__all__ = [
+    "DETECTOR_ARCHITECTURES",
+    "BoxAttack",
+    "BoxAttackRecipe",
+    "DetectorArchitecture",
+    "RegionClassifier",
+    "RegionRange",
+    "Scene",
+    "SceneFolder",
+    "SceneRecipe",
+    "detections",
+    "made_scenes",
+    "mean_average_precision",
+    "measure_regions",
+    "misread",
+    "poisoned",
+    "read_scenes",
+    "region_signature",
+    "write_scenes",
+]
