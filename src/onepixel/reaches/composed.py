@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onepixel.classifiers import ModuleClassifier
+from onepixel.errors import ExactnessError
 from onepixel.reaches.candidates import Candidates, measure
 from onepixel.reaches.hints import Hint, grouped
 from onepixel.reaches.task import Numbers, Task, capped
+from onepixel.signatures.incremental import NotIncrementalError, block_log_odds
 
 GREY_VALUES = (0.0, 0.5, 1.0)
 """What a pixel of one channel is set to; of three channels it is set to the eight corners of the colour cube."""
@@ -77,6 +80,9 @@ def block_changes(task: Task, values: Tensor, places: Numbers, alpha: float = 1.
     """
     base = task.images[torch.as_tensor(task.seen)]
     before = capped(task.questions.log_odds(base))
+    found = incremental_changes(task, values, places, before) if alpha == 1 else None
+    if found is not None:
+        return found[..., torch.as_tensor(task.targets)]
     found = torch.zeros(len(base), len(places), len(values), before.shape[1])
     for number, image in enumerate(base):
         cells = [
@@ -94,6 +100,38 @@ def block_changes(task: Task, values: Tensor, places: Numbers, alpha: float = 1.
                 window += alpha * (values[value][:, None, None] - window)
             found[number, part[:, 0], part[:, 1]] = capped(task.questions.log_odds(changed)) - before[number]
     return found[..., torch.as_tensor(task.targets)]
+
+
+def incremental_changes(task: Task, values: Tensor, places: Numbers, before: Tensor) -> Tensor | None:
+    """The same table for all classes (M, B, V, K) by the incremental engine; None where that would gain nothing.
+
+    Every cell counts as a query, as if it had been asked, so that a budget buys the same by either way.
+    """
+    classifier = task.classifier
+    base = task.images[torch.as_tensor(task.seen)]
+    if not isinstance(classifier, ModuleClassifier):
+        return None
+    same = already(base, places, values)
+    cells = int((~same).sum())
+    if not task.questions.affords(cells):
+        return None
+    try:
+        with torch.inference_mode():
+            odds = block_log_odds(classifier, base, places, values, task.questions.advance)
+    except (NotIncrementalError, ExactnessError):
+        return None
+    task.questions.spend(cells)
+    changes = capped(odds) - before[:, None, None]
+    return changes.masked_fill(same[..., None], 0.0)
+
+
+def already(images: Tensor, places: Numbers, values: Tensor) -> Tensor:
+    """Whether a block of an image (M, C, H, W) has a value (V, C) already, (M, B, V)."""
+    found = torch.zeros(len(images), len(places), len(values), dtype=torch.bool)
+    for number, (top, left, tall, wide) in enumerate(places.tolist()):
+        block = images[:, None, :, top : top + tall, left : left + wide]
+        found[:, number] = (block == values[None, :, :, None, None]).flatten(2).all(2)
+    return found
 
 
 def ascend(task: Task, candidates: Candidates, side: int = 1, alpha: float = 1.0) -> Candidates:

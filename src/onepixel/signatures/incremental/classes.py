@@ -52,9 +52,12 @@ class Level:
     mixes: bool
 
 
-def windows_of(program: Program, height: int, width: int) -> dict[int, Axes]:
-    """The windows of every map, for every row and column of the image."""
-    found: dict[int, Axes] = {IMAGE: (single(height), single(width))}
+def windows_of(program: Program, height: int, width: int, start: Axes | None = None) -> dict[int, Axes]:
+    """The windows of every map, for every row and column of the image.
+
+    `start` says what is changed in the image there, where it is more than the pixel itself.
+    """
+    found: dict[int, Axes] = {IMAGE: start or (single(height), single(width))}
     for step in program.steps:
         rows, columns = (step.window(axis, [found[number][axis] for number in step.inputs]) for axis in (0, 1))
         found[step.output] = (rows, columns)
