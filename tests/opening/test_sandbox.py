@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import onepixel
+from onepixel.classifiers.gradients import differentiable_log_odds, weighted_gradients
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, OnepixelError, UsageError
 from onepixel.loading import load_classifier
 from onepixel.opening import Format, Limits
 from onepixel.opening.request import Request
+from onepixel.reaches.search import choose_search
 from onepixel.sandbox import open as sandbox_open
 from onepixel.sandbox.classifier import SandboxedClassifier
 from onepixel.sandbox.confine import NotEnforcedError
@@ -117,6 +119,35 @@ def test_sound_answers_of_a_child_are_taken_and_its_words_made_printable() -> No
     found = onepixel.signature(classifier, values=8)
     assert found.shape == SHAPE
     assert found.details == {"error": 0.5, "x": {"y": 1}}
+
+
+def test_gradients_come_out_of_the_sandbox_and_are_those_of_the_module(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4)), path)
+    opened: dict[str, Any] = {"outputs": "logits", "normalize": "none", "input_shape": (1, 8, 8)}
+    classifier: Any = load_classifier(path, **opened)
+    if not isinstance(classifier, SandboxedClassifier):
+        pytest.skip("this machine has no sandbox")
+    here = onepixel.as_classifier(torch.load(path, weights_only=False), input_shape=(1, 8, 8))
+    images, weights = torch.rand(5, 1, 8, 8), torch.randn(5, 4)
+    expected = weighted_gradients(here, images, weights)
+    assert torch.allclose(classifier.gradients(images, weights), expected, atol=1e-5)
+    asked = images.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad((differentiable_log_odds(classifier, asked) * weights).sum(), asked)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert choose_search(classifier, "auto") == "gradient"
+    classifier.close()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [None, np.zeros((1, 1, 4, 4), np.float32), np.full((2, 1, 4, 5), np.nan, np.float32), np.zeros((2, 1, 4, 5), int)],
+)
+def test_arrays_that_are_no_gradients_are_refused(array: np.ndarray | None) -> None:
+    given = {} if array is None else {"gradients": array}
+    classifier = lying(OPENED, Frame({}, given))
+    with pytest.raises(OnepixelError, match="gradient each"):
+        classifier.gradients(torch.zeros(2, 1, 4, 5), torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """The gradient search: fillings of windows by Adam, started from the gradient of every pixel, by successive halving."""
 
 import torch
-from torch import Tensor
 
-from onepixel.classifiers import ModuleClassifier, logits_to_log_odds
-from onepixel.classifiers.base import PROBABILITY_FLOOR
-from onepixel.classifiers.module import full_precision
+from onepixel.classifiers import Classifier
+from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.reaches.candidates import Candidates, mean_by, measure
 from onepixel.reaches.hints import Hint, grouped
 from onepixel.reaches.task import Task
@@ -28,40 +26,7 @@ PASSES = 3
 """What a step forwards and backwards costs in forward passes."""
 
 
-def differentiable_log_odds(classifier: ModuleClassifier, images: Tensor) -> Tensor:
-    """Log-odds (N, K) of images (N, C, H, W) with gradients to the images; the module is in eval mode."""
-    placed = images.to(device=classifier.device, dtype=classifier.dtype)
-    answers = classifier.module(classifier.prepare(placed))
-    if classifier.outputs == "logits":
-        return logits_to_log_odds(answers).float().cpu()
-    p = answers.double().clamp(PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-    return (torch.log(p) - torch.log1p(-p)).float().cpu()
-
-
-class GradientMode:
-    """Holds a module in eval mode, with gradients to its input alone, and puts everything back."""
-
-    def __init__(self, classifier: ModuleClassifier) -> None:
-        self.module = classifier.module
-        self.precision = full_precision(classifier.device)
-
-    def __enter__(self) -> None:
-        self.training = [part for part in self.module.modules() if part.training]
-        self.learning = [part for part in self.module.parameters() if part.requires_grad]
-        self.module.eval()
-        for parameter in self.learning:
-            parameter.requires_grad_(False)
-        self.precision.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.precision.__exit__(None, None, None)
-        for parameter in self.learning:
-            parameter.requires_grad_(True)
-        for part in self.training:
-            part.training = True
-
-
-def gradient_hint(task: Task, classifier: ModuleClassifier, seed: int = 0) -> Hint:
+def gradient_hint(task: Task, classifier: Classifier, seed: int = 0) -> Hint:
     """First-order worth of every pixel: its gradient times how far it is from 0 or 1, whichever is worth more."""
     generator = torch.Generator().manual_seed(seed)
     base = task.images[torch.as_tensor(task.seen)]
@@ -83,7 +48,7 @@ def gradient_hint(task: Task, classifier: ModuleClassifier, seed: int = 0) -> Hi
     return Hint(torch.maximum(up, down).sum(2), value)
 
 
-def climb(task: Task, classifier: ModuleClassifier, candidates: Candidates, steps: int, alpha: float) -> Candidates:
+def climb(task: Task, classifier: Classifier, candidates: Candidates, steps: int, alpha: float) -> Candidates:
     """Take every candidate's filling some steps of Adam further; the worth is measured at the end.
 
     Raises

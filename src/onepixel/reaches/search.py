@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from onepixel.classifiers import Classifier, ModuleClassifier
+from onepixel.classifiers import Classifier
+from onepixel.classifiers.gradients import GradientMode, gives_gradients
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.progress import progress_bar
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.composed import ascend, composed_hint, hint_cost
 from onepixel.reaches.families import Family, Patch
-from onepixel.reaches.gradient import GradientMode, climb, gradient_hint, softened
+from onepixel.reaches.gradient import climb, gradient_hint, softened
 from onepixel.reaches.hints import Hint, windows
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
 from onepixel.reaches.samples import SampleImages, sample_images
@@ -138,15 +139,15 @@ def choose_search(classifier: Classifier, search: str) -> str:
     Raises
     ------
     UsageError
-        If there is no such search, or it needs a torch module and the classifier is none.
+        If there is no such search, or it needs gradients and the classifier gives none.
     """
-    inside = isinstance(classifier, ModuleClassifier)
+    inside = gives_gradients(classifier)
     if search == "auto":
         return "gradient" if inside else "composed"
     if search not in SEARCHES:
         raise UsageError(f"Expected one of auto, {', '.join(SEARCHES)} for search but got {search!r}.")
     if search == "gradient" and not inside:
-        raise UsageError(f"The gradient search looks inside torch modules; {classifier.name} is none.")
+        raise UsageError(f"The gradient search looks inside torch modules; {classifier.name} gives no gradients.")
     return search
 
 
@@ -200,7 +201,6 @@ def cheapest(task: Task, candidates: Candidates) -> Candidates:
 def by_gradient(look: Look) -> Candidates:
     """The gradient search: hints from gradients, then Adam by successive halving."""
     classifier = look.task.classifier
-    assert isinstance(classifier, ModuleClassifier)
     with GradientMode(classifier):
         found = softened(promising(look, gradient_hint(look.task, classifier)))
         found = found.pick(best_of_each(found, CLIMBED))

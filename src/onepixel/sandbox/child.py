@@ -96,6 +96,7 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
     """Open the file and answer questions about it; what goes wrong becomes the name of an error and a sentence."""
     import torch
 
+    from onepixel.classifiers.gradients import has_gradients, weighted_gradients
     from onepixel.errors import OnepixelError
     from onepixel.opening import Limits, open_file
     from onepixel.opening.request import Request
@@ -115,6 +116,7 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
         complain(error)
         return
     about = {key: getattr(classifier, key) for key in ("input_shape", "outputs", "classes", "assumptions")}
+    about["gradients"] = has_gradients(classifier)
     send(answers, about)
     while True:
         try:
@@ -124,6 +126,9 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
         try:
             if "signatures" in frame.about:
                 send(answers, *computed_signatures(classifier, frame, answers))
+            elif "weights" in frame.arrays:
+                images, weights = (torch.from_numpy(frame.arrays[name]) for name in ("images", "weights"))
+                send(answers, {}, {"gradients": weighted_gradients(classifier, images, weights).numpy()})
             else:
                 told = classifier(torch.from_numpy(frame.arrays["images"]).to(classifier.dtype))
                 send(answers, {}, {"answers": told.numpy()})

@@ -44,6 +44,8 @@ class SandboxedClassifier:
     ----------
     assumptions : tuple of str
         What the child assumed, and the level of the sandbox.
+    gives_gradients : bool
+        Whether the child holds a module that gradients go through.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class SandboxedClassifier:
             f"The file was opened and asked in a sandbox ({child.level.name}); its answers are what came out of there.",
             *(one_line(sentence) for sentence in sentences[:MOST_SENTENCES]),
         )
+        self.gives_gradients = about.get("gradients") is True
         self._ended = weakref.finalize(self, child.close)
 
     def close(self) -> None:
@@ -86,6 +89,14 @@ class SandboxedClassifier:
         if answers is None or answers.dtype.kind != "f" or answers.shape != (len(images), self.classes):
             raise AnswerError(f"{self.name} did not answer {len(images)} images with {self.classes} numbers each.")
         return torch.from_numpy(answers.astype(np.promote_types(answers.dtype, np.float32)))
+
+    def gradients(self, images: Tensor, weights: Tensor) -> Tensor:
+        """Gradients (N, C, H, W) of the sum of log-odds times weights (N, K), computed inside the sandbox."""
+        self._ask({}, {"images": images.numpy(), "weights": weights.numpy()})
+        found = self._answer(SMALL + 8 * images.numel()).arrays.get("gradients")
+        if found is None or found.dtype.kind != "f" or found.shape != images.shape or not np.isfinite(found).all():
+            raise AnswerError(f"{self.name} did not answer {len(images)} images with a gradient each.")
+        return torch.from_numpy(found.astype(np.float32))
 
     def signature(self, *, default_image: float | ArrayLike, **arguments: Any) -> Signature:
         """Compute the signature inside the sandbox; the arguments are those of `onepixel.signature`.
