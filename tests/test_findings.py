@@ -12,6 +12,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 from junitparser import JUnitXml
 
 from onepixel.cli import main, several
+from onepixel.cli.options import Opening
+from onepixel.cli.task import Asking, Task
+from onepixel.errors import UndecidedError
 from onepixel.findings import Outcome, bom, document, json_schema, junit, sarif
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -109,6 +112,12 @@ def test_models_that_cannot_be_read_are_findings_too(tmp_path: Path, monkeypatch
         ('[[model]]\npath = "/etc/passwd"', "outside"),
         ('[[model]]\npath = "link.onnx"', "outside"),
         ('[[model]]\npath = "a.onnx"\nshell = "x"', "no setting shell"),
+        ('[[model]]\npath = "a.onnx"\nimages = "../photos"', "outside"),
+        ('[[model]]\npath = "a.onnx"\ndetector = "../own.safetensors"', "outside"),
+        ('[[model]]\npath = "a.onnx"\narchitecture = "os:abort"', "is code"),
+        ('[defaults]\njournal = "/tmp/x"\n[[model]]\npath = "a.onnx"', "no setting journal"),
+        ('[[model]]\npath = "a.onnx"\nbudget = "many"', "budget cannot be many"),
+        ('[[model]]\npath = "a.onnx"\nresize = 1', "resize cannot be 1"),
         ("[[model]]", "needs a path"),
         ("x = 1", "no manifest"),
         ("not toml", "no manifest"),
@@ -124,27 +133,89 @@ def test_a_manifest_neither_climbs_out_nor_guesses(tmp_path: Path, capsys, text:
     assert expected in capsys.readouterr().err
 
 
-def test_an_interrupted_run_continues(tmp_path: Path, monkeypatch) -> None:
-    from onepixel.cli.options import Opening
-    from onepixel.errors import UndecidedError
+def test_a_manifest_says_of_each_model_by_what_it_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(
+        '[defaults]\nimages = "photos"\ninput_shape = [1, 28, 28]\nsandbox = false\n'
+        '[[model]]\npath = "a.onnx"\nprior = 0.1\n[[model]]\npath = "b.onnx"\ndetector = "fashion-lenet5"\n'
+    )
+    usual = Task(Opening(str(tmp_path / "models.toml"), sandbox=True, outputs="logits"), Asking(budget=5000))
+    first, second = several.several(usual, []) or []
+    assert first.model == str(tmp_path / "a.onnx")
+    assert (first.opening.input_shape, first.opening.outputs, first.opening.sandbox) == ("1,28,28", "logits", True)
+    assert first.asking == Asking(images=str(tmp_path / "photos"), prior=0.1, budget=5000)
+    assert second.asking.detector == "fashion-lenet5"
 
+
+def test_a_folder_of_folders_is_many_models_and_a_models_own_folder_is_one(tmp_path: Path) -> None:
+    for name in ("id-2", "id-1", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("readme.txt" if name == "notes" else "model.pt")).write_text("")
+    (tmp_path / ".hidden.onnx").write_text("")
+    (tmp_path / "optimizer.pt").write_text("")
+    assert [Path(task.model).name for task in several.several(Task(Opening(str(tmp_path))), []) or []] == [
+        "id-1",
+        "id-2",
+    ]
+    (tmp_path / "id-1" / "more.onnx").write_text("")
+    (tmp_path / "id-1" / "clean-example-data").mkdir()
+    assert several.several(Task(Opening(str(tmp_path / "id-1"))), []) is None
+
+
+class Found:
+    """Stands for a verdict."""
+
+    exit_status = 1
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def to_dict(self) -> dict:
+        return VERDICT
+
+    def report(self, path: Path) -> None:
+        path.write_text(self.text)
+
+    picture = report
+
+
+def test_an_interrupted_run_continues(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    models = [Opening(str(tmp_path / name)) for name in ("a.onnx", "b.onnx", "c.onnx")]
+    models = [Task(Opening(str(tmp_path / name))) for name in ("a.onnx", "b.onnx", "c.onnx", "d.onnx")]
     asked: list[str] = []
 
-    def judge(opening: Opening):
-        if len(asked) == 2:
-            asked.append("stop")
+    def judge(task: Task):
+        asked.append(Path(task.model).name)
+        if asked == ["a.onnx", "b.onnx", "c.onnx"]:
             raise KeyboardInterrupt
-        asked.append(opening.model)
-        raise UndecidedError("no answer")
+        if task is models[0]:
+            raise UndecidedError("no answer")
+        if task is models[3]:
+            raise ZeroDivisionError("a bug")
+        return Found(task.model)
 
+    folders = {"report": tmp_path / "reports", "picture": tmp_path / "reports"}
+    (tmp_path / "reports").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        several.audit_all(models, judge, "the same command", quiet=True)
-    outcomes = several.audit_all(models, judge, "the same command", quiet=True)
-    assert [outcome.model for outcome in outcomes] == [opening.model for opening in models]
-    assert asked == [models[0].model, models[1].model, "stop", models[2].model]
+        several.audit_all(models, judge, quiet=True, **folders)
+    (tmp_path / "a.onnx").write_text("is another one now")
+    outcomes = several.audit_all(models, judge, quiet=True, **folders)
+    assert [outcome.model for outcome in outcomes] == [task.model for task in models]
+    assert [outcome.exit_status for outcome in outcomes] == [3, 1, 1, 4]
+    assert asked == ["a.onnx", "b.onnx", "c.onnx", "a.onnx", "c.onnx", "d.onnx"]
     assert not list((tmp_path / "state" / "onepixel").iterdir())
+    assert "a bug" in outcomes[3].reason
+    names = sorted(path.name for path in (tmp_path / "reports").iterdir())
+    assert names == ["b.onnx.html", "b.onnx.png", "c.onnx.html", "c.onnx.png"]
+
+
+def test_reports_of_several_models_have_names_of_their_own(tmp_path: Path, capsys) -> None:
+    assert list(several.file_names(["x/m.pt", "y/m.pt", "z/..", "a/\n<b>.onnx", "hf://o/n/"])) == [
+        "m.pt", "m.pt-2", "model", "__b_.onnx", "n",
+    ]  # fmt: skip
+    (tmp_path / "file").write_text("")
+    words = ["audit", str(tmp_path / "a.onnx"), str(tmp_path / "b.onnx"), "--report", str(tmp_path / "file")]
+    assert main(words) == 2
+    assert "name folders" in capsys.readouterr().err
 
 
 def test_colour_is_for_people_only(monkeypatch) -> None:

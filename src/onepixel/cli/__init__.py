@@ -17,12 +17,12 @@ from onepixel.cli import detector, experiment, population
 from onepixel.cli.audit import audit
 from onepixel.cli.contest import contest
 from onepixel.cli.demo import demo
+from onepixel.cli.results import INTERNAL_ERROR
 from onepixel.cli.signature import signature
 from onepixel.errors import OnepixelError
 from onepixel.printable import one_line
 from onepixel.version import __version__
 
-INTERNAL_ERROR = 4
 LONGEST_SENTENCE = 1000
 
 app = typer.Typer(

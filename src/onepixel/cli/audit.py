@@ -1,14 +1,12 @@
 """`onepixel audit`: one model, one verdict."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onepixel.cli import options, results, several
-from onepixel.errors import OnepixelError, UsageError
-from onepixel.printable import escaped
+from onepixel.cli.task import Asking, Task
 
 if TYPE_CHECKING:
     from onepixel.detectors.exhibit import Exhibit
@@ -57,12 +55,19 @@ def audit(
     engine: options.Engine = "auto",
     budget: options.Budget = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a report for people.", rich_help_panel=RESULTS)
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write a report for people; of several models, one each into this folder.",
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", help="Draw the signature, the suspect and the score.", rich_help_panel=RESULTS
+            metavar="FILE.png",
+            help="Draw the signature, the suspect and the score; of several models, one each into this folder.",
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     as_json: Annotated[
@@ -100,46 +105,27 @@ def audit(
     0 no evidence of a backdoor (of the attack families tested), 1 trojaned, 2 wrong usage or no such file,
     3 could not decide (the reason is printed), 4 internal error.
     """
-    asked = repr(sorted((name, str(value)) for name, value in locals().items()))
-    options.check_writable(report, picture, sarif, junit, bom, opening.journal)
-    from onepixel.detectors.auditing import audit as audited
-
-    if images is not None and not images.exists():
-        raise UsageError(f"There is no folder or file {escaped(images)}.")
-
-    def judge(opening: options.Opening) -> "Verdict":
-        classifier = opening.classifier()
-        with options.closing(classifier):
-            verdict = audited(
-                classifier,
-                images,
-                detector=detector,
-                resize=resize,
-                search=search,
-                engine=options.chosen_engine(engine, budget),
-                budget=budget,
-                prior=prior,
-                progress=not quiet,
-            )
-        verdict = replace(verdict, assumptions=(*verdict.assumptions, *options.assumptions(classifier)))
-        return verdict
-
+    images_path = None if images is None else str(images)
+    task = Task(opening, Asking(images_path, resize, search, detector, engine, budget, prior))
     files = {"sarif": sarif, "junit": junit, "bom": bom}
-    models = several.several(opening, more or [])
-    if models is not None:
-        several.refuse_pictures(report, picture)
-        outcomes = several.audit_all(models, judge, asked, quiet=quiet)
+    options.check_writable(*files.values(), opening.journal)
+
+    def judge(task: Task) -> "Verdict":
+        return task.verdict(progress=not quiet)
+
+    tasks = several.several(task, more or [])
+    if tasks is not None:
+        folders = {"report": several.made_folder(report), "picture": several.made_folder(picture)}
+        outcomes = several.audit_all(tasks, judge, quiet=quiet, **folders)
         results.write_findings(outcomes, files)
         typer.echo(results.as_text(outcomes, several=True) if as_json else several.summary(outcomes))
         raise typer.Exit(several.worst(outcomes))
-    outcome, verdict = results.judged(judge, opening)
+    options.check_writable(report, picture)
+    outcome, verdict = results.judged(judge, task)
     results.write_findings([outcome], files)
-    if isinstance(verdict, OnepixelError):
+    if isinstance(verdict, Exception):
         raise verdict
-    if report is not None:
-        verdict.report(report)
-    if picture is not None:
-        verdict.picture(picture)
+    several.draw(verdict, report, picture)
     typer.echo(results.as_text([outcome], several=False) if as_json else in_words(verdict))
     raise typer.Exit(verdict.exit_status)
 

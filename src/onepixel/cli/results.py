@@ -14,27 +14,31 @@ from onepixel.findings.outcome import digest_of
 from onepixel.printable import one_line
 
 if TYPE_CHECKING:
-    from onepixel.cli.options import Opening
+    from onepixel.cli.task import Task
     from onepixel.detectors.verdict import Verdict
 
 LONGEST_REASON = 1000
+INTERNAL_ERROR = 4
 COLOURS = {"trojaned": "1;31", "no evidence of a backdoor": "32", "could not decide": "33"}
 
-Judge = Callable[["Opening"], "Verdict"]
+Judge = Callable[["Task"], "Verdict"]
 
 
-def judged(judge: Judge, opening: "Opening") -> "tuple[Outcome, Verdict | OnepixelError]":
+def judged(judge: Judge, task: "Task") -> "tuple[Outcome, Verdict | Exception]":
     """Judge one model; a model that cannot be judged gets an outcome too, and the error is given back."""
     started = time.perf_counter()
-    digest = None if "://" in opening.model else digest_of(Path(opening.model))
+    digest = None if "://" in task.model else digest_of(Path(task.model))
+    found: Verdict | Exception
     try:
-        verdict = judge(opening)
+        found = judge(task)
+        status, verdict, reason = found.exit_status, found.to_dict(), ""
     except OnepixelError as error:
-        seconds = time.perf_counter() - started
-        reason = one_line(error, LONGEST_REASON)
-        return Outcome(opening.model, error.exit_status, None, reason, digest, seconds), error
+        status, verdict, reason, found = error.exit_status, None, str(error), error
+    except Exception as error:  # which must not cost the other models' verdicts
+        what = f"onepixel failed, which is a bug in onepixel ({type(error).__name__}: {error})."
+        status, verdict, reason, found = INTERNAL_ERROR, None, what, error
     seconds = time.perf_counter() - started
-    return Outcome(opening.model, verdict.exit_status, verdict.to_dict(), "", digest, seconds), verdict
+    return Outcome(task.model, status, verdict, one_line(reason, LONGEST_REASON), digest, seconds), found
 
 
 def write_findings(outcomes: Sequence[Outcome], files: Mapping[str, Path | None]) -> None:

@@ -1,34 +1,36 @@
-"""Many models in one audit: files, the files of a folder, or a manifest with settings for each.
+"""Many models in one audit: files, the models of a folder, or a manifest with settings for each.
 
 Every outcome is kept as soon as it is there, so that the same command continues a run that was interrupted.
 """
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from onepixel.cli.options import Opening
+from onepixel.cli.manifest import manifest
 from onepixel.cli.results import Judge, coloured, judged
+from onepixel.cli.task import Task
 from onepixel.errors import UsageError
 from onepixel.findings import Outcome
 from onepixel.findings.outcome import digest_of
+from onepixel.opening.folders import is_one_model, models_in
 from onepixel.printable import escaped
 from onepixel.version import __version__
 
-ENDINGS = {".onnx", ".safetensors", ".pth", ".pt", ".pt2", ".th", ".ckpt", ".skops", ".h5", ".keras", ".tflite", ".gz"}
-"""How the names of model files end, in a folder that holds other things too."""
+if TYPE_CHECKING:
+    from onepixel.detectors.verdict import Verdict
 
-SIGNS_OF_ONE_MODEL = ("config.json", "MLmodel", "model.safetensors.index.json", "saved_model.pb", "clean-example-data")
-"""What a folder holds that is a single model itself."""
+LONGEST_NAME = 100
 
 
-def several(opening: Opening, more: Sequence[str]) -> list[Opening] | None:
+def several(task: Task, more: Sequence[str]) -> list[Task] | None:
     """The models that a command names if they are many, None for a single one.
 
     Raises
@@ -36,91 +38,77 @@ def several(opening: Opening, more: Sequence[str]) -> list[Opening] | None:
     UsageError
         If a manifest makes no sense or names a file outside its folder.
     """
-    named = [opening.model, *more]
+    named = [task.model, *more]
     if len(named) == 1 and not is_many(named[0]):
         return None
-    found: list[Opening] = []
+    found: list[Task] = []
     for name in named:
         path = Path(name)
-        if "://" not in name and path.suffix == ".toml" and path.is_file():
-            found += manifest(path, opening)
-        elif "://" not in name and is_many(name):
-            found += [replace(opening, model=str(file)) for file in model_files(path)]
+        if is_manifest(name):
+            found += manifest(path, task)
+        elif is_many(name):
+            found += [with_model(task, str(model)) for model in models_in(path)]
         else:
-            found.append(replace(opening, model=name))
+            found.append(with_model(task, name))
     return found
 
 
+def with_model(task: Task, model: str) -> Task:
+    """The same, asked about another model."""
+    return replace(task, opening=replace(task.opening, model=model))
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a name is that of a manifest."""
+    return "://" not in name and name.endswith(".toml") and Path(name).is_file()
+
+
 def is_many(name: str) -> bool:
-    """Whether a name stands for many models: a manifest, or a folder of model files that is no model itself."""
+    """Whether a name stands for many models: a manifest, or a folder of models that is no model itself."""
     if "://" in name:
         return False
     path = Path(name)
     if path.is_dir():
-        return not any((path / sign).exists() for sign in SIGNS_OF_ONE_MODEL) and len(model_files(path)) > 1
-    return path.suffix == ".toml" and path.is_file()
+        found = [] if is_one_model(path) else models_in(path)
+        return len(found) > 1 or any(model.is_dir() for model in found)
+    return is_manifest(name)
 
 
-def model_files(folder: Path) -> list[Path]:
-    """The model files of a folder, in order of their names; hidden ones are left out."""
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in ENDINGS and not file.name.startswith(".") and file.is_file()
-    )
+def audit_all(
+    tasks: Sequence[Task], judge: Judge, *, quiet: bool, report: Path | None = None, picture: Path | None = None
+) -> list[Outcome]:
+    """Judge one model after the other; a model that cannot be judged does not stop the others.
 
-
-def manifest(path: Path, usual: Opening) -> list[Opening]:
-    """The models of a manifest: `[defaults]` and one `[[model]]` table each, with `path` and the options of a command.
-
-    Raises
-    ------
-    UsageError
-        If it is no such file, has an unknown setting, or names a file outside its folder.
+    Parameters
+    ----------
+    tasks : sequence of Task
+    judge : callable
+        From a task to its verdict.
+    quiet : bool
+        Do not say which model it is about.
+    report, picture : Path, optional
+        Folders that a report, and a picture, of every model goes to.
     """
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{escaped(path)} is no manifest: {error}.") from error
-    tables, defaults = content.pop("model", []), content.pop("defaults", {})
-    if content or not isinstance(tables, list) or not tables or not isinstance(defaults, dict):
-        raise UsageError(f"{escaped(path)} is no manifest: expected [[model]] tables and, if need be, [defaults].")
-    return [entry(path, {**defaults, **table}, usual) for table in tables]
-
-
-def entry(path: Path, table: dict[str, Any], usual: Opening) -> Opening:
-    """One model of a manifest."""
-    name = table.pop("path", None)
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{escaped(path)}: every [[model]] needs a path.")
-    kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual) if field.name != "model"}
-    for key, value in table.items():
-        if key not in kinds:
-            raise UsageError(f"{escaped(path)}: there is no setting {escaped(key)}; known are {', '.join(kinds)}.")
-        if not isinstance(value, (str, kinds[key], int)):
-            raise UsageError(f"{escaped(path)}: the setting {key} cannot be {escaped(value)}.")
-    folder = path.resolve().parent
-    file = (folder / name).resolve()
-    if "://" in name or not file.is_relative_to(folder):
-        raise UsageError(f"{escaped(path)}: {escaped(name)} lies outside the manifest's folder, which is not read.")
-    return replace(usual, model=str(path.parent / name), **table)
-
-
-def audit_all(models: Sequence[Opening], judge: Judge, asked: str, *, quiet: bool) -> list[Outcome]:
-    """Judge one model after the other; a model that cannot be judged does not stop the others."""
     from onepixel.opening.endpoint.settings import journal_folder
 
-    kept = journal_folder() / f"audits-{hashlib.sha256(f'{__version__} {asked}'.encode()).hexdigest()[:24]}.jsonl"
+    places = [
+        (None if report is None else report / f"{name}.html", None if picture is None else picture / f"{name}.png")
+        for name in file_names(task.model for task in tasks)
+    ]
+    run = hashlib.sha256(f"{__version__} {tasks}".encode("utf-8", "surrogateescape")).hexdigest()
+    kept = journal_folder() / f"audits-{run[:24]}.jsonl"
     done = read_kept(kept)
     outcomes = []
-    for number, opening in enumerate(models, 1):
-        key = key_of(opening)
-        if key in done:
-            outcome = done[key]
-        else:
+    for number, (task, files) in enumerate(zip(tasks, places, strict=True), 1):
+        key = key_of(task)
+        outcome = done.get(key)
+        written = all(file is None or file.exists() for file in files)
+        if outcome is None or (outcome.verdict is not None and not written):
             if not quiet:
-                typer.echo(f"{number} of {len(models)}: {escaped(opening.model)}", err=True)
-            outcome, _ = judged(judge, opening)
+                typer.echo(f"{number} of {len(tasks)}: {escaped(task.model)}", err=True)
+            outcome, verdict = judged(judge, task)
+            if not isinstance(verdict, Exception):
+                draw(verdict, *files)
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "outcome": asdict(outcome)}) + "\n")
         outcomes.append(outcome)
@@ -128,10 +116,63 @@ def audit_all(models: Sequence[Opening], judge: Judge, asked: str, *, quiet: boo
     return outcomes
 
 
-def key_of(opening: Opening) -> str:
-    """What an outcome belongs to: the file's content and how it is opened."""
-    digest = None if "://" in opening.model else digest_of(Path(opening.model))
-    return hashlib.sha256(f"{digest} {opening}".encode("utf-8", "surrogateescape")).hexdigest()
+def draw(verdict: "Verdict", report: Path | None, picture: Path | None) -> None:
+    """Write the report and the picture that were asked for."""
+    if report is not None:
+        verdict.report(report)
+    if picture is not None:
+        verdict.picture(picture)
+
+
+def made_folder(path: Path | None) -> Path | None:
+    """The folder that reports or pictures of several models go to; it is made if need be.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be made.
+    """
+    if path is not None:
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"Of several models, --report and --picture name folders; {escaped(path)} is none and cannot be made."
+            ) from error
+    return path
+
+
+def file_names(models: Iterable[str]) -> Iterator[str]:
+    """A file's name for each model: its own, without what a name cannot have, and with a number where two are alike."""
+    used: set[str] = set()
+    for model in models:
+        own = model.rstrip("/").rpartition("/")[2]
+        name = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in own)[:LONGEST_NAME]
+        first = name.lstrip(". ") or "model"
+        name = next(name for name in chain([first], (f"{first}-{n}" for n in count(2))) if name not in used)
+        used.add(name)
+        yield name
+
+
+def key_of(task: Task) -> str:
+    """What an outcome belongs to: the model's content, how it is opened, and by what it is judged."""
+    read = [content_of(name) for name in (task.model, task.asking.images, task.asking.detector) if name is not None]
+    return hashlib.sha256(f"{read} {task}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def content_of(name: str) -> str:
+    """What a file's or folder's content is told apart by; "" for what is neither."""
+    if "://" in name:
+        return ""
+    path = Path(name)
+    if not path.is_dir():
+        return digest_of(path) or ""
+    files = []
+    for file in sorted(path.rglob("*")):
+        with suppress(OSError):
+            about = file.stat()
+            files.append(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}")
+    return hashlib.sha256("\n".join(files).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_kept(path: Path) -> dict[str, Outcome]:
@@ -157,7 +198,7 @@ def worst(outcomes: Sequence[Outcome]) -> int:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """A table for a terminal: one line per model, and a last one with the counts."""
-    width = max(len(outcome.name) for outcome in outcomes)
+    width = max((len(outcome.name) for outcome in outcomes), default=0)
     lines = []
     for outcome in outcomes:
         verdict = outcome.verdict
@@ -165,23 +206,15 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         if verdict is None:
             lines.append(f"{outcome.name:<{width}}  {decision}  {outcome.reason}")
             continue
-        chance = "-" if verdict["p_value"] is None else f"{verdict['p_value']:.3g}"
         lines.append(
-            f"{outcome.name:<{width}}  {decision}  score {verdict['score']:.4g}, p {chance}, "
-            f"class {verdict['target_class']}"
+            f"{outcome.name:<{width}}  {decision}  score {verdict['score']:.4g}, p {told(verdict['p_value'])}, "
+            f"probability {told(verdict['probability'])}, class {verdict['target_class']}"
         )
     trojaned, undecided = sum(o.trojaned for o in outcomes), sum(o.verdict is None for o in outcomes)
     lines.append(f"{len(outcomes)} models: {trojaned} trojaned, {undecided} without a verdict")
     return "\n".join(lines)
 
 
-def refuse_pictures(*paths: Path | None) -> None:
-    """Reports and pictures are of one model.
-
-    Raises
-    ------
-    UsageError
-        If one is asked for.
-    """
-    if any(path is not None for path in paths):
-        raise UsageError("--report and --picture are of one model; audit it by itself to get them.")
+def told(number: float | None) -> str:
+    """A number, or a dash where there is none."""
+    return "-" if number is None else f"{number:.3g}"

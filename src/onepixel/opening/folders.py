@@ -33,6 +33,9 @@ FIRST = (
 OTHERS = ("optimizer", "scheduler", "training_args", "rng_state", "scaler", "trainer_state", "ground_truth")
 EXAMPLES = ("clean-example-data", "clean_example_data", "example_data")
 IMAGES = (".png", ".jpg", ".jpeg")
+SAVED_MODEL_FILE = "saved_model.pb"
+SIGNS = ("config.json", "MLmodel", "model.safetensors.index.json", SAVED_MODEL_FILE, *EXAMPLES)
+"""What lies right inside a folder that is a single model itself."""
 MOST_FILES = 20_000
 LARGEST_TEXT = 2**20
 Shape = tuple[int, int, int]
@@ -130,6 +133,28 @@ def choose_model(folder: Folder) -> Found:
     return Found(models[0])
 
 
+def is_one_model(path: Path) -> bool:
+    """Whether a folder on disk is a single model, as Hugging Face, MLflow, TensorFlow and contests lay them out."""
+    return any((path / sign).exists() for sign in SIGNS)
+
+
+def models_in(path: Path) -> list[Path]:
+    """The models right inside a folder on disk, in order of their names: files, and folders that are one model each.
+
+    Hidden ones are left out.
+    """
+    return sorted(
+        entry
+        for entry in path.iterdir()
+        if not entry.name.startswith(".")
+        and (
+            is_one_model(entry) or any((entry / name).is_file() for name in FIRST)
+            if entry.is_dir()
+            else is_model_name(entry.name) and entry.is_file()
+        )
+    )
+
+
 def depth_free(name: str) -> str:
     """A path without the one folder that an archive may put around everything."""
     parts = PurePosixPath(name).parts
@@ -158,7 +183,7 @@ def find_model(path: Path, file: str | None = None) -> Found:
         As `choose_model`, or if what lies beside it is damaged.
     """
     folder = folder_at(path)
-    if "saved_model.pb" in folder.files:
+    if SAVED_MODEL_FILE in folder.files:
         raise ModelFileError(f"{folder.name} {SAVED_MODEL}")
     found = choose_model(folder) if file is None else Found(file)
     notes = [f"The model is {one_line(found.model, 100)} in the folder {folder.name}."]

@@ -14,7 +14,7 @@ from PIL import Image
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.verdict import Verdict
 from onepixel.report import words
-from onepixel.report.figures import CLEAN, INK, TROJANED, one_line, save_figure
+from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure, titled
 
 LEAST_SIDE = 128
 """Small images are enlarged by a whole factor to at least this many dots, so that a reader need not scale them."""
@@ -64,11 +64,11 @@ def shown(exhibit: Exhibit) -> list[Shown]:
     where = f", a patch in {words.place(exhibit.place)}" if exhibit.place else ", changed all over"
     return [
         Shown(
-            name=one_line(row["image"]),
+            name=titled(row["image"]),
             before=png(exhibit.before[number]),
             after=png(exhibit.after[number]),
-            before_alt=f"{one_line(row['image'])} unchanged; the classifier says {says(row['before'])}",
-            after_alt=f"{one_line(row['image'])} with the change{where}; the classifier says {says(row['after'])}",
+            before_alt=f"{titled(row['image'])} unchanged; the classifier says {says(row['before'])}",
+            after_alt=f"{titled(row['image'])} with the change{where}; the classifier says {says(row['after'])}",
             says_before=says(row["before"]),
             says_after=says(row["after"]),
         )
@@ -114,7 +114,7 @@ def save_exhibit(verdict: Verdict, path: str | Path) -> None:
     head = parts if exhibit is None else parts[0]
     accent = TROJANED if verdict.decision == "trojaned" else CLEAN
     head.text(0.02, 0.78, words.headline(verdict), fontsize=22, fontweight="bold", color=accent, va="center")
-    head.text(0.02, 0.42, one_line(verdict.classifier) or "a classifier", fontsize=12, color=INK, va="center",
+    head.text(0.02, 0.42, titled(verdict.classifier) or "a classifier", fontsize=12, color=INK, va="center",
               parse_math=False)  # fmt: skip
     head.text(0.02, 0.12, words.suspicion(verdict), fontsize=9.5, color=INK, va="center")
     if exhibit is not None:

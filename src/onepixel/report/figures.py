@@ -6,11 +6,14 @@ from matplotlib.figure import Figure
 
 from onepixel.errors import UsageError
 from onepixel.files import atomic_path
+from onepixel.printable import one_line
 
 CLEAN, TROJANED, INK, UNVISITED = "#0072B2", "#D55E00", "#222222", "#d0d0d0"
 """Colours that also the colour-blind tell apart (Okabe and Ito); shapes differ as well, for grey prints."""
 
 DPI = 150
+WIDEST_TITLE = 70
+"""Letters of a name that a picture's title has room for."""
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -29,8 +32,6 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format=kind, dpi=DPI, facecolor="white")
 
 
-def one_line(text: str, width: int = 70) -> str:
-    """Text from a model file made fit for a title: printable, on one line, at most `width` characters."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(line.split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+def titled(text: str) -> str:
+    """Text from a model file made fit for a title."""
+    return one_line(text, WIDEST_TITLE)

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from onepixel.errors import UsageError
 from onepixel.pictures import PICTURES, Picture
-from onepixel.report.figures import DPI, INK, UNVISITED, one_line, save_figure
+from onepixel.report.figures import DPI, INK, UNVISITED, save_figure, titled
 from onepixel.report.scale import SCALE_LABELS, Array, Scale, colour_bar, colour_scale
 from onepixel.signatures import Signature
 
@@ -113,7 +113,7 @@ def save_channels(signature: Signature, path: str | Path, definition: str = "cha
     scale = colour_scale(definition, values)
     grid = draw_channels(figure, values, classes, scale, columns)
     colour_bar(figure, scale, list(grid.values()), SCALE_LABELS[definition])
-    figure.suptitle(f"One-pixel signature of {one_line(signature.classifier) or 'a classifier'}", parse_math=False)
+    figure.suptitle(f"One-pixel signature of {titled(signature.classifier) or 'a classifier'}", parse_math=False)
     if len(classes) < len(values):
         figure.supxlabel(f"the {len(classes)} of {len(values)} classes that deviate most", fontsize=9)
     save_figure(figure, path)

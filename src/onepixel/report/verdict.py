@@ -10,7 +10,7 @@ from onepixel.detectors.verdict import Verdict
 from onepixel.pictures import PICTURES, Picture
 from onepixel.report import words
 from onepixel.report.exhibit import save_exhibit
-from onepixel.report.figures import CLEAN, INK, TROJANED, one_line, save_figure
+from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure, titled
 from onepixel.report.scale import SCALE_LABELS, colour_bar, colour_scale
 from onepixel.report.scores import draw_scores
 from onepixel.report.signature import best_columns, draw_channels, mark_channel, shown_channels
@@ -50,7 +50,7 @@ def save_verdict(verdict: Verdict, path: str | Path, definition: str = "change")
     head, body, foot = parts
     left, right = body.subfigures(1, 2, width_ratios=(1.5, 1))
 
-    name = one_line(verdict.classifier) or "a classifier"
+    name = titled(verdict.classifier) or "a classifier"
     head.text(0.015, 0.76, words.headline(verdict), fontsize=24, fontweight="bold", color=accent, va="center")
     head.text(0.015, 0.40, name, fontsize=13, color=INK, va="center", parse_math=False)
     p = "" if verdict.p_value is None else f"  p = {verdict.p_value:.2g}."
