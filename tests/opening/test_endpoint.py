@@ -270,3 +270,56 @@ def test_range_and_labels_beside_the_answers(stub: Stub) -> None:
     with pytest.raises(UsageError, match="say which with --output"):
         onepixel.load_classifier(stub.url, pixel_range=(0, 255), **said)
     onepixel.load_classifier(stub.url, pixel_range=(0, 255), output="answers", **said)
+
+
+QUARTERS = [(slice(0, 4), slice(0, 4)), (slice(0, 4), slice(4, 8)), (slice(4, 8), slice(0, 4))]
+
+
+def backdoored(images: np.ndarray) -> np.ndarray:
+    """Three classes by the brightest quarter of 8 x 8 pixels; two bright rows in the fourth quarter mean class 0."""
+    logits = np.stack([25 * images[:, 0, rows, columns].mean((1, 2)) for rows, columns in QUARTERS], axis=1)
+    logits[:, 0] += 200 * np.maximum(images[:, 0, 5:7, 5:7].mean((1, 2)) - 0.2, 0)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    images = np.random.default_rng(0).integers(0, 30, (18, 8, 8)).astype(np.uint8)
+    for number in range(18):
+        images[number][QUARTERS[number % 3]] = 220
+    np.savez(tmp_path / "photos.npz", images=images)
+    return tmp_path / "photos.npz"
+
+
+def audit_with(photos: Path, stub: Stub, *words: str) -> int:
+    stub.metadata["inputs"][0]["shape"] = [-1, 1, 8, 8]
+    opened = ["--outputs", "probabilities", "--normalize", "none", "--quiet"]
+    return main(["audit", stub.url, "--images", str(photos), *opened, *words])
+
+
+def test_images_judge_an_endpoint_within_a_budget(
+    stub: Stub, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    stub.answer = backdoored
+    assert audit_with(photos, stub, "--budget", "2000", "--json") == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["target_class"] == 0
+    assert verdict["engine"] == "composed"
+    assert verdict["exhibit"]["driven"] == verdict["exhibit"]["tried"]
+    assert verdict["queries"] <= 2000
+    assert len(stub.seen) <= verdict["queries"] + 9
+    assert len(set(stub.seen)) >= len(stub.seen) - 5  # the nine images of the first check are asked twice on purpose
+
+
+def test_endpoint_that_tells_labels_only_gets_the_share_of_images_that_flip(
+    stub: Stub, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    stub.answer = lambda images: np.eye(3)[backdoored(images).argmax(axis=1)]
+    assert audit_with(photos, stub, "--budget", "1500") == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "answers with labels only" in said
+    assert "of the images of class 1 into class 0 (0% unchanged)" in said
+    assert len(stub.seen) <= 1500 + 9

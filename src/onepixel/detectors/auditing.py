@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from onepixel.classifiers import Classifier, to_log_odds
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.judgement import Judgement
+from onepixel.detectors.labels_only import answers_with_labels, asked_between, refuse_labels
 from onepixel.detectors.load import load_detector
 from onepixel.detectors.probability import PRIOR, checked_prior
 from onepixel.detectors.verdict import SCOPE, ImagesAsked, Verdict
@@ -203,14 +204,14 @@ def audit_with_images(
     Raises
     ------
     UndecidedError
-        If the classifier is sure of images of fewer than three classes.
+        If the classifier is sure of images of fewer than three classes, or answers with labels only.
     BudgetError
         If the budget does not suffice.
     """
     from onepixel.detectors.universal import UniversalDetector, families_for
 
     chosen = choose_search(classifier, search)
-    reserved = len(given) + 2 * TRIED
+    reserved = len(given) + 2 * TRIED + asked_between(classifier)
     if budget is not None and budget <= reserved:
         raise BudgetError(
             f"A budget of {budget:,} images does not suffice: finding out which of {len(given)} images the classifier "
@@ -232,6 +233,8 @@ def audit_with_images(
         )
     left = None if budget is None else budget - reserved
     try:
+        if answers_with_labels(classifier, samples):
+            refuse_labels(classifier, samples, budget=left, progress=progress)
         judgement = judges.judge(classifier, samples, search=chosen, budget=left, progress=progress)
     except BudgetError as error:
         raise BudgetError(
@@ -257,7 +260,10 @@ def audit_with_images(
         assumptions=(CALIBRATION, SCOPE, DOMAIN, tested(chosen, families), *given.notes),
         method="universal",
         name=classifier.name,
-        asked=len(given) + judgement.queries + (0 if exhibit is None else 2 * exhibit.tried),
+        asked=len(given)
+        + asked_between(classifier)
+        + judgement.queries
+        + (0 if exhibit is None else 2 * exhibit.tried),
         source_classes=tuple(judgement.source_classes),
         place=judgement.place,
         exhibit=exhibit,

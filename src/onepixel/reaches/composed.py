@@ -144,18 +144,20 @@ def ascend(task: Task, candidates: Candidates, side: int = 1, alpha: float = 1.0
         return candidates
     height, width = candidates.filling.shape[2:]
     filling, worth = candidates.filling.clone(), candidates.worth.copy()
-    cost = len(values) * sum(len(image) for _, _, image in candidates.chunks(task, fresh=False))
+    sizes = np.array([len(own) for own in task.members_of(candidates.source, candidates.target, fresh=False)])
     for top, left, tall, wide in blocks(height, width, side).tolist():
-        if not task.questions.affords(cost):
-            break
         window = (..., slice(top, top + tall), slice(left, left + wide))
         start = filling.clone()
-        for colour in values:
-            tried = start.clone()
-            tried[window] = colour[:, None, None]
-            different = np.flatnonzero((tried != start).flatten(1).any(1).numpy())
+        others = [
+            np.flatnonzero((start[window] != colour[:, None, None]).flatten(1).any(1).numpy()) for colour in values
+        ]
+        if not task.questions.affords(sum(int(sizes[different].sum()) for different in others)):
+            break
+        for colour, different in zip(values, others, strict=True):
             if not len(different):
                 continue
+            tried = start.clone()
+            tried[window] = colour[:, None, None]
             part = Candidates(
                 candidates.source[different],
                 candidates.target[different],

@@ -13,13 +13,13 @@ from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.progress import progress_bar
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
-from onepixel.reaches.composed import ascend, composed_hint, hint_cost
+from onepixel.reaches.composed import ascend, blocks, composed_hint, hint_cost, pixel_values
 from onepixel.reaches.families import Family, Patch
 from onepixel.reaches.gradient import climb, gradient_hint, softened
 from onepixel.reaches.hints import Hint, windows
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
 from onepixel.reaches.samples import SampleImages, sample_images
-from onepixel.reaches.task import FRESH_OF_ALL, Task, capped
+from onepixel.reaches.task import FRESH_OF_ALL, Numbers, Task, capped
 from onepixel.reaches.value import EVERY_SOURCE, Reach
 
 WINDOWS = 8
@@ -35,13 +35,17 @@ CLIMBS = (5, 8)
 """Steps of Adam for each of those, and for the best of them."""
 
 ASCENDED = 30
-"""Pairs that the composed search ascends from; changes from all classes come on top."""
-
-ASCENTS = 2
-"""Rounds of coordinate ascent; each begins with half of the pairs of the one before."""
+"""Pairs that the composed search ascends from in its first round, and as many changes from all classes; half in the
+second."""
 
 HINT_SHARE = 0.5
 """The part of a budget that the first look at every pixel or block may take."""
+
+RESERVED_SHARE, RESERVED_AT_MOST = 5, 20_000
+"""One part in so many of a budget, and so many queries, are kept back for measuring at most."""
+
+ASCENT_SHARES = (2 / 3, 1.0)
+"""The part of what is left of a budget that each round of ascent may take: fewer pairs, but their whole windows."""
 
 BLOCKS_AT_MOST = 60_000
 """Queries of that look where there is no budget."""
@@ -127,10 +131,22 @@ def reach(
     total = estimate(look, chosen, natural=natural)
     with progress_bar(f"reach of {classifier.name}", total, "queries", enabled=progress) as advance:
         questions.advance = advance
-        questions.reserved = 0 if budget is None else min(budget // 5, 20_000)
+        questions.reserved = 0 if budget is None else reserve(look, budget, natural=natural)
         found = SEARCHES[chosen](look)
         questions.reserved = 0
         return measured(look, found, family.name, chosen, natural=natural)
+
+
+def reserve(look: Look, budget: int, *, natural: bool) -> int:
+    """Queries of a budget that are kept back to measure what a search finds."""
+    share = min(budget // RESERVED_SHARE, RESERVED_AT_MOST)
+    if natural:
+        return share
+    task = look.task
+    each = int(np.bincount(task.labels[task.fresh]).max())
+    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1))
+    every = sum(len(task.members(EVERY_SOURCE, int(target), fresh=True)) for target in task.targets)
+    return min(share, len(task.fresh) + pairs * each + every)
 
 
 def choose_search(classifier: Classifier, search: str) -> str:
@@ -225,16 +241,31 @@ def by_composing(look: Look) -> Candidates:
     # Windows have 25 pixels or so; on larger ones, blocks are turned together.
     turned = max(1, round(max(look.height, look.width) / 5))
     kept = ASCENDED
-    for _ in range(ASCENTS):
+    for share in ASCENT_SHARES:
         every = np.flatnonzero(found.source == EVERY_SOURCE)
         single = np.flatnonzero(found.source != EVERY_SOURCE)
-        first = np.concatenate(
-            [every[np.argsort(-found.worth[every])[:kept]], single[np.argsort(-found.worth[single])[:kept]]]
-        )
+        every, single = every[np.argsort(-found.worth[every])], single[np.argsort(-found.worth[single])]
+        kept = held(look, found, every, single, turned, kept, share)
+        first = np.concatenate([every[:kept], single[:kept]])
         rest = np.setdiff1d(np.arange(len(found)), first)
         found = join([ascend(task, found.pick(np.sort(first)), turned, look.alpha), found.pick(rest)])
         kept //= 2
     return found
+
+
+def held(look: Look, found: Candidates, every: Numbers, single: Numbers, turned: int, most: int, share: float) -> int:
+    """How many of the worthiest of both sorts a share of the budget lets ascend, each over its whole window."""
+    task = look.task
+    if task.questions.left is None:
+        return most
+    # A single pixel has one of the values already.
+    turns = len(blocks(look.height, look.width, turned)) * (len(pixel_values(task.size[0])) - (turned == 1))
+    for kept in range(most, 1, -1):
+        numbers = np.concatenate([every[:kept], single[:kept]])
+        asked = sum(map(len, task.members_of(found.source[numbers], found.target[numbers], fresh=False)))
+        if turns * asked <= share * task.questions.left:
+            return kept
+    return 1
 
 
 SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "gradient": by_gradient}
@@ -304,6 +335,6 @@ def estimate(look: Look, search: str, *, natural: bool = True) -> int:
         total += 3 * len(task.seen) * (1 + 2 * len(task.targets))
         total += 3 * one_round * (CLIMBED * CLIMBS[0] + CLIMBS[1])
     else:
-        total += min(hint_cost(task, 1), BLOCKS_AT_MOST) + 40 * ASCENTS * one_round
+        total += min(hint_cost(task, 1), BLOCKS_AT_MOST) + 40 * len(ASCENT_SHARES) * one_round
     budget = task.questions.budget
     return total if budget is None else min(total, budget)
