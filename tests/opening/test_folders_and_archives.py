@@ -274,11 +274,6 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
             onepixel.load_classifier(damaged)
 
 
-def test_tensorflow_lite_files_get_the_command_that_exports_onnx(tmp_path: Path, refused: Refused) -> None:
-    (tmp_path / "m.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(100))
-    assert "tf2onnx.convert" in refused(tmp_path / "m.tflite")
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

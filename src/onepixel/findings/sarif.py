@@ -84,6 +84,8 @@ def undecided_rule() -> dict[str, Any]:
         "id": UNDECIDED,
         "name": "CouldNotDecide",
         "shortDescription": {"text": "A model could not be judged; the message says why."},
+        "fullDescription": {"text": "There is no verdict on this model, neither good nor bad; the message says why."},
+        "help": {"text": "Do what the message asks for, and audit the model again. Until then it is not audited."},
         "defaultConfiguration": {"level": "warning"},
     }
 

@@ -43,6 +43,10 @@ def opened(request: Request, limits: Limits, *, sandboxed: bool) -> "Classifier"
         from onepixel.opening.keras_file import open_keras
 
         return open_keras(request, limits)
+    if form is Format.TFLITE:
+        from onepixel.opening.tflite_file import open_tflite
+
+        return open_tflite(request, limits)
     if form is Format.SKOPS:
         from onepixel.opening.skops_file import open_skops
 

@@ -46,7 +46,7 @@ class Format(Enum):
 DATA_FORMATS = {Format.ONNX, Format.SAFETENSORS, Format.SHARDED, Format.STATE_DICT, Format.SKOPS}
 WEIGHT_FORMATS = {Format.SAFETENSORS, Format.SHARDED, Format.STATE_DICT, Format.CHECKPOINT, Format.LEGACY_TORCH}
 PROGRAM_FORMATS = {Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM}
-SANDBOX_ONLY = {*PROGRAM_FORMATS, Format.LEGACY_TORCH, Format.PACKED, Format.KERAS, Format.HDF5}
+SANDBOX_ONLY = {*PROGRAM_FORMATS, Format.LEGACY_TORCH, Format.PACKED, Format.KERAS, Format.HDF5, Format.TFLITE}
 """What is opened in a sandbox or not at all."""
 PLAIN_GLOBALS = re.compile(
     r"torch [A-Z][A-Za-z0-9]*Storage|torch\.storage (Untyped|Typed)Storage|torch (Size|device)|collections OrderedDict|"

@@ -9,6 +9,7 @@ KERAS = (
     'Whoever made it can export ONNX: model.export("model.onnx", format="onnx") in Keras 3, or python -m '
     "tf2onnx.convert --keras MODEL --output model.onnx."
 )
+TFLITE = "Whoever made it can export ONNX: python -m tf2onnx.convert --tflite MODEL --output model.onnx --opset 17."
 SAVED_MODEL = (
     "is a TensorFlow SavedModel, a program that is run to open it. Whoever made it can export ONNX: python -m "
     "tf2onnx.convert --saved-model FOLDER --output model.onnx."
@@ -17,10 +18,6 @@ SAVED_MODEL = (
 REASONS: dict[Format, str] = {
     Format.PICKLE: "is a pickle (as .pkl and joblib files are), and unpickling runs whatever code its author chose.",
     Format.COMPRESSED: "is a compressed file (as joblib writes), which may hold a pickle.",
-    Format.TFLITE: (
-        "is a TensorFlow Lite model. Whoever made it can export ONNX: python -m tf2onnx.convert --tflite MODEL "
-        "--output model.onnx --opset 17."
-    ),
     Format.ORT: "is in ONNX Runtime's own format, whose graph cannot be checked before it is loaded.",
     Format.NUMPY: "holds NumPy arrays, not a model.",
     Format.ARCHIVE: "is an archive that is no model by itself, or that holds pickles beside one.",

@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 ALWAYS_IMPORTED = ("onepixel.opening", "onepixel.signatures")
+LITERT = ("ai_edge_litert.schema_py_generated", "onepixel.opening.tflite_file")
 IMPORTED_FOR = {
     "ONNX": ("onnx", "onnxruntime", "onepixel.opening.onnx_file"),
     "skops": ("skops.io", "onepixel.opening.skops_file"),
@@ -27,8 +28,10 @@ IMPORTED_FOR = {
         *("onepixel.opening.archives", "onepixel.opening.state_dict", "torchvision", "onepixel.opening.program"),
         *("torch.export.pt2_archive", "onnx", "onnxruntime", "onepixel.opening.onnx_file"),
         *("skops.io", "onepixel.opening.skops_file", "h5py", "onepixel.opening.keras_file"),
+        *("ai_edge_litert.interpreter", *LITERT),
     ),
     "Keras model": ("h5py", "onepixel.opening.keras_file"),
+    "TensorFlow Lite model": ("ai_edge_litert.interpreter", *LITERT),
     "HDF5 file": ("h5py", "onepixel.opening.keras_file"),
     "PyTorch checkpoint": ("onepixel.opening.state_dict", "torchvision"),
     "PyTorch file of before version 1.6": ("onepixel.opening.state_dict", "torchvision"),

@@ -33,6 +33,7 @@ PACKAGES = (
     "pyseccomp",
     "onnx",
     "onnxruntime",
+    "ai_edge_litert",
 )
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc/self", "/sys/devices/system/cpu")
 PRIVATE_BYTES = 2**20
