@@ -7,15 +7,17 @@ import pytest
 from onepixel.detectors.universal_calibration import read_calibrations
 from onepixel.errors import UsageError
 from onepixel.experiments import any_classifier
-from onepixel.experiments.any_classifier import Options, judged
+from onepixel.experiments.any_classifier import Options, judge
 from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.leaving_out import PARTS, pool_of
 from onepixel.experiments.reach_records import Network, append_network, read_networks, write_networks
 
 
-def one(kind: str, role: str, slot: int, reach: float, *, named: int = 3) -> Network:
-    parts = dict(zip(any_classifier.PARTS, (reach, reach - 8, 0.0, reach), strict=True))
+def one(kind: str, role: str, slot: int, reach: float, *, named: int = 3, pool: str = "final") -> Network:
+    parts = dict.fromkeys(PARTS, 0.0) | {PARTS[0]: reach}
     targets = (3,) if role == "trojaned" else ()
-    return Network(kind, role, f"{kind}-{role}", slot, targets, "gradient", 100, dict.fromkeys(parts, named), parts)
+    about = (kind, role, f"{kind}-{role}-{pool}", slot, targets, "gradient", 100, 0.98, 0.95)
+    return Network(*about, dict.fromkeys(parts, named), parts)
 
 
 def networks() -> list[Network]:
@@ -47,15 +49,27 @@ def test_rows_that_are_appended_read_like_rows_that_were_written_at_once(tmp_pat
 
 
 def test_a_kind_that_is_left_out_moves_neither_its_threshold_nor_the_scale_of_its_scores() -> None:
-    usual = judged(networks(), "a")
+    usual = judge(networks(), "a", "final")
     other = [network for network in networks() if network.kind != "a"] + [
         one("a", "clean", 0, 500.0),
         one("a", "trojaned", 0, 12.0),
     ]
-    moved = judged(other, "a")
-    assert moved.threshold == usual.threshold
-    assert moved.trojaned[0] == usual.trojaned[0]
-    assert moved.flagged(moved.clean) == 1
+    moved = judge(other, "a", "final")
+    assert moved.trojaned.scores[0] == usual.trojaned.scores[0]
+    assert moved.clean.flagged == 1
+
+
+def test_final_networks_are_judged_by_clean_ones_of_other_kinds_from_both_pools() -> None:
+    more = [*networks(), one("a", "trojaned", 9, -50.0, pool="development")]
+    assert judge(more, "a", "final") == judge(networks(), "a", "final")
+    # A clean network of another kind's development pool lifts the threshold.
+    lifted = judge([*networks(), one("b", "clean", 99, 30.0, pool="development")], "a", "final")
+    assert max(lifted.trojaned.scores) < max(judge(networks(), "a", "final").trojaned.scores)
+
+
+def test_first_networks_of_kinds_without_pools_were_looked_at() -> None:
+    rows = [one("mnist-mntd", "clean", slot, 0.0, pool="patch") for slot in (2, 3)]
+    assert [pool_of(row) for row in rows] == ["development", "final"]
 
 
 def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path) -> None:
@@ -63,12 +77,14 @@ def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path)
     options = Options(networks=tmp_path, calibration=tmp_path / "calibration.json")
     result = any_classifier.find(options, Laboratory())
     rows = {row[0]: dict(zip(result.head, row, strict=True)) for row in result.rows}
-    assert set(rows) == {"a", "b", "c"}
+    assert set(rows) == {"a", "b", "c", "colour kinds together", "all kinds together"}
     assert (rows["a"]["clean"], rows["a"]["trojaned"], rows["a"]["stamped"]) == (10, 4, 2)
     assert float(rows["a"]["auroc"]) == 1
     assert float(rows["a"]["target_named"]) == 0.75
     # The kind that reaches farthest by itself is judged by kinds that reach less far.
     assert float(rows["c"]["false_alarm_rate"]) > float(rows["a"]["false_alarm_rate"])
+    alarms = [float(rows[kind]["false_alarm_rate"]) for kind in "abc"]
+    assert float(rows["all kinds together"]["false_alarm_rate"]) == pytest.approx(sum(alarms) / 3, abs=1e-4)
     calibration = read_calibrations(tmp_path / "calibration.json")["gradient"]
     assert set(calibration.clean) == {"a", "b", "c"}
     assert "3 of 4" in result.text

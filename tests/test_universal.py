@@ -150,9 +150,9 @@ def calibration() -> Calibration:
 def test_p_values_count_the_worst_kind_and_probabilities_rise_with_score_and_prior(tmp_path) -> None:
     fitted = calibration()
     middle = float(np.median([*fitted.clean["one"], *fitted.clean["two"]]))
-    each = [(1 + sum(score >= middle for score in kind)) / (len(kind) + 1) for kind in fitted.clean.values()]
-    assert fitted.p_value(middle) == max(each)
-    assert fitted.p_value(99.0) == pytest.approx(1 / 31)
+    worst = max(np.mean(np.array(kind) >= middle) for kind in fitted.clean.values())
+    assert fitted.p_value(middle) == pytest.approx((1 + 60 * worst) / 61)
+    assert fitted.p_value(99.0) == pytest.approx(1 / 61)
     assert fitted.probability(4.0) > 0.5 > fitted.probability(0.0)
     assert fitted.probability(2.0, prior=0.1) < fitted.probability(2.0, prior=0.9)
     write_calibrations(tmp_path / "own.json", {"gradient": fitted}, {"networks": 60})
@@ -160,6 +160,25 @@ def test_p_values_count_the_worst_kind_and_probabilities_rise_with_score_and_pri
     (tmp_path / "own.json").write_text("{}")
     with pytest.raises(DetectorError):
         read_calibrations(tmp_path / "own.json")
+
+
+def test_a_threshold_is_the_lowest_score_of_its_p_value() -> None:
+    fitted = calibration()
+    for alpha in (0.05, 0.2):
+        threshold = fitted.at(alpha).threshold
+        assert fitted.p_value(threshold) <= alpha < fitted.p_value(np.nextafter(threshold, -np.inf))
+    # One clean network in twenty of the kind that scores highest, not of both together.
+    above = [sum(score >= fitted.threshold for score in kind) for kind in fitted.clean.values()]
+    assert max(above) <= 0.05 * 30
+    # Where clean networks are too few for a p-value, the threshold lies above all of them.
+    assert fitted.at(0.001).threshold > max(max(kind) for kind in fitted.clean.values())
+
+
+def test_small_kinds_count_together() -> None:
+    rng = np.random.default_rng(1)
+    kinds = {str(kind): [{"patch_pair": float(x)} for x in rng.normal(size=5)] for kind in range(8)}
+    fitted = Calibration.fit(kinds, {}, ["patch_pair"])
+    assert sum(score >= fitted.threshold for kind in fitted.clean.values() for score in kind) == 1
 
 
 def test_the_shipped_detector_tells_the_planted_backdoor_and_names_target_and_change() -> None:

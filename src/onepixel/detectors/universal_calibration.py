@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onepixel.detectors.probability import PRIOR, probability
 from onepixel.errors import DetectorError, UsageError
@@ -16,7 +17,10 @@ from onepixel.files import write_text
 FORMAT = "onepixel-universal-1"
 
 LEAST = 19
-"""Clean networks that a kind needs to count by itself in a p-value."""
+"""Clean networks that a kind needs to count by itself in a p-value; kinds of fewer count together as one."""
+
+ALPHA = 0.05
+"""The p-value at and below which a classifier is called trojaned."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,27 @@ class Calibration:
         return found[name], name
 
     def p_value(self, score: float) -> float:
-        """(1 + clean scores at or above this one) / (n + 1), of the kind of networks for which that is largest.
+        """A conformal p-value that is conservative over kinds: (1 + n s) / (n + 1).
 
-        Kinds of fewer than 19 clean networks, which alone could never give 0.05, count together as one.
+        n is the number of all clean networks, s the share of them at or above this score in the kind where that share
+        is largest. With the share of all kinds together for s it would be the usual one, which is never larger.
         """
-        large = [scores for scores in self.clean.values() if len(scores) >= LEAST]
-        small = tuple(one for scores in self.clean.values() if len(scores) < LEAST for one in scores)
-        groups = [*large, small] if small else large
-        return max((1 + sum(clean >= score for clean in scores)) / (len(scores) + 1) for scores in groups)
+        return float(self.p_values(np.array([score]))[0])
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The p-value of each score."""
+        groups = grouped(self.clean)
+        shares = [(group[None, :] >= scores[:, None]).mean(axis=1) for group in groups]
+        networks = sum(len(group) for group in groups)
+        worst: NDArray[np.float64] = (1 + networks * np.max(shares, axis=0)) / (networks + 1)
+        return worst
+
+    def threshold_at(self, alpha: float) -> float:
+        """The lowest score whose p-value is at most alpha, or just above all clean ones where there are too few."""
+        every = np.unique(np.concatenate(grouped(self.clean)))
+        above = np.nextafter(every, np.inf)
+        allowed = above[self.p_values(above) <= alpha]
+        return float(allowed[0] if len(allowed) else above[-1])
 
     def probability(self, score: float, prior: float = PRIOR) -> float:
         """The probability that a classifier with this score is trojaned, by logistic regression on left-out scores.
@@ -113,13 +130,22 @@ class Calibration:
         clean: Mapping[str, Sequence[Mapping[str, float]]],
         trojaned: Mapping[str, Sequence[Mapping[str, float]]],
         names: Sequence[str],
-        false_alarms: float = 0.05,
+        alpha: float = ALPHA,
     ) -> "Calibration":
         """Fit on the parts of clean and trojaned networks by kind.
 
         The scores that are kept, for thresholds, p-values and probabilities, are left-out ones: those of a kind are
-        told with the centre and scale of all other kinds, where there are others. The threshold is the smallest at
-        which at most the given share of each kind's clean networks is called trojaned.
+        told with the centre and scale of all other kinds, where there are others. Centre, scale and threshold come from
+        the clean networks alone; trojaned ones serve `probability`.
+
+        Parameters
+        ----------
+        clean, trojaned : dict
+            By kind, each network's parts.
+        names : sequence of str
+            The parts that count.
+        alpha : float
+            The p-value at and below which a classifier is called trojaned.
 
         Raises
         ------
@@ -131,23 +157,40 @@ class Calibration:
 
         def left_out(kind: str) -> "Calibration":
             others = [networks for name, networks in clean.items() if name != kind and len(networks)]
-            return cls(spread_of(others or list(clean.values()), names), {}, {}, float("inf"))
+            return cls(spread_of(others or list(clean.values()), names, alpha), {}, {}, float("inf"))
 
         tables = [
             {kind: tuple(left_out(kind).score(one)[0] for one in found) for kind, found in group.items() if len(found)}
             for group in (clean, trojaned)
         ]
-        threshold = max(float(np.quantile(scores, 1 - false_alarms)) for scores in tables[0].values()) + 1e-6
-        return cls(spread_of(list(clean.values()), names), tables[0], tables[1], threshold)
+        return cls(spread_of(list(clean.values()), names, alpha), tables[0], tables[1], float("inf")).at(alpha)
+
+    def at(self, alpha: float) -> "Calibration":
+        """The same with the threshold of another p-value."""
+        return replace(self, threshold=self.threshold_at(alpha))
 
 
-def spread_of(kinds: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Centre and scale of every part among clean networks: the median, and from there to the 95 % quantile."""
+def grouped(clean: Mapping[str, Sequence[float]]) -> list[NDArray[np.float64]]:
+    """The scores of each kind that counts by itself, and those of all smaller kinds together."""
+    kinds = [np.array(scores) for scores in clean.values()]
+    small = [scores for scores in kinds if len(scores) < LEAST]
+    large = [scores for scores in kinds if len(scores) >= LEAST]
+    return [*large, np.concatenate(small)] if small else large
+
+
+def spread_of(
+    kinds: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str], alpha: float = ALPHA
+) -> dict[str, tuple[float, float]]:
+    """Centre and scale of every part among clean networks: the median, and from there to the part's own quantile.
+
+    That quantile leaves each part its share of the false alarms: 0.9875 where four parts share 5 %.
+    """
+    tail = 1 - alpha / len(names)
     spread: dict[str, tuple[float, float]] = {}
     for name in names:
         values = np.array([one[name] for kind in kinds for one in kind])
         centre = float(np.median(values))
-        spread[name] = (centre, max(float(np.quantile(values, 0.95)) - centre, 1e-3))
+        spread[name] = (centre, max(float(np.quantile(values, tail)) - centre, 1e-3))
     return spread
 
 

@@ -1,29 +1,34 @@
 """Leave one kind out: the universal detector on networks of a data set and architecture that it was not fixed with.
 
-Centre, scale and threshold come from the clean networks of all other kinds, and nothing is fitted to trojaned ones;
-which parts count was chosen on these development networks, so that the table is a look and no final number. A row of
+Centre, scale and threshold come from the clean networks of all other kinds, and nothing is fitted to trojaned ones.
+Which parts count was chosen on networks of development pools; those of final pools are judged by it. A row of
 `results/any-classifier/networks/` is one network that was measured once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
-from onepixel.detectors.metrics import auroc, clopper_pearson
-from onepixel.detectors.universal_calibration import Calibration, write_calibrations
-from onepixel.errors import UsageError
+from onepixel.detectors.universal_calibration import write_calibrations
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.reach_records import Network, measure_store, read_networks
+from onepixel.experiments.leaving_out import (
+    Judged,
+    area,
+    calibrated,
+    detection_rate,
+    judged,
+    measured,
+    of_pool,
+    pool_of,
+    together,
+)
+from onepixel.experiments.reach_records import Network, measure_store
 from onepixel.experiments.results import markdown_table
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
-
-PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair")
-"""The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
-above the second best target's, and for attackers with many targets, among which none leads, the reach of a pair."""
 
 FEWEST = 2
 """Clean networks without which a kind has no row."""
@@ -31,20 +36,15 @@ FEWEST = 2
 SEARCHES = ("gradient", "composed")
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """How the networks of one kind fare with a detector fixed on all other kinds."""
 
     kind: str
     search: str
-    clean: tuple[float, ...]
-    trojaned: tuple[float, ...]
-    stamped: tuple[float, ...]
-    named: int
-    threshold: float
-
-    def flagged(self, scores: Sequence[float]) -> int:
-        """How many of these scores are called trojaned."""
-        return sum(score >= self.threshold for score in scores)
+    clean: Judged
+    trojaned: Judged
+    stamped: Judged
 
 
 class Options(ExperimentOptions):
@@ -56,8 +56,15 @@ class Options(ExperimentOptions):
         Said(metavar="FOLDER", when_changed=True),
     ] = Path("results/any-classifier/networks")
     search: Annotated[
-        Literal["gradient", "composed"], Field(description="The search that networks are measured with, and judged by.")
+        Literal["gradient", "composed"],
+        Field(description="The search that networks are measured with, and judged by."),
+        Said(when_changed=True),
     ] = "gradient"
+    pool: Annotated[
+        Literal["development", "final"],
+        Field(description="The pool whose networks are judged; final ones by clean networks of both pools."),
+        Said(when_changed=True),
+    ] = "final"
     stores: Annotated[
         Path | None,
         Field(description="A folder of stores, whose networks are measured first."),
@@ -77,12 +84,16 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     networks = measured(options.networks / options.search)
     if options.calibration is not None:
         write_calibration(options.calibration, options.networks)
-    kinds = [judged(networks, kind) for kind in sorted({one.kind for one in networks}) if has_enough(networks, kind)]
-    head = ["kind", "search", "clean", "trojaned", "stamped", "auroc", "detection_rate", "detection_rate_low"]
-    head += ["detection_rate_high", "false_alarm_rate", "false_alarm_rate_low", "false_alarm_rate_high"]
-    head += ["stamped_false_alarm_rate", "target_named"]
-    name = "kinds" if options.search == "gradient" else f"kinds-{options.search}"
-    return Result(kinds, name, head, [csv_line(kind) for kind in kinds], as_markdown(kinds, options.search))
+    if options.pool == "development":
+        networks = of_pool(networks, "development")
+    names = sorted({one.kind for one in networks})
+    kinds = [judge(networks, kind, options.pool) for kind in names if has_enough(networks, kind, options.pool)]
+    head = ["kind", "search", "clean", "trojaned", "stamped", "auroc"]
+    head += [f"{name}{end}" for name in RATES for end in ("", "_low", "_high")] + ["target_named"]
+    name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")
+    name += "" if options.pool == "final" else f"-{options.pool}"
+    rows = [csv_line(kind) for kind in [*kinds, *sums(kinds)]]
+    return Result(kinds, name, head, rows, as_markdown(kinds, options))
 
 
 EXPERIMENT = Experiment(
@@ -103,38 +114,6 @@ def measure(stores: Path, folder: Path, search: str) -> None:
             pass
 
 
-def measured(folder: Path) -> list[Network]:
-    """Every network that was measured.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
-    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
-    if not networks:
-        raise UsageError(
-            f"There are no measured networks in {folder}; "
-            "`onepixel experiment any-classifier --stores FOLDER` measures those of stores."
-        )
-    return networks
-
-
-def by_kind(networks: Sequence[Network], role: str) -> dict[str, list[Mapping[str, float]]]:
-    """The parts of the networks of one role, by kind."""
-    found: dict[str, list[Mapping[str, float]]] = {}
-    for one in networks:
-        if one.role == role:
-            found.setdefault(one.kind, []).append(one.parts)
-    return found
-
-
-def calibrated(networks: Sequence[Network]) -> Calibration:
-    """The calibration from clean and trojaned networks."""
-    names = [name for name in PARTS if all(name in one.parts for one in networks)]
-    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), names)
-
-
 def write_calibration(path: Path, folder: Path) -> None:
     """Write what the universal detector knows, of every search that networks were measured with."""
     by_search = {search: measured(folder / search) for search in SEARCHES if any((folder / search).glob("*.csv"))}
@@ -145,72 +124,120 @@ def write_calibration(path: Path, folder: Path) -> None:
     write_calibrations(path, {search: calibrated(networks) for search, networks in by_search.items()}, about)
 
 
-def has_enough(networks: Sequence[Network], kind: str) -> bool:
+def has_enough(networks: Sequence[Network], kind: str, pool: str) -> bool:
     """Whether a kind has clean and trojaned networks to be judged, and other kinds have clean ones to judge by."""
-    own = [one.role for one in networks if one.kind == kind]
+    own = [one.role for one in networks if one.kind == kind and pool_of(one) == pool]
     return own.count("clean") >= FEWEST and "trojaned" in own and any(one.kind != kind for one in networks)
 
 
-def judged(networks: Sequence[Network], kind: str) -> Kind:
-    """Judge one kind's networks with what all other kinds fix."""
+def judge(networks: Sequence[Network], kind: str, pool: str) -> Kind:
+    """Judge one kind's networks of a pool with what all other kinds fix."""
     calibration = calibrated([one for one in networks if one.kind != kind])
-    own = [one for one in networks if one.kind == kind]
-    scored = [(one, *calibration.score(one.parts)) for one in own]
-    roles = {
-        role: tuple(score for one, score, _ in scored if one.role == role) for role in ("clean", "trojaned", "stamped")
+    own = of_pool([one for one in networks if one.kind == kind], pool)
+    clean, trojaned, stamped = (
+        judged([one for one in own if one.role == role], calibration) for role in ("clean", "trojaned", "stamped")
+    )
+    return Kind(kind, own[0].search, clean, trojaned, stamped)
+
+
+def is_grey(kind: str) -> bool:
+    """Whether a kind's images have one channel."""
+    return kind.startswith(("digits", "mnist", "fashion"))
+
+
+def sums(kinds: Sequence[Kind]) -> list[Kind]:
+    """Grey kinds, colour kinds and all kinds as one group each, where there are several."""
+    groups = {
+        "grey kinds together": [kind for kind in kinds if is_grey(kind.kind)],
+        "colour kinds together": [kind for kind in kinds if not is_grey(kind.kind)],
+        "all kinds together": list(kinds),
     }
-    named = sum(one.named[part] in one.targets for one, _, part in scored if one.role == "trojaned")
-    return Kind(kind, own[0].search, **roles, named=named, threshold=calibration.threshold)
+    return [
+        Kind(
+            name,
+            group[0].search,
+            together([kind.clean for kind in group]),
+            together([kind.trojaned for kind in group]),
+            together([kind.stamped for kind in group]),
+        )
+        for name, group in groups.items()
+        if len(group) > 1
+    ]
 
 
-def area(kind: Kind) -> float:
-    """Area under the curve of clean against trojaned networks."""
-    return auroc(np.array(kind.clean), np.array(kind.trojaned))
-
-
-def detection_rate(kind: Kind) -> tuple[float, float, float]:
-    """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals."""
-    alarms = clopper_pearson(kind.flagged(kind.clean), len(kind.clean))
-    found = clopper_pearson(kind.flagged(kind.trojaned), len(kind.trojaned))
-    middle = (1 - alarms.value + found.value) / 2
-    return middle, (1 - alarms.high + found.low) / 2, (1 - alarms.low + found.high) / 2
+RATES = (
+    "detection_rate",
+    "found_rate",
+    "false_alarm_rate",
+    "stamped_false_alarm_rate",
+    "found_rate_at_1_percent",
+    "false_alarm_rate_at_1_percent",
+)
+"""Columns with an interval: thresholds are for p-values of 0.05, and where it says so 0.01."""
 
 
 def csv_line(kind: Kind) -> list[object]:
-    """One kind in shares; stamped networks' rate is empty where there are none."""
-    alarms = clopper_pearson(kind.flagged(kind.clean), len(kind.clean))
-    stamped = f"{kind.flagged(kind.stamped) / len(kind.stamped):.4f}" if kind.stamped else ""
+    """One kind in shares; those of stamped networks are empty where there are none."""
     counts = [len(kind.clean), len(kind.trojaned), len(kind.stamped)]
-    rates = [area(kind), *detection_rate(kind), alarms.value, alarms.low, alarms.high]
-    named = f"{kind.named / len(kind.trojaned):.4f}"
-    return [kind.kind, kind.search, *counts, *(f"{rate:.4f}" for rate in rates), stamped, named]
+    rates = [
+        detection_rate(kind.clean, kind.trojaned),
+        kind.trojaned.rate,
+        kind.clean.rate,
+        kind.stamped.rate if len(kind.stamped) else None,
+        kind.trojaned.strict_rate,
+        kind.clean.strict_rate,
+    ]
+    numbers = [
+        cell
+        for rate in rates
+        for cell in ([""] * 3 if rate is None else [f"{one:.4f}" for one in (rate.value, rate.low, rate.high)])
+    ]
+    named = f"{kind.trojaned.named / len(kind.trojaned):.4f}"
+    return [kind.kind, kind.search, *counts, f"{area(kind.clean, kind.trojaned):.4f}", *numbers, named]
 
 
-def as_markdown(kinds: Sequence[Kind], search: str) -> str:
+def shown(judged: Judged, *, strict: bool = False) -> str:
+    """How many of a group are called trojaned."""
+    return f"{judged.flagged_strictly if strict else judged.flagged} of {len(judged)}" if len(judged) else "-"
+
+
+def as_markdown(kinds: Sequence[Kind], options: Options) -> str:
     """The table for people."""
     lines = []
-    for kind in kinds:
-        middle, low, high = detection_rate(kind)
-        stamped = f"{kind.flagged(kind.stamped)} of {len(kind.stamped)}" if kind.stamped else "-"
+    for kind in [*kinds, *sums(kinds)]:
+        rate = detection_rate(kind.clean, kind.trojaned)
         lines.append(
             [
                 kind.kind,
-                f"{area(kind):.3f}",
-                f"{100 * middle:.1f} % [{100 * low:.0f}, {100 * high:.0f}]",
-                f"{kind.flagged(kind.trojaned)} of {len(kind.trojaned)}",
-                f"{kind.flagged(kind.clean)} of {len(kind.clean)}",
-                stamped,
-                f"{kind.named} of {len(kind.trojaned)}",
+                f"{area(kind.clean, kind.trojaned):.3f}",
+                f"{100 * rate.value:.1f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]",
+                shown(kind.trojaned),
+                shown(kind.clean),
+                shown(kind.stamped),
+                f"{kind.trojaned.named} of {len(kind.trojaned)}",
+                shown(kind.trojaned, strict=True),
+                shown(kind.clean, strict=True),
             ]
         )
     head = ["kind left out", "AUROC", "detection rate", "trojaned found", "clean flagged"]
-    head += ["stamped flagged", "target named"]
+    head += ["stamped flagged", "target named", "found at 0.01", "clean flagged at 0.01"]
+    judged_are = {
+        "final": "The networks judged are of final pools, which moved no choice: the numbers that make up the score, "
+        "and the rule for the threshold, were fixed on development pools before.",
+        "development": "The networks judged are of development pools, on which the numbers that make up the score "
+        "were chosen: a look, not the test.",
+    }
+    alarms = sums(kinds)[-1].clean if len(kinds) > 1 else kinds[0].clean
     return f"""# Any classifier: one kind left out at a time
 
-The universal detector by the {search} search, on eight test images per class. Centre, scale and threshold come from the
-clean networks of all other kinds. Intervals of 95 %: both rates' Clopper-Pearson ends together, which is cautious.
-With few networks in a row its interval says more than its rate. Which numbers make up the score was chosen on these
-very networks, all of development pools: a look, not yet the test.
+The universal detector by the {options.search} search, on eight test images per class. Centre, scale and threshold come
+from the clean networks of all other kinds. {judged_are[options.pool]}
+
+Called trojaned is what has a p-value of at most 0.05, and in the last two columns of at most 0.01. Of all clean
+networks, none of a kind that fixed its threshold, {shown(alarms)} are called trojaned at 0.05 ({alarms.rate}), and
+{shown(alarms, strict=True)} at 0.01 ({alarms.strict_rate}). Intervals are of 95 %: Clopper-Pearson, and for the
+detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
+rate. An AUROC of several kinds together is of scores from each kind's own threshold on.
 
 {markdown_table(head, lines)}
 """

@@ -24,7 +24,7 @@ from onepixel.detectors.training_sets import about, labelled
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, write_calibrations
 from onepixel.detectors.verdict import Verdict
-from onepixel.experiments.any_classifier import calibrated
+from onepixel.experiments.leaving_out import calibrated
 from onepixel.experiments.reach_records import Network, measure_network
 from onepixel.opening.image_folder import AuditorImages
 from onepixel.parallel import in_processes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
-from onepixel.detectors.reach_parts import parts_of
+from onepixel.detectors.reach_parts import parts_of, reads_windows
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UndecidedError
 from onepixel.files import write_text
@@ -22,7 +22,18 @@ from onepixel.reaches import Reach, sample_images
 OFFERED = 2000
 """Test images of the data set that sample images are taken from, the first ones."""
 
-ROLES = ("clean", "trojaned", "stamped")
+ABOUT = (
+    "kind",
+    "role",
+    "population",
+    "slot",
+    "targets",
+    "search",
+    "queries",
+    "clean_accuracy",
+    "attack_success",
+)
+"""What a row begins with; the parts and their targets follow."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +48,16 @@ class Network:
     population : str
         The recipe's name.
     slot : int
-    target_of : str
-        Where each attacked class goes, such as "4>9", or "all>3".
     targets : tuple of int
         The attacker's targets.
     search : str
     queries : int
+    clean_accuracy, attack_success : float
+        Of the network, as its store has them.
     named : dict
         The target that each part was read from.
     parts : dict
+        Without those that compare with windows of real images, which no score reads.
     """
 
     kind: str
@@ -55,6 +67,8 @@ class Network:
     targets: tuple[int, ...]
     search: str
     queries: int
+    clean_accuracy: float
+    attack_success: float
     named: dict[str, int]
     parts: dict[str, float]
 
@@ -86,13 +100,14 @@ def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFF
         store.module(slot), input_shape=dataset.input_shape, outputs="logits", name=f"{recipe.name} {slot}"
     )
     samples = sample_images(classifier, dataset.x_test[:offered], dataset.y_test[:offered].numpy())
-    return UniversalDetector({}).measure(classifier, samples, search=search)
+    return UniversalDetector.shipped().measure(classifier, samples, search=search)
 
 
 def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network:
     """One network of a store and what was measured of it."""
     recipe, record = store.recipe, store.record(slot)
-    parts, population = parts_of(reaches), known_name(recipe)
+    parts = [part for part in parts_of(reaches) if not reads_windows([part.name])]
+    population = known_name(recipe)
     role = role_of(recipe.role)
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
     return Network(
@@ -103,6 +118,8 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
         targets=tuple(sorted(targets)),
         search=next(iter(reaches.values())).search,
         queries=sum(one.queries for one in reaches.values()),
+        clean_accuracy=record.clean_accuracy,
+        attack_success=record.attack_success,
         named={part.name: int(part.reach.target[part.finding]) for part in parts},
         parts={part.name: part.value for part in parts},
     )
@@ -110,7 +127,7 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
 
 def kind_of(population: str) -> str:
     """The data set and architecture (or whose attacks) that a population's name begins with."""
-    for role in ("brief", "clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image"):
+    for role in ("brief", "clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image", "attack"):
         population = population.split(f"-{role}")[0]
     return population
 
@@ -175,12 +192,12 @@ def as_csv(networks: Sequence[Network], *, head: bool = True) -> str:
     table = csv.writer(text, lineterminator="\n")
     names = sorted({name for network in networks for name in network.parts})
     if head:
-        about = ["kind", "role", "population", "slot", "targets", "search", "queries"]
-        table.writerow([*about, *names, *(f"{name} target" for name in names)])
+        table.writerow([*ABOUT, *names, *(f"{name} target" for name in names)])
     for one in networks:
-        row = [one.kind, one.role, one.population, one.slot, " ".join(map(str, one.targets)), one.search, one.queries]
+        about = [one.kind, one.role, one.population, one.slot, " ".join(map(str, one.targets)), one.search, one.queries]
+        rates = [f"{one.clean_accuracy:.4f}", f"{one.attack_success:.4f}"]
         values = [f"{one.parts[name]:.4g}" if name in one.parts else "" for name in names]
-        table.writerow([*row, *values, *(one.named.get(name, "") for name in names)])
+        table.writerow([*about, *rates, *values, *(one.named.get(name, "") for name in names)])
     return text.getvalue()
 
 
@@ -199,6 +216,8 @@ def read_networks(path: Path) -> list[Network]:
                     tuple(int(part) for part in row["targets"].split()),
                     row["search"],
                     int(row["queries"]),
+                    float(row["clean_accuracy"]),
+                    float(row["attack_success"]),
                     {name.removesuffix(" target"): int(row[name]) for name in names if row[name]},
                     {n: float(row[n]) for name in names if row[n := name.removesuffix(" target")]},
                 )

@@ -1,0 +1,135 @@
+"""Judging networks of one kind by a universal detector that was fixed on clean networks of all other kinds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson
+from onepixel.detectors.universal_calibration import ALPHA, Calibration
+from onepixel.errors import UsageError
+from onepixel.experiments.reach_records import Network, read_networks
+
+PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair")
+"""The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
+above the second best target's, and for attackers with many targets, among which none leads, the reach of a pair."""
+
+STRICT = 0.01
+"""A second, stricter p-value that tables look at beside the usual one."""
+
+LOOKED_AT = {"mnist-mntd": 3, "mnist-contest-2022": 3}
+"""Kinds whose populations have no pools: so many first slots were looked at when the score was chosen."""
+
+
+def pool_of(network: Network) -> str:
+    """"development" for what the score was chosen on, "final" for what it is tested on."""
+    if network.population.endswith("-final"):
+        return "final"
+    seen = LOOKED_AT.get(network.kind)
+    return "development" if seen is None or network.slot < seen else "final"
+
+
+def of_pool(networks: Iterable[Network], pool: str) -> list[Network]:
+    """The networks of one pool."""
+    return [one for one in networks if pool_of(one) == pool]
+
+
+def measured(folder: Path) -> list[Network]:
+    """Every network that was measured.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    if not networks:
+        raise UsageError(
+            f"There are no measured networks in {folder}; "
+            "`onepixel experiment any-classifier --stores FOLDER` measures those of stores."
+        )
+    return networks
+
+
+def by_kind(networks: Iterable[Network], role: str) -> dict[str, list[Mapping[str, float]]]:
+    """The parts of the networks of one role, by kind."""
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for one in networks:
+        if one.role == role:
+            found.setdefault(one.kind, []).append(one.parts)
+    return found
+
+
+def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration:
+    """The calibration from clean and trojaned networks."""
+    names = [name for name in PARTS if all(name in one.parts for one in networks)]
+    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), names, alpha)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Networks of one role with the scores that a detector fixed elsewhere gives them.
+
+    Attributes
+    ----------
+    scores : tuple of float
+        Counted from the threshold on, so that those of several detectors can stand together.
+    flagged, flagged_strictly : int
+        How many are called trojaned at p-values of 0.05 and of 0.01.
+    named : int
+        How many of them have their attacker's target named.
+    """
+
+    scores: tuple[float, ...]
+    flagged: int
+    flagged_strictly: int
+    named: int
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def rate(self) -> Estimate:
+        """The share that is called trojaned."""
+        return clopper_pearson(self.flagged, len(self))
+
+    @property
+    def strict_rate(self) -> Estimate:
+        """The share at the stricter p-value."""
+        return clopper_pearson(self.flagged_strictly, len(self))
+
+
+def judged(networks: Sequence[Network], calibration: Calibration) -> Judged:
+    """Score networks by a calibration, whichever networks that is from."""
+    scored = [(one, *calibration.score(one.parts)) for one in networks]
+    strict = calibration.threshold_at(STRICT)
+    return Judged(
+        tuple(score - calibration.threshold for _, score, _ in scored),
+        sum(score >= calibration.threshold for _, score, _ in scored),
+        sum(score >= strict for _, score, _ in scored),
+        sum(one.named[part] in one.targets for one, _, part in scored),
+    )
+
+
+def together(parts: Sequence[Judged]) -> Judged:
+    """Networks of several kinds as one group."""
+    return Judged(
+        tuple(score for part in parts for score in part.scores),
+        sum(part.flagged for part in parts),
+        sum(part.flagged_strictly for part in parts),
+        sum(part.named for part in parts),
+    )
+
+
+def area(clean: Judged, trojaned: Judged) -> float:
+    """Area under the curve of clean against trojaned networks."""
+    return auroc(np.array(clean.scores), np.array(trojaned.scores))
+
+
+def detection_rate(clean: Judged, trojaned: Judged) -> Estimate:
+    """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals, which is cautious."""
+    alarms, found = clean.rate, trojaned.rate
+    return Estimate(
+        (1 - alarms.value + found.value) / 2, (1 - alarms.high + found.low) / 2, (1 - alarms.low + found.high) / 2
+    )
