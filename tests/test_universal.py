@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
+from onepixel.detectors.reach_parts import parts_of, target_values
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
-from onepixel.reaches import EVERY_SOURCE, Patch, SampleImages, reach, response, sample_images
+from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, reach, response, sample_images
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.composed import block_changes, blocks, pixel_values
 from onepixel.reaches.task import Task, capped
@@ -179,6 +180,32 @@ def test_small_kinds_count_together() -> None:
     kinds = {str(kind): [{"patch_pair": float(x)} for x in rng.normal(size=5)] for kind in range(8)}
     fitted = Calibration.fit(kinds, {}, ["patch_pair"])
     assert sum(score >= fitted.threshold for kind in fitted.clean.values() for score in kind) == 1
+
+
+def many_targets(lead: float) -> Reach:
+    """Every source has a target of its own, the next class, that lies so far above all others."""
+    pairs = [(source, target) for source in range(4) for target in range(4) if source != target]
+    log_odds = np.array([lead * ((source + 1) % 4 == target) for source, target in pairs], dtype=np.float32)
+    numbers = np.array(pairs)
+    return Reach(
+        sources=np.arange(4),
+        targets=np.arange(4),
+        source=numbers[:, 0],
+        target=numbers[:, 1],
+        place=np.zeros((12, 4), dtype=np.int64),
+        log_odds=log_odds,
+        flipped=np.ones(12, dtype=np.float32),
+        natural=np.full(12, np.nan, dtype=np.float32),
+        base=np.zeros((4, 4), dtype=np.float32),
+        fillings=np.zeros((12, 1, 2, 2), dtype=np.float32),
+    )
+
+
+def test_an_attacker_with_many_targets_shows_in_what_leads_for_each_source() -> None:
+    reaches = {"patch": many_targets(7.0)}
+    parts = {part.name: part.value for part in parts_of(reaches)}
+    assert (parts["patch_pair_lead"], parts["patch_pair_each"]) == (0.0, 7.0)
+    assert target_values("patch_pair_each", reaches) == dict.fromkeys(range(4), 7.0)
 
 
 def test_the_shipped_detector_tells_the_planted_backdoor_and_names_target_and_change() -> None:

@@ -41,7 +41,9 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     """Read every part of every reach; `reaches` are named by their families' short names.
 
     For pairs and for changes from all classes alike: the highest reach, how far it lies above the median of all
-    targets' highest (what other targets allow), and above what windows of real images do at its place.
+    targets' highest (what other targets allow) and above the second highest, and above what windows of real images do
+    at its place. For pairs also how far each source's best target lies above its second best, the median over sources:
+    an attacker with many targets lets none of them lead, but each source has one of its own.
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)]
 
@@ -66,6 +68,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             Part(f"{family}_{what}_flipped", float(reach.flipped[top]), reach, top),
             Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
         ]
+        if what == "pair" and (each := source_leads(reach)):
+            found.append(Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top))
         excess = np.array(
             [reach.log_odds[number] - np.nan_to_num(reach.natural[number], nan=-15.0) for number in best.values()]
         )
@@ -90,13 +94,28 @@ def leads(values: Mapping[int, float]) -> dict[int, float]:
     return {target: value - max(others[target]) for target, value in values.items()}
 
 
+def source_leads(reach: Reach) -> dict[int, tuple[int, float]]:
+    """Each source's best target and how far it lies above its second best, for sources with two targets or more."""
+    best: dict[int, dict[int, float]] = {}
+    for source, target, value in zip(reach.source.tolist(), reach.target.tolist(), reach.log_odds.tolist(), strict=True):
+        if source != EVERY_SOURCE:
+            own = best.setdefault(source, {})
+            own[target] = max(value, own.get(target, -np.inf))
+    found = {}
+    for source, own in best.items():
+        if len(own) > 1:
+            first, second = sorted(own, key=lambda target: own[target], reverse=True)[:2]
+            found[source] = (first, own[first] - own[second])
+    return found
+
+
 def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     """What a part would be if only that target counted: its value by each target's own highest finding.
 
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair" or "all", and "lead" or nothing: "patch_pair_lead", say.
+        Of a part: its family, "pair" or "all", and "lead", "each" or nothing: "patch_pair_lead", say.
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -106,6 +125,11 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     reach = reaches[family]
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
+    if reading == ["each"]:
+        found = source_leads(reach).values()
+        middle = float(np.median([lead for _, lead in found])) if found else 0.0
+        own = {target: max((lead for first, lead in found if first == target), default=0.0) for target in values}
+        return {target: min(lead, middle) for target, lead in own.items()}
     return leads(values) if reading == ["lead"] else values
 
 

@@ -11,9 +11,10 @@ from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.reach_records import Network, read_networks
 
-PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair")
+PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair_each")
 """The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
-above the second best target's, and for attackers with many targets, among which none leads, the reach of a pair."""
+above the second best target's, by a patch of a pair, a patch for all classes, and a blended picture; and for attackers
+with many targets, among which none leads, how far each source's best target leads, the median over sources."""
 
 STRICT = 0.01
 """A second, stricter p-value that tables look at beside the usual one."""
