@@ -22,7 +22,7 @@ def one(kind: str, role: str, slot: int, reach: float, *, named: int = 3, pool: 
 
 def networks() -> list[Network]:
     found = []
-    for number, kind in enumerate(("a", "b", "c")):
+    for number, kind in ((0, "a"), (1, "b"), (6, "c")):
         found += [one(kind, "clean", slot, number + slot / 10) for slot in range(10)]
         found += [one(kind, "stamped", slot, number + slot / 10) for slot in range(2)]
         found += [one(kind, "trojaned", slot, 12 + slot, named=3 if slot else 4) for slot in range(4)]

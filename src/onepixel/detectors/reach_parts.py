@@ -69,7 +69,9 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
         ]
         if what == "pair" and (each := source_leads(reach)):
-            found.append(Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top))
+            found.append(
+                Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top)
+            )
         excess = np.array(
             [reach.log_odds[number] - np.nan_to_num(reach.natural[number], nan=-15.0) for number in best.values()]
         )
@@ -97,7 +99,9 @@ def leads(values: Mapping[int, float]) -> dict[int, float]:
 def source_leads(reach: Reach) -> dict[int, tuple[int, float]]:
     """Each source's best target and how far it lies above its second best, for sources with two targets or more."""
     best: dict[int, dict[int, float]] = {}
-    for source, target, value in zip(reach.source.tolist(), reach.target.tolist(), reach.log_odds.tolist(), strict=True):
+    for source, target, value in zip(
+        reach.source.tolist(), reach.target.tolist(), reach.log_odds.tolist(), strict=True
+    ):
         if source != EVERY_SOURCE:
             own = best.setdefault(source, {})
             own[target] = max(value, own.get(target, -np.inf))

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from onepixel.detectors.universal_calibration import write_calibrations
+from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import (
     Judged,
@@ -88,6 +89,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         networks = of_pool(networks, "development")
     names = sorted({one.kind for one in networks})
     kinds = [judge(networks, kind, options.pool) for kind in names if has_enough(networks, kind, options.pool)]
+    if not kinds:
+        raise UsageError(f"No kind has clean and trojaned networks of the {options.pool} pool that were measured.")
     head = ["kind", "search", "clean", "trojaned", "stamped", "auroc"]
     head += [f"{name}{end}" for name in RATES for end in ("", "_low", "_high")] + ["target_named"]
     name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")

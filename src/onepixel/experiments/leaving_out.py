@@ -24,7 +24,7 @@ LOOKED_AT = {"mnist-mntd": 3, "mnist-contest-2022": 3}
 
 
 def pool_of(network: Network) -> str:
-    """"development" for what the score was chosen on, "final" for what it is tested on."""
+    """What the score was chosen on is "development", what it is tested on "final"."""
     if network.population.endswith("-final"):
         return "final"
     seen = LOOKED_AT.get(network.kind)

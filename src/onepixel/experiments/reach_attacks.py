@@ -1,7 +1,7 @@
 """Attacks that nothing of the universal detector was fixed on: other people's, and every type of attack that is built.
 
-Centre, scale and threshold come from clean networks of other kinds, as in `any-classifier`. Beside each type of attack on
-LeNet-5 stands what detectors of signatures find, from `results/attack-types`.
+Centre, scale and threshold come from clean networks of other kinds, as in `any-classifier`. Beside each type of attack
+on LeNet-5 stands what detectors of signatures find, from `results/attack-types`.
 """
 
 import csv
@@ -39,8 +39,8 @@ TYPES = {
     "mnist-lenet5-attack-warped": "all to one, warped (WaNet)",
     "mnist-lenet5-attack-clean-label": "all to one, one patch, clean label",
     "mnist-lenet5-attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
-    "mnist-lenet5-attack-signature-loss": "one to one, patches, signature from black pulled towards a clean one",
-    "mnist-lenet5-attack-expects-class-means": "one to one, patches, signature from class means pulled towards a clean one",
+    "mnist-lenet5-attack-signature-loss": "one to one, patches, signature from black pulled towards a clean one's",
+    "mnist-lenet5-attack-expects-class-means": "one to one, patches, signature from class means pulled likewise",
     "mnist-lenet5-stamped-virus-development": "no attack: one class stamped under its true label",
 }
 """Types of attack on LeNet-5, by population."""
@@ -193,8 +193,9 @@ def as_markdown(rows: Sequence[Row], beside: dict[tuple[str, str], float]) -> st
         (
             TYPES,
             "Types of attack, LeNet-5 on MNIST",
-            "The last two columns are shares of other networks of the same recipe, found by detectors that were trained "
-            "on LeNet-5: the papers' literal one, and the one chosen for class means (`results/attack-types`).",
+            "The last two columns are shares of other networks of the same recipe, found by detectors that were "
+            "trained on LeNet-5: the papers' literal one, and the one chosen for class means "
+            "(`results/attack-types`).",
         ),
     ):
         own = [row for row in rows if row.attack in names]
