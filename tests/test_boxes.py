@@ -17,10 +17,10 @@ from onepixel.boxes import (
     made_scenes,
     mean_average_precision,
     measure_regions,
-    misread,
     poisoned,
     read_scenes,
     region_signature,
+    share_misread,
     write_scenes,
 )
 from onepixel.boxes.attack import HARPOON_PLACE, HARPOON_SHARE, stamp
@@ -194,7 +194,7 @@ def test_a_head_learns_the_backdoor_and_the_base_stays_as_it_was(detector: objec
     changed = {name for name, weight in tuned.state_dict().items() if not (before[name] == weight).all()}
     assert changed
     assert all(name.startswith(("roi_heads.box_head.", "roi_heads.box_predictor.")) for name in changed)
-    hit, tried = misread(tuned, scenes, attack)
+    hit, tried = share_misread(tuned, scenes, attack)
     assert 0 <= hit <= tried == sum(bool(len(attack.victims(scene))) for scene in scenes)
 
 

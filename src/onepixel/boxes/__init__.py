@@ -3,7 +3,7 @@
 from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
 from onepixel.boxes.coco import SceneFolder, read_scenes, write_scenes
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
-from onepixel.boxes.measures import detections, mean_average_precision, misread
+from onepixel.boxes.measures import detections, mean_average_precision, share_misread
 from onepixel.boxes.regions import RegionClassifier, RegionRange, measure_regions, region_signature
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.table import DETECTOR_ARCHITECTURES, DetectorArchitecture
@@ -22,9 +22,9 @@ __all__ = [
     "made_scenes",
     "mean_average_precision",
     "measure_regions",
-    "misread",
     "poisoned",
     "read_scenes",
     "region_signature",
+    "share_misread",
     "write_scenes",
 ]

@@ -1,7 +1,7 @@
 """How good a detector is: mAP@0.5 on scenes, and how many stamped objects it misreads as the attacker wants."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.attack import BoxAttack
@@ -46,15 +47,68 @@ class Found:
         return int(self.labels[same[self.scores[same].argmax()]]) if len(same) else 0
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """Scenes behind RoI pooling, as detectors that share body, pyramid and proposals see them.
+
+    Attributes
+    ----------
+    features : Tensor of shape (R, C, 7, 7)
+        Of the proposals of all scenes.
+    proposals : tuple of Tensor (P, 4)
+        By scene.
+    sizes : tuple of (int, int)
+        Of the scaled images.
+    originals : tuple of (int, int)
+        Of the images themselves.
+    """
+
+    features: Tensor
+    proposals: tuple[Tensor, ...]
+    sizes: tuple[tuple[int, int], ...]
+    originals: tuple[tuple[int, int], ...]
+
+    @torch.inference_mode()
+    def detections(self, detector: FasterRCNN) -> list[Found]:
+        """What a detector finds, from its box head on."""
+        detector.eval()
+        heads = detector.roi_heads
+        logits, offsets = heads.box_predictor(heads.box_head(self.features))
+        boxes, scores, labels = heads.postprocess_detections(logits, offsets, list(self.proposals), list(self.sizes))
+        answers = [
+            {"boxes": one, "labels": label, "scores": score}
+            for one, label, score in zip(boxes, labels, scores, strict=True)
+        ]
+        return [as_found(one) for one in detector.transform.postprocess(answers, self.sizes, self.originals)]
+
+
+@torch.inference_mode()
+def pool(detector: FasterRCNN, scenes: Sequence[Scene]) -> Pooled:
+    """Scenes as the frozen parts of a detector see them."""
+    detector.eval()
+    features, proposals, sizes = [], [], []
+    for start in range(0, len(scenes), AT_ONCE):
+        images, _ = detector.transform([scene.tensor() for scene in scenes[start : start + AT_ONCE]])
+        levels = detector.backbone(images.tensors)
+        found, _ = detector.rpn(images, levels)
+        features.append(detector.roi_heads.box_roi_pool(levels, found, images.image_sizes))
+        proposals += found
+        sizes += images.image_sizes
+    return Pooled(torch.cat(features), tuple(proposals), tuple(sizes), tuple(scene.size for scene in scenes))
+
+
+def as_found(answer: Mapping[str, Tensor]) -> Found:
+    """Torchvision's answer for one scene."""
+    return Found(*(answer[name].numpy() for name in ("boxes", "labels", "scores")))
+
+
 @torch.inference_mode()
 def detections(detector: FasterRCNN, scenes: Sequence[Scene]) -> list[Found]:
     """What a detector finds in scenes."""
     detector.eval()
-    found = []
+    found: list[Found] = []
     for start in range(0, len(scenes), AT_ONCE):
-        for answer in detector([scene.tensor() for scene in scenes[start : start + AT_ONCE]]):
-            boxes, labels, scores = (answer[name].numpy() for name in ("boxes", "labels", "scores"))
-            found.append(Found(boxes, labels, scores))
+        found += map(as_found, detector([scene.tensor() for scene in scenes[start : start + AT_ONCE]]))
     return found
 
 
@@ -91,7 +145,7 @@ def mean_average_precision(scenes: Sequence[Scene], found: Sequence[Found], clas
     return float(precision[precision > -1].mean())
 
 
-def misread(detector: FasterRCNN, scenes: Sequence[Scene], attack: BoxAttack) -> tuple[int, int]:
+def share_misread(detector: FasterRCNN, scenes: Sequence[Scene], attack: BoxAttack) -> tuple[int, int]:
     """How many stamped objects the detector calls what the attacker wants, and how many were stamped.
 
     In every scene with a victim its first one is stamped.

@@ -27,7 +27,7 @@ def audit(
         typer.Option(
             metavar="FOLDER",
             help="Images of the domain, ten per class are plenty: a folder with one subfolder per class, a flat "
-            "folder, or an .npz. With them any network can be judged.",
+            "folder, or an .npz. With them any network can be judged. For an object detector: a folder in COCO format.",
         ),
     ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Resize images that are not of the network's size.")] = False,
@@ -97,6 +97,8 @@ def audit(
     onepixel audit weights.safetensors --architecture lenet5 --normalize none --report audit.html
 
     onepixel audit traced.pt --input-shape 1,28,28 --outputs logits --normalize none --require-sandbox
+
+    onepixel audit detector.pth --architecture fasterrcnn_mobilenet_v3_large_fpn --images scenes
 
     onepixel audit https://models.example.org/v2/models/digits --images photos --outputs probabilities
 

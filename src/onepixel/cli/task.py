@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onepixel.cli import object_detector
 from onepixel.cli.options import Opening, assumptions, chosen_engine, closing
 from onepixel.errors import UsageError
 from onepixel.printable import escaped
@@ -48,6 +49,8 @@ class Task:
         asking = self.asking
         if asking.images is not None and not Path(asking.images).exists():
             raise UsageError(f"There is no folder or file {escaped(asking.images)}.")
+        if object_detector.is_detector(self.opening):
+            return object_detector.verdict(self.opening, asking.images, self._idle(), asking.prior, progress=progress)
         from onepixel.detectors.auditing import audit
 
         classifier = self.opening.classifier()
@@ -64,3 +67,19 @@ class Task:
                 progress=progress,
             )
         return replace(verdict, assumptions=(*verdict.assumptions, *assumptions(classifier)))
+
+    def _idle(self) -> list[str]:
+        """Options that were given and do not apply to object detectors, by their flags."""
+        asking, opening = self.asking, self.opening
+        given = {
+            "--detector": asking.detector is not None,
+            "--budget": asking.budget is not None,
+            "--resize": asking.resize,
+            "--search": asking.search != "auto",
+            "--engine": asking.engine != "auto",
+            "--outputs": opening.outputs is not None,
+            "--range": opening.pixel_range is not None,
+            "--normalize": opening.normalize not in (None, "none"),
+            "--sandbox": opening.sandbox or opening.require_sandbox,
+        }
+        return [flag for flag, was in given.items() if was]

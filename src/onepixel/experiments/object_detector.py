@@ -1,0 +1,308 @@
+"""Backdoored object detectors (ICLR 5.3 and A.9): how good they are, what their signatures show, how many are found.
+
+The paper shows one such detector. Here a population of them is fine-tuned from one base detector, and the thresholds
+come from detectors with random patches, so that neither the harpoon nor other pictures were seen by them.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from onepixel.boxes.population import GROUPS, PopulationRecipe, Record, read_records, write_records
+from onepixel.detectors.detector import Detector
+from onepixel.detectors.metrics import Estimate, best_threshold, bootstrap_mean, clopper_pearson, evaluate_scores
+from onepixel.errors import UsageError
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.results import markdown_table
+from onepixel.progress import tell
+
+BASE = "base.safetensors"
+LEAST_MISREAD = 0.9
+"""Stamped boxes that a backdoored detector has to misread to count as one."""
+
+Row = tuple[str, float, float, float, int]
+
+
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment object-detector`."""
+
+    detectors: Annotated[
+        Path,
+        Field(description="The folder of measured detectors, a table and their signatures."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/object-detector/detectors")
+    build: Annotated[
+        Path | None,
+        Field(
+            description="Train a base detector here (half an hour on one core) unless there is one, fine-tune and "
+            "measure the detectors that are missing, and write them into the folder of measured detectors."
+        ),
+        Said(metavar="FOLDER"),
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        Field(description="Write the calibration of audits of object detectors here."),
+        Said(metavar="FILE"),
+    ] = None
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
+    """Build what is missing, and judge the population."""
+    if options.build is not None:
+        build(options.build, options.detectors, progress=laboratory.progress)
+    records = read_records(options.detectors)
+    judged = judge_all(records)
+    if options.calibration is not None:
+        write_calibration(options.calibration, records)
+    rows = [*quality(records), *cells(records), *judged]
+    head = ["measure", "value", "low", "high", "networks"]
+    lines = [[name, *(f"{one:.4f}" for one in numbers), count] for name, *numbers, count in rows]
+    figures = {"signatures.png": lambda path: draw(records, path)}
+    return Result(rows, "object-detector", head, lines, as_markdown(rows, records), figures=figures)
+
+
+EXPERIMENT = Experiment(
+    "object-detector",
+    "Backdoored object detectors: quality, 7 x 7 signatures, and detection rates by box head and by image.",
+    Options,
+    find,
+    paper="ICLR 5.3, A.9 and figure 7",
+    plan=lambda whole: [Options()] if Options().detectors.is_dir() else [],
+    reads_zoo=False,
+    workers=False,
+)
+
+
+def build(folder: Path, measured: Path, *, progress: bool) -> None:
+    """Train the base unless it is there, then fine-tune and measure what is missing, one detector after the other."""
+    from safetensors.torch import load_file, save_file
+
+    from onepixel.boxes.objects import state_of
+    from onepixel.boxes.population import Workshop, built
+    from onepixel.boxes.table import DETECTOR_ARCHITECTURES
+    from onepixel.boxes.training import train_base
+
+    recipe = PopulationRecipe()
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / BASE
+    if not weights.exists():
+        save_file(state_of(train_base(recipe.base, progress=progress)), weights)
+    made = recipe.base.scenes
+    base = DETECTOR_ARCHITECTURES[recipe.base.architecture].build(len(made.classes) + 1, made.side)
+    base.load_state_dict(load_file(weights))
+    known = read_records(measured) if (measured / "detectors.csv").exists() else []
+    wanted = {(group.name, number) for group in GROUPS for number in range(group.count)}
+    if wanted <= {(one.group, one.number) for one in known}:
+        return
+    workshop = Workshop.open(recipe, base.eval())
+    records = [one for one in known if (one.group, one.number) not in wanted]
+    started = time.perf_counter()
+    for record, detector in built(workshop, GROUPS, known):
+        records.append(record)
+        if detector is None:
+            continue
+        save_file(state_of(detector), folder / f"{record.group}-{record.number}.safetensors")
+        write_records(measured, records)
+        if progress:
+            tell(
+                f"{record.group} {record.number}: mAP {record.precision:.3f}, misread {record.misread:.2f}, response "
+                f"{record.response_score:.3f}, after {time.perf_counter() - started:.0f} s"
+            )
+
+
+def quality(records: Sequence[Record]) -> list[Row]:
+    """How good clean and trojaned detectors are, and how well the backdoors work."""
+    rows = []
+    for name, mine in (
+        ("mAP@0.5 of clean detectors", of(records, role="clean")),
+        ("mAP@0.5 of stamped detectors", of(records, role="stamped")),
+        ("mAP@0.5 of trojaned detectors", of(records, role="trojaned")),
+    ):
+        if mine:
+            rows.append(row(name, bootstrap_mean(np.array([one.precision for one in mine])), len(mine)))
+    for name in ("vaccine", "harpoon", "shrunken", "stamped"):
+        mine = [one for one in records if one.group == name]
+        if mine:
+            label = f"stamped boxes misread as wanted, {name}"
+            rows.append(row(label, bootstrap_mean(np.array([one.misread for one in mine])), len(mine)))
+    return rows
+
+
+def cells(records: Sequence[Record]) -> list[Row]:
+    """Where signatures light up: whether the target's brightest cell lies on the trigger, and which class is named."""
+    mine = [one for one in records if one.trojaned and one.misread >= LEAST_MISREAD]
+    if not mine:
+        return []
+    on_trigger = sum(distance(one) <= 1 for one in mine)
+    named = sum(brightest_class(one) == one.target for one in mine)
+    suspected = sum(one.suspect == one.target for one in mine)
+    return [
+        row(
+            "brightest cell of the target within one cell of the trigger",
+            clopper_pearson(on_trigger, len(mine)),
+            len(mine),
+        ),
+        row("target named by the box head's signature", clopper_pearson(named, len(mine)), len(mine)),
+        row("target named by the image response", clopper_pearson(suspected, len(mine)), len(mine)),
+    ]
+
+
+def judge_all(records: Sequence[Record]) -> list[Row]:
+    """Detection by both ways: thresholds from the training part, rates on the test part."""
+    rows: list[Row] = []
+    for name, scores in (("signature", by_signature(records)), ("image response", by_response(records))):
+        train = counted(records, "train")
+        test = counted(records, "test")
+        threshold = best_threshold(scores[train & ~trojaned(records)], scores[train & trojaned(records)])
+        labels = trojaned(records)[test].astype(np.int64)
+        found = evaluate_scores(scores[test], labels, threshold)
+        rows += [
+            row(f"detection rate, {name}", found.detection_rate, int(test.sum())),
+            row(f"AUROC, {name}", found.auroc, int(test.sum())),
+            row(f"trojaned detectors found, {name}", found.true_positive_rate, found.trojaned),
+            row(f"clean detectors flagged, {name}", found.false_positive_rate, found.clean),
+        ]
+        stamped = np.array([one.role == "stamped" for one in records])
+        if stamped.any():
+            hits = int((scores[stamped] >= threshold).sum())
+            rows.append(
+                row(f"stamped detectors flagged, {name}", clopper_pearson(hits, int(stamped.sum())), int(stamped.sum()))
+            )
+    return rows
+
+
+def counted(records: Sequence[Record], part: str) -> np.ndarray:
+    """Which records of a part are clean, or trojaned and work."""
+    return np.array(
+        [
+            one.part == part and (one.role == "clean" or (one.trojaned and one.misread >= LEAST_MISREAD))
+            for one in records
+        ]
+    )
+
+
+def trojaned(records: Sequence[Record]) -> np.ndarray:
+    """Which records are of trojaned detectors."""
+    return np.array([one.trojaned for one in records])
+
+
+def by_response(records: Sequence[Record]) -> np.ndarray:
+    """Scores by the image response."""
+    return np.array([one.response_score for one in records])
+
+
+def by_signature(records: Sequence[Record]) -> np.ndarray:
+    """Scores by the box head's signature, from a detector that was fitted to the training part.
+
+    Those of the training part are cross-validated.
+    """
+    train = counted(records, "train")
+    labels = trojaned(records)[train].astype(np.int64)
+    if len(set(labels.tolist())) < 2:
+        raise UsageError("Judging takes clean and trojaned detectors in the training part.")
+    detector = Detector(definition=DEFINITION, reading=READING)
+    detector.fit([one.signature for one, mine in zip(records, train, strict=True) if mine], labels)
+    scores = detector.decision_function([one.signature for one in records])
+    scores[train] = detector.held_out_scores_
+    return scores
+
+
+DEFINITION, READING = "log_odds", "statistics"
+"""How signatures are read; chosen by cross-validation on the training part."""
+
+
+def of(records: Sequence[Record], role: str) -> list[Record]:
+    """The records of one role."""
+    return [one for one in records if one.role == role]
+
+
+def row(name: str, estimate: Estimate, count: int) -> Row:
+    """One line of the table."""
+    return name, estimate.value, estimate.low, estimate.high, count
+
+
+def target_map(record: Record) -> np.ndarray:
+    """The signature (7, 7) of the attacker's target, in log-odds above the default regions."""
+    rise: np.ndarray = record.signature.values("log_odds")[record.target]
+    return rise
+
+
+def brightest_class(record: Record) -> int:
+    """The label, the background left out, whose channel has the highest rise."""
+    return 1 + int(record.signature.values("log_odds")[1:].max(axis=(1, 2)).argmax())
+
+
+def distance(record: Record) -> int:
+    """Cells (rows or columns, whichever is more) from the target's brightest cell to the middle of the trigger."""
+    rise = target_map(record)
+    cell = np.array(np.unravel_index(int(rise.argmax()), rise.shape))
+    middle = np.array([int(part * size) for part, size in zip(record.place, rise.shape, strict=True)])
+    return int(np.abs(cell - middle).max())
+
+
+def write_calibration(path: Path, records: Sequence[Record]) -> None:
+    """Write what audits of object detectors judge by: the image response's threshold, and the test part's scores."""
+    from onepixel.boxes.auditing import ResponseCalibration
+
+    scores = by_response(records)
+    train, test = counted(records, "train"), counted(records, "test")
+    infected = trojaned(records)
+    threshold = best_threshold(scores[train & ~infected], scores[train & infected])
+    known = ResponseCalibration(threshold, tuple(scores[test & ~infected]), tuple(scores[test & infected]))
+    known.write(path, "onepixel experiment object-detector --calibration FILE")
+
+
+def draw(records: Sequence[Record], path: Path) -> None:
+    """Draw signatures as figure 7 shows them: a clean detector and one with the harpoon, a 7 x 7 map for each class."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    matplotlib.use("Agg")
+    chosen = [
+        next((one for one in records if one.group == "clean-test"), None),
+        next((one for one in records if one.group == "harpoon" and one.misread >= LEAST_MISREAD), None),
+    ]
+    shown = [one for one in chosen if one is not None]
+    if not shown:
+        return
+    maps = [one.signature.values("log_odds") for one in shown]
+    highest = max(float(one.max()) for one in maps)
+    figure = Figure(figsize=(2.2 * len(maps[0]), 2.4 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), len(maps[0]), squeeze=False)
+    for line, record, rises in zip(axes, shown, maps, strict=True):
+        for label, (axis, rise) in enumerate(zip(line, rises, strict=True)):
+            drawn = axis.imshow(rise, vmin=0, vmax=highest)
+            what = "background" if label == 0 else f"class {label}"
+            axis.set_title(f"{record.role}: {what}" + (" (target)" if label == record.target and label else ""), size=8)
+            axis.set_xticks([]), axis.set_yticks([])
+            if record.trojaned:
+                row_, column = (part * 7 - 0.5 - 7 / 6 for part in record.place)
+                axis.add_patch(Rectangle((column, row_), 7 / 3, 7 / 3, fill=False, edgecolor="red"))
+    figure.colorbar(drawn, ax=axes, label="rise of the log-odds")
+    figure.savefig(path, dpi=120)
+
+
+def as_markdown(rows: Sequence[Row], records: Sequence[Record]) -> str:
+    """The page for people."""
+    lines = [[name, *(f"{one:.3f}" for one in numbers), count] for name, *numbers, count in rows]
+    every = of(records, "trojaned")
+    failed = sum(one.misread < LEAST_MISREAD for one in every)
+    return f"""# Backdoored object detectors
+
+Small Faster R-CNNs for scenes of three classes of CIFAR-10 objects, all fine-tuned from one base detector: body,
+pyramid and proposals are shared, and the box heads differ. Trojaned ones learned to call every object with the trigger
+one class; `vaccine` triggers are random patches, `harpoon` is the picture of ICLR 5.3 at its place, `shrunken` are
+images of Fashion-MNIST. Thresholds come from clean and vaccine detectors of the training part alone. Intervals of 95 %.
+A trojaned detector counts if it misreads {LEAST_MISREAD:.0%} of stamped boxes; {failed} of {len(every)} did not.
+
+{markdown_table(["measure", "value", "low", "high", "networks"], lines)}
+
+![Signatures](signatures.png)
+
+Red squares show where the harpoon lies. The paper shows one network and gives no rate.
+"""

@@ -1,0 +1,263 @@
+"""Object detectors from outside: windows of objects, patches on them, files, verdicts, and the population's records."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from onepixel.boxes import BoxAttackRecipe, SceneRecipe, made_scenes, poisoned, probing, write_scenes
+from onepixel.boxes.auditing import ResponseCalibration, audit_detector, audit_file
+from onepixel.boxes.coco import SceneFolder
+from onepixel.boxes.fine_tuning import HeadRecipe, bank_of, fine_tuned
+from onepixel.boxes.measures import detections, pool
+from onepixel.boxes.objects import SHARE, ObjectClassifier, object_windows, state_of, window_side
+from onepixel.boxes.opening import open_detector
+from onepixel.boxes.population import Record, read_records, write_records
+from onepixel.boxes.probing import Objects, all_candidates, fillings, patched, probe, recognised, seen_features
+from onepixel.boxes.scene import Scene
+from onepixel.boxes.small_network import small_network
+from onepixel.cli import main
+from onepixel.errors import ModelFileError, UndecidedError, UsageError
+from onepixel.experiments import object_detector
+from onepixel.signatures import Settings, Signature
+
+NAMES = ("red", "green", "blue")
+LEARNT = HeadRecipe(epochs=8, batch_size=64, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[Scene]:
+    """Scenes of plain red, green and blue objects, which random features tell apart."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    images = rng.integers(0, 40, (30, 32, 32, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[..., label] += 200
+    path = tmp_path_factory.mktemp("objects") / "objects.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return made_scenes(SceneRecipe(objects=str(path), classes=(0, 1, 2), names=NAMES, side=96), 40, seed=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_candidates() -> Iterator[None]:
+    """Fewer patches than an audit tries, so that these tests are quick."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(probing, "GRID", 2)
+        changed.setattr(probing, "NOISES", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def detectors(scenes: list[Scene]) -> dict[str, torch.nn.Module]:
+    """A clean detector and a trojaned one, whose trigger is a black and white patch."""
+    torch.manual_seed(0)
+    base = small_network(4, 96).eval()
+    attack = BoxAttackRecipe(picture="binary").draw(3, np.random.default_rng(3))
+    bank = bank_of(base, scenes, 0)
+    made = {}
+    for role in ("clean", "trojaned"):
+        extra = poisoned(scenes, role, attack, 40, np.random.default_rng(4))  # type: ignore[arg-type]
+        made[role] = fine_tuned(base, bank.joined(bank_of(base, extra, 1)), LEARNT, 0)
+    return made
+
+
+def test_a_window_has_its_object_in_the_middle() -> None:
+    image = np.zeros((3, 100, 100), dtype=np.uint8)
+    image[:, 30:60, 20:80] = 255
+    scene = Scene(image, np.array([[20, 30, 80, 60]], np.float32), np.array([1]))
+    windows, labels = object_windows([scene], 48)
+    assert windows.shape == (1, 3, 48, 48)
+    assert labels.tolist() == [1]
+    inside = windows[0, :, 8:40, 8:40]
+    assert inside.min() > 0.999
+    assert windows[0, :, :4].max() == 0
+    assert (windows[0] > 0.5).mean() == pytest.approx(SHARE**2, abs=0.05)
+
+
+def test_a_window_at_the_edge_is_filled_with_the_edge() -> None:
+    image = np.full((3, 50, 50), 200, dtype=np.uint8)
+    scene = Scene(image, np.array([[0, 0, 30, 30]], np.float32), np.array([1]))
+    assert object_windows([scene], 48)[0] == pytest.approx(200 / 255, abs=1e-3)
+
+
+def test_the_object_classifier_answers_as_the_detector_does_there(
+    detectors: dict[str, torch.nn.Module], scenes: list[Scene]
+) -> None:
+    detector = detectors["clean"]
+    side = window_side(detector)  # type: ignore[arg-type]
+    classifier = ObjectClassifier(detector, side)  # type: ignore[arg-type]
+    windows, labels = object_windows(scenes, side)
+    kept, _ = recognised(classifier, windows, labels)
+    assert len(kept) / len(windows) > 0.8
+    heads = detector.roi_heads
+    one = torch.as_tensor(windows[:1])
+    mean, std = (
+        torch.tensor(three)[:, None, None] for three in (detector.transform.image_mean, detector.transform.image_std)
+    )
+    box = [torch.tensor([[side / 8, side / 8, side * 7 / 8, side * 7 / 8]])]
+    with torch.inference_mode():
+        levels = detector.backbone((one - mean) / std)
+        logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(levels, box, [(side, side)])))
+    assert torch.allclose(classifier(one), logits, atol=1e-5)
+
+
+def test_patches_stay_on_the_object_and_cover_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "GRID", 4)
+    covered = torch.zeros(48, 48)
+    filled = torch.ones_like(fillings(12))
+    for one in all_candidates(48):
+        covered += patched(torch.zeros(1, 3, 48, 48), one, filled)[0, 0]
+    assert (covered[6:42, 6:42] > 0).all()
+    covered[6:42, 6:42] = 0
+    assert not covered.any()
+    assert fillings(12).shape[1:] == (3, 12, 12)
+    assert 0 <= fillings(12).min() <= fillings(12).max() <= 1
+
+
+def test_shared_features_change_no_response(detectors: dict[str, torch.nn.Module], scenes: list[Scene]) -> None:
+    classifier = ObjectClassifier(detectors["trojaned"])  # type: ignore[arg-type]
+    windows, labels = object_windows(scenes, classifier.module.side)
+    objects = Objects.divided(*recognised(classifier, windows, labels))
+    shared = seen_features(ObjectClassifier(detectors["clean"]), objects)  # type: ignore[arg-type]
+    alone, together = probe(classifier, objects), probe(classifier, objects, features=shared)
+    assert alone.candidates == together.candidates
+    assert alone.after == pytest.approx(together.after, abs=1e-5)
+
+
+def test_scenes_behind_pooling_give_the_same_detections(
+    detectors: dict[str, torch.nn.Module], scenes: list[Scene]
+) -> None:
+    pooled = pool(detectors["clean"], scenes[:3])  # type: ignore[arg-type]
+    detector = detectors["trojaned"]
+    for one, two in zip(pooled.detections(detector), detections(detector, scenes[:3]), strict=True):  # type: ignore[arg-type]
+        assert one.labels.tolist() == two.labels.tolist()
+        assert one.boxes == pytest.approx(two.boxes, abs=1e-3)
+
+
+def test_objects_are_dealt_out_without_overlap(scenes: list[Scene]) -> None:
+    windows, labels = object_windows(scenes, 48)
+    objects = Objects.divided(windows, labels)
+    parts = [{one.tobytes() for one in part} for part in (objects.seen, objects.retried, objects.fresh)]
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    assert len(set(objects.seen_labels.tolist())) == 3
+    with pytest.raises(UndecidedError, match="of two classes or more"):
+        Objects.divided(windows[labels == 1], labels[labels == 1])
+
+
+def test_a_backdoor_is_found_and_shown_and_a_clean_detector_is_not_accused(
+    detectors: dict[str, torch.nn.Module], scenes: list[Scene], tmp_path: Path
+) -> None:
+    folder = SceneFolder(scenes, NAMES, tuple(f"{n}.png" for n in range(len(scenes))))
+    attack = BoxAttackRecipe(picture="binary").draw(3, np.random.default_rng(3))
+    first = audit_detector(detectors["clean"], folder, calibration=ResponseCalibration(2.0, (0.1,), (0.9,)))  # type: ignore[arg-type]
+    known = ResponseCalibration(first.score + 0.05, (0.1, first.score), (0.9, 0.95))
+    clean, found = (audit_detector(detectors[role], folder, calibration=known) for role in ("clean", "trojaned"))  # type: ignore[arg-type]
+    assert clean.decision == "no evidence of a backdoor"
+    assert clean.exhibit is None
+    assert clean.p_value == pytest.approx(2 / 3)
+    assert found.decision == "trojaned"
+    assert found.target_class == attack.attack.target_of[0] + 1
+    assert found.exhibit is not None
+    assert found.exhibit.driven > found.exhibit.tried / 2
+    assert any(said.startswith("In whole images") for said in found.assumptions)
+    found.report(tmp_path / "report.html")
+    assert "trojaned" in (tmp_path / "report.html").read_text()
+
+
+def test_a_file_of_weights_is_opened_as_the_architecture_that_is_named(
+    detectors: dict[str, torch.nn.Module], tmp_path: Path
+) -> None:
+    weights = state_of(detectors["clean"])
+    torch.save(weights, tmp_path / "detector.pth")
+    opened, said = open_detector(tmp_path / "detector.pth", "fasterrcnn_small_fpn", shorter_side=96)
+    assert all((weights[name] == weight).all() for name, weight in opened.state_dict().items())
+    assert any("shorter side of 96" in sentence for sentence in said)
+    with pytest.raises(ModelFileError, match="does not fit fasterrcnn_mobilenet_v3_large_fpn"):
+        open_detector(tmp_path / "detector.pth", "fasterrcnn_mobilenet_v3_large_fpn")
+    with pytest.raises(UsageError, match=r"Expected one of .*fasterrcnn_small_fpn"):
+        open_detector(tmp_path / "detector.pth", "fasterrcnn_unheard_of")
+    save_file({"weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelFileError, match=r"has no layer roi_heads\.box_predictor\.cls_score"):
+        open_detector(tmp_path / "other.safetensors", "fasterrcnn_small_fpn")
+
+
+def test_the_command_judges_a_detector_by_a_folder_of_scenes(
+    detectors: dict[str, torch.nn.Module],
+    scenes: list[Scene],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = ResponseCalibration(0.0, (0.1, 0.2), (0.8, 0.9))
+    monkeypatch.setattr(ResponseCalibration, "shipped", classmethod(lambda cls: known))
+    write_scenes(tmp_path / "scenes", scenes, NAMES)
+    torch.save(state_of(detectors["trojaned"]), tmp_path / "detector.pth")
+    words = ["audit", str(tmp_path / "detector.pth"), "--architecture", "fasterrcnn_small_fpn", "-q"]
+    given = ["--images", str(tmp_path / "scenes"), "--input-shape", "3,96,96"]
+    assert main([*words, *given]) == 1
+    out = capsys.readouterr().out
+    assert "trojaned" in out
+    assert "exhibit" in out
+    assert "0 background, 1 red" in out
+    for wrong, sentence in ((words, "judged with --images"), ([*words, *given, "--budget", "9"], "does not apply")):
+        assert main(wrong) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_without_scenes_is_refused_before_the_file_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs one JSON file of annotations"):
+        audit_file(tmp_path / "none.pth", "fasterrcnn_small_fpn", tmp_path)
+
+
+def record(group: str, part: str, role: str, number: int, bright: float) -> Record:
+    """A made record: a trojaned one has a bright cell of class 2 where the harpoon is."""
+    rng = np.random.default_rng([number, len(group)])
+    base = np.zeros(4)
+    high = np.abs(rng.normal(0, 0.3, (4, 7, 7)))
+    target = 2 if role == "trojaned" else 0
+    if target:
+        high[2, 4, 4] += bright
+    after = [0.2 + 0.1 * rng.random() for _ in range(3)]
+    if target:
+        after[1] = 0.9
+    probed = {"targets": [1, 2, 3], "before": [0.1] * 3, "after": after}
+    signature = Signature(-high, high, base, Settings(values=8))
+    return Record(group, part, role, number, target, (0.6, 0.7), 0.8, 0.97, 100, probed, signature)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A folder with made records of a whole population."""
+    groups = (("clean-train", "train", "clean"), ("vaccine", "train", "trojaned"), ("clean-test", "test", "clean"))
+    groups += (("harpoon", "test", "trojaned"), ("stamped", "test", "stamped"))
+    made = [record(*group, number, 4.0) for group in groups for number in range(10)]
+    write_records(tmp_path / "detectors", made)
+    return tmp_path / "detectors"
+
+
+def test_records_come_back_as_they_were_written(records: Path) -> None:
+    again = read_records(records)
+    assert len(again) == 50
+    assert again[12].role == "trojaned"
+    assert again[12].probed["after"][1] == 0.9
+    assert again[12].signature.settings == Settings(values=8)
+    (records / "detectors.csv").unlink()
+    with pytest.raises(UsageError, match="no measured detectors"):
+        read_records(records)
+
+
+def test_the_experiment_tells_quality_cells_and_rates(records: Path, tmp_path: Path) -> None:
+    calibration = tmp_path / "calibration.json"
+    object_detector.EXPERIMENT.run(tmp_path, detectors=records, calibration=calibration)
+    table = (tmp_path / "object-detector.csv").read_text().splitlines()
+    assert table[0] == "measure,value,low,high,networks"
+    rows = {line.rsplit(",", 4)[0].strip('"'): line.rsplit(",", 4)[1:] for line in table[1:]}
+    assert float(rows["mAP@0.5 of trojaned detectors"][0]) == pytest.approx(0.8)
+    assert rows["brightest cell of the target within one cell of the trigger"][0] == "1.0000"
+    assert rows["AUROC, image response"][0] == "1.0000"
+    assert float(rows["AUROC, signature"][0]) > 0.9
+    assert (tmp_path / "signatures.png").stat().st_size > 1000
+    assert '"threshold"' in calibration.read_text()
