@@ -6,10 +6,13 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
 from onepixel.detectors.metrics import (
+    GOAL,
     balanced_accuracy,
     best_threshold,
     bootstrap_mean,
     clopper_pearson,
+    cross_entropy,
+    cross_entropy_of_scores,
     evaluate_scores,
     fast_auroc,
 )
@@ -79,3 +82,20 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_approximation_for_many_val
     assert estimate.high == pytest.approx(values.mean() + half, abs=0.005)
     with pytest.raises(UsageError, match="no values"):
         bootstrap_mean(values[:0])
+
+
+def test_cross_entropy_is_that_of_a_coin_where_nothing_is_known_and_small_where_scores_tell():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], (40, 20))
+    known = rng.normal(0, 1, 50), rng.normal(4, 1, 50)
+    scores = np.r_[rng.normal(0, 1, 40), rng.normal(4, 1, 20)]
+    told = evaluate_scores(scores, labels, 2.0, known=known).cross_entropy
+    assert told is not None
+    assert told.low <= told.value <= told.high < GOAL
+    assert told.value == pytest.approx(cross_entropy_of_scores(scores[:40], scores[40:], known))
+    blind = evaluate_scores(scores, labels, 2.0, known=(known[0], known[0])).cross_entropy
+    assert blind is not None
+    assert blind.value == pytest.approx(np.log(2), abs=0.05)
+    assert evaluate_scores(scores, labels, 2.0).cross_entropy is None
+    assert cross_entropy(np.full(3, 0.5), np.full(9, 0.5)) == pytest.approx(np.log(2))
+    assert cross_entropy(np.zeros(2), np.array([0.0])) < 20, "an error of certainty costs much, and not everything"

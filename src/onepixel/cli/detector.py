@@ -101,7 +101,7 @@ def evaluate(
     trojaned: Trojaned,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Measure a detector on populations: detection rate, AUROC, true and false positive rate, with 95 % intervals."""
+    """Measure a detector on populations: detection rate, AUROC, rates of both errors, cross-entropy; 95 % intervals."""
     from onepixel.detectors import load_detector
     from onepixel.detectors.training_sets import labelled
 
@@ -119,3 +119,7 @@ def evaluate(
         ("false positive rate", result.false_positive_rate),
     ):
         typer.echo(f"  {label:20} {estimate}")
+    if (told := result.cross_entropy) is not None:
+        typer.echo(
+            f"  {'cross-entropy':20} {told.value:.3f} [{told.low:.3f}, {told.high:.3f}] nats at a prior of one half"
+        )

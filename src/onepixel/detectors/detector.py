@@ -277,8 +277,9 @@ class Detector(Estimator):
         return scaled(self.scaling, features, self.center_, self.scale_)
 
     def evaluate(self, signatures: Signatures, labels: ArrayLike) -> Evaluation:
-        """Detection rate, AUROC, true and false positive rate on labelled models, with intervals."""
-        return evaluate_scores(self.decision_function(signatures), np.asarray(labels), self.threshold_)
+        """Detection rate, AUROC, true and false positive rate, cross-entropy on labelled models, with intervals."""
+        known = self.clean_scores_, self.trojaned_scores_
+        return evaluate_scores(self.decision_function(signatures), np.asarray(labels), self.threshold_, known=known)
 
     def calibrate(self, clean_signatures: Signatures) -> "Detector":
         """Score clean models that are used for nothing else, so that audits can give a p-value."""

@@ -6,16 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from onepixel.detectors.probability import probabilities
 from onepixel.errors import UsageError
 
 Scores = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+GOAL = 0.3465
+"""The cross-entropy in nats, half of that of a coin, from which on a contest (NIST TrojAI) counts a detector."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number in [0, 1] with a 95 % interval."""
+    """A number, most often a share in [0, 1], with a 95 % interval."""
 
     value: float
     low: float
@@ -37,6 +40,9 @@ class Evaluation:
         Interval likewise.
     true_positive_rate, false_positive_rate : Estimate
         Clopper-Pearson intervals.
+    cross_entropy : Estimate or None
+        Of the probabilities that scores of known models make of these, in nats; ln 2 for who knows nothing. None where
+        no known scores were given.
     clean, trojaned : int
         How many models of each kind.
     """
@@ -47,6 +53,7 @@ class Evaluation:
     false_positive_rate: Estimate
     clean: int
     trojaned: int
+    cross_entropy: Estimate | None = None
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -103,8 +110,46 @@ def best_threshold(clean: Scores, trojaned: Scores) -> float:
     return float(middles[gaps.argmax()])
 
 
-def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float, seed: int = 0) -> Evaluation:
+def surprises(shares: Scores) -> Scores:
+    """Minus the logarithms, in nats, of the probabilities that were given to what is true."""
+    return -np.log(np.clip(shares, 1e-12, 1))
+
+
+def cross_entropy(clean: Scores, trojaned: Scores) -> float:
+    """Cross-entropy in nats of the probabilities of being trojaned, told of clean and of trojaned models.
+
+    Both labels weigh alike, whatever their numbers; 0 is best, ln 2 = 0.693 is that of one half for every model.
+    """
+    return float((surprises(1 - clean).mean() + surprises(trojaned).mean()) / 2)
+
+
+def cross_entropy_of_scores(clean: Scores, trojaned: Scores, known: tuple[Scores, Scores]) -> float | None:
+    """The same from scores, by the probabilities that scores of other models, clean and trojaned, make of them.
+
+    None where there are no such models of one label.
+    """
+    told = probabilities(np.r_[clean, trojaned], *known)
+    return None if told is None else cross_entropy(told[: len(clean)], told[len(clean) :])
+
+
+def evaluate_scores(
+    scores: Scores,
+    labels: NDArray[np.int64],
+    threshold: float,
+    seed: int = 0,
+    known: tuple[Scores, Scores] | None = None,
+) -> Evaluation:
     """Evaluate scores (N,) of models with labels (N,), 0 clean and 1 trojaned, at a threshold fixed beforehand.
+
+    Parameters
+    ----------
+    scores : array of shape (N,)
+    labels : array of shape (N,)
+    threshold : float
+    seed : int
+        Of the bootstrap.
+    known : (clean, trojaned), optional
+        Scores of other models, which no network saw that made them, for probabilities and their cross-entropy.
 
     Raises
     ------
@@ -124,6 +169,12 @@ def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float,
     rates = (below / len(clean) + reached / len(trojaned)) / 2
     above = (trojaned > clean[:, None]) + 0.5 * (trojaned == clean[:, None])
     areas = ((negative @ above) * positive).sum(axis=1) / (len(clean) * len(trojaned))
+    told = None if known is None else probabilities(np.r_[clean, trojaned], *known)
+    surprise = None
+    if told is not None:
+        of_clean, of_trojaned = surprises(1 - told[: len(clean)]), surprises(told[len(clean) :])
+        resampled = (negative @ of_clean / len(clean) + positive @ of_trojaned / len(trojaned)) / 2
+        surprise = _bootstrap(float((of_clean.mean() + of_trojaned.mean()) / 2), resampled)
     return Evaluation(
         detection_rate=_bootstrap(balanced_accuracy(clean, trojaned, threshold), rates),
         auroc=_bootstrap(auroc(clean, trojaned), areas),
@@ -131,6 +182,7 @@ def evaluate_scores(scores: Scores, labels: NDArray[np.int64], threshold: float,
         false_positive_rate=clopper_pearson(int((clean >= threshold).sum()), len(clean)),
         clean=len(clean),
         trojaned=len(trojaned),
+        cross_entropy=surprise,
     )
 
 
