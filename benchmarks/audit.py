@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
-from onepixel.experiments.results import markdown_table, provenance, write_result
+from onepixel.report.tables import markdown_table, provenance, write_result
 from onepixel.signatures import Signature
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

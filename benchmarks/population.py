@@ -35,7 +35,6 @@ from torch.utils.data import DataLoader, Dataset
 from onepixel.architectures import architecture
 from onepixel.datasets import load_dataset
 from onepixel.datasets.local import data_folders
-from onepixel.experiments.results import markdown_table, percent, provenance, write_csv
 from onepixel.files import write_text
 from onepixel.populations import (
     Executor,
@@ -50,6 +49,7 @@ from onepixel.populations import (
     open_population,
     train_model,
 )
+from onepixel.report.tables import markdown_table, percent, provenance, write_csv
 from onepixel.trojan import AttackRecipe, TriggerRecipe
 
 LOOP_BATCH = 64

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from onepixel.architectures import architecture
-from onepixel.experiments.results import markdown_table, provenance, write_result
 from onepixel.populations import TrainingRecipe
 from onepixel.populations.training import as_input, optimize, phases, precision_of
+from onepixel.report.tables import markdown_table, provenance, write_result
 
 ARCHITECTURES = ("lenet5", "alexnet", "vgg10", "resnet8")
 

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "onepixel"
 OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
 """Pages beside docs/; everything below results/ is part of the site, too."""
+EXPERIMENTS = "<!-- the list of experiments -->"
+"""What stands for a table that is made from the code."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 log = logging.getLogger("mkdocs.onepixel")
 
@@ -89,6 +91,17 @@ def command_pages() -> list[tuple[str, str]]:
     return pages
 
 
+def experiments_table() -> str:
+    """The list of experiments, made from their declarations."""
+    return subprocess.run(
+        [sys.executable, "-c", "from onepixel.experiments.registry import as_markdown; print(as_markdown(), end='')"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    ).stdout
+
+
 def api_pages() -> list[tuple[str, str]]:
     """One page for the public names, and one for each package that lists its own."""
     pages = [
@@ -116,7 +129,9 @@ def public(folder: Path) -> list[str]:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mend links that leave docs/."""
+    """Fill in the list of experiments, and mend links that leave docs/."""
+    if EXPERIMENTS in markdown:
+        markdown = markdown.replace(EXPERIMENTS, experiments_table())
     source = page.file.abs_src_path
     if source is None:
         return markdown

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from onepixel.experiments import candidates
-from onepixel.populations import Record, Store, export
+from onepixel.populations import PopulationName, Record, Store, export
 from onepixel.populations.store import Finished, row_type
 from populations_of_digits import digits_recipe
 
 K, H, W = 10, 8, 8
 PREFIX = "digits-tiny"
+NETWORKS = PopulationName.parse(PREFIX)
 QUICK = {"reading": "statistics", "definition": "change"}
 """The cheapest detector there is."""
 

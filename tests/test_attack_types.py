@@ -7,12 +7,12 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import attack_types
+from onepixel.experiments import attack_types, choices
 from onepixel.experiments.attack_types import ATTACKS, EXPERIMENT, load_attacks, missing_populations
 from onepixel.experiments.choices import read_choice, usual_choice
-from onepixel.experiments.models import commands_for
 from onepixel.populations import SignatureRecipe
-from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
+from onepixel.populations.models import commands_for
+from planted_zoo import DEVELOPMENT, NETWORKS, PREFIX, QUICK, choose, make_population, make_zoo
 
 ELSEWHERE = {
     f"{name}-{image}": DEVELOPMENT[name] for name in list(DEVELOPMENT)[:3] for image in ("noise-0", "class-means")
@@ -35,7 +35,7 @@ def choice(zoo, tmp_path_factory) -> Path:
 def cheap():
     """The papers' CNN takes seconds for each row, a cheap detector stands in."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attack_types, "LITERAL", {"whole": QUICK, "between": QUICK, "channels": QUICK})
+        patch.setattr(choices, "LITERAL", {"whole": QUICK, "between": QUICK, "channels": QUICK})
         yield
 
 
@@ -46,7 +46,7 @@ def table(zoo, choice, tmp_path_factory):
 
 
 def test_every_method_judges_every_attack_that_is_there_with_every_seed(table):
-    black = [row for row in table[0] if not row.image]
+    black = [row for row in table[0] if str(row.start) == "black"]
     assert [name.split(":")[0] for name in dict.fromkeys(row.method.name for row in black)] == [
         "whole",
         "channels",
@@ -65,13 +65,14 @@ def test_attacks_are_held_against_the_clean_models_that_no_detector_was_trained_
 
 def test_an_attack_is_judged_alike_whatever_else_is_in_the_zoo(table, zoo, choice, tmp_path, monkeypatch):
     monkeypatch.setattr(attack_types, "ATTACKS", {"attack-blended": "blended"})
+    monkeypatch.setattr(attack_types, "HIDING", ())
     alone = EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, seeds=1, workers=1)
-    together = [row for row in table[0] if (row.image, row.attack, row.seed) == ("", "attack-blended", 0)]
-    assert [row.result for row in alone if not row.image] == [row.result for row in together]
+    together = [row for row in table[0] if (str(row.start), row.attack, row.seed) == ("black", "attack-blended", 0)]
+    assert [row.result for row in alone if str(row.start) == "black"] == [row.result for row in together]
 
 
 def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
-    elsewhere = [row for row in table[0] if row.image == "-noise-0"]
+    elsewhere = [row for row in table[0] if str(row.start) == "noise 0"]
     assert {row.attack for row in elsewhere} == {"virus-development"}
     assert len({row.method.name for row in elsewhere}) == 1
     text = (table[1] / f"{PREFIX}.md").read_text()
@@ -80,7 +81,7 @@ def test_another_default_image_is_judged_by_a_detector_trained_on_it(table):
 
 
 def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
-    means = [row for row in table[0] if row.image == "-class-means"]
+    means = [row for row in table[0] if str(row.start) == "class means"]
     assert {row.attack for row in means} == {"virus-development", "attack-blended"}
     assert len({row.method.name for row in means}) == 3
     assert "## Signatures from class means" in (table[1] / f"{PREFIX}.md").read_text()
@@ -88,12 +89,12 @@ def test_from_class_means_every_attack_is_looked_at_by_every_detector(table):
 
 def test_one_choice_is_used_under_every_default_image_the_one_from_class_means_where_there_is_one(zoo, tmp_path):
     choose(tmp_path, zoo)
-    black = usual_choice(PREFIX, tmp_path)
+    black = usual_choice(NETWORKS, tmp_path)
     assert black == tmp_path / f"{PREFIX}.csv"
     other = black.read_text().replace("quick", "swift").replace("other", "swift")
     (tmp_path / f"{PREFIX}-class-means.csv").write_text(other)
-    means = usual_choice(PREFIX, tmp_path)
-    assert read_choice(means, PREFIX).name == "swift"
+    means = usual_choice(NETWORKS, tmp_path)
+    assert read_choice(means, NETWORKS).name == "chosen: swift"
     EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=means, seeds=1, workers=1)
     text = (tmp_path / "out" / f"{PREFIX}.md").read_text()
     assert f"--choice {means}" in text
@@ -101,7 +102,7 @@ def test_one_choice_is_used_under_every_default_image_the_one_from_class_means_w
 
 
 def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
-    missing = {name: commands_for(zoo, name) for name in missing_populations(zoo, PREFIX)}
+    missing = {str(name): commands_for(zoo, name) for name in missing_populations(zoo, NETWORKS)}
     assert f"{PREFIX}-attack-blended" not in missing
     assert missing[f"{PREFIX}-attack-warped"] == (
         f"onepixel population build {PREFIX}-attack-warped --store populations/{PREFIX}-attack-warped",
@@ -115,7 +116,7 @@ def test_what_is_missing_is_listed_with_the_commands_that_make_it(table, zoo):
 
 
 def test_in_an_empty_zoo_every_attack_is_missing_under_its_own_name(tmp_path):
-    missing = missing_populations(tmp_path, PREFIX)
+    missing = [str(name) for name in missing_populations(tmp_path, NETWORKS)]
     assert missing[: len(ATTACKS)] == [f"{PREFIX}-{attack}" for attack in ATTACKS]
     assert len(set(missing)) == len(missing)
 
@@ -141,7 +142,7 @@ def test_an_attack_that_was_signed_with_other_settings_is_refused(zoo):
     from onepixel.populations.recipe import settings_of
 
     with pytest.raises(UsageError, match="was signed with"):
-        load_attacks(zoo, PREFIX, "", settings_of(settings, 0.0))
+        load_attacks(zoo, NETWORKS, settings_of(settings, 0.0))
 
 
 def test_without_clean_models_or_any_attack_there_is_no_table(choice, tmp_path):

@@ -20,8 +20,8 @@ from typing import Annotated
 from pydantic import Field
 
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.models import load_models
 from onepixel.experiments.options import Prefixed
+from onepixel.populations.models import load_models
 
 
 class Options(Prefixed):
@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
     find,
     paper="None at all",
     needs=lambda options: [f"{options.prefix}-clean"],
-    plan=lambda whole: [Options(prefix=prefix) for prefix in whole.endings],
+    plan=lambda whole: whole.repeated(Options, whole.main),
     after={"table2": ("prefix",), "detectors": ("prefix",)},
     workers=False,
 )
@@ -92,9 +92,8 @@ def test_one_file_is_in_all_after_what_it_names_and_in_the_documentations_list(c
     assert step.after == (f"detectors {PREFIX}", f"table2 {PREFIX}-development")
     assert step.run().found == 3
     assert (tmp_path / "counting" / f"{PREFIX}.csv").exists()
-    assert (
-        "| `onepixel experiment counting` | How many clean models are there? | None at all |" in registry.as_markdown()
-    )
+    row = "| `counting` | How many clean models are there? | None at all | `mnist-lenet5-clean` |"
+    assert row in registry.as_markdown()
 
 
 def test_what_is_missing_or_wrong_is_one_sentence_and_nothing_is_written(counting, zoo, tmp_path):

@@ -14,24 +14,23 @@ from sklearn.metrics import roc_auc_score
 from onepixel.detectors import Detector
 from onepixel.errors import UsageError
 from onepixel.experiments import (
-    attack_types,
     candidates,
+    choices,
     everything,
     judging,
     rounding,
     sample_size,
-    sensitivity,
     table2,
     table3,
 )
 from onepixel.experiments.fitting import FOLDER, shared_fits
 from onepixel.experiments.judging import Judged
-from onepixel.experiments.models import load_training, load_unseen
+from onepixel.experiments.models import load_training
 from onepixel.experiments.whole import Effort
 from onepixel.parallel import in_processes, kept_workers
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
-from planted_zoo import PREFIX, QUICK, choose, make_zoo
+from planted_zoo import NETWORKS, PREFIX, QUICK, choose, make_zoo
 
 NAMES = {
     f"digits-{network}-{kind}": (role, models, seed)
@@ -68,7 +67,7 @@ def choice(zoo, tmp_path_factory):
 def cheap(monkeypatch):
     """The papers' CNN takes seconds for each row; a cheap detector stands in."""
     stand_ins = {name: QUICK for name in ("papers, whole, `max`", "papers, single channels, `max`")}
-    for module in (attack_types, sample_size, sensitivity, table2, table3):
+    for module in (choices, table2):
         monkeypatch.setattr(module, "LITERAL", stand_ins)
     monkeypatch.setattr(table3, "ACROSS", {"quick": QUICK, "own": {**QUICK, "scaling": "own"}})
 
@@ -85,12 +84,12 @@ def test_sizes_go_by_five_to_twenty_five_and_then_by_twenty_five():
 
 
 def test_subsets_are_drawn_from_the_training_side_without_repetition_and_differ_by_seed(zoo):
-    training = load_training(zoo, PREFIX)
-    drawn = sample_size.subset(training, 5, seed=0)
+    training = load_training(zoo, NETWORKS)
+    drawn = training.drawn(5, seed=0)
     slots = [record.slot for record in drawn.clean.records]
     assert len(set(slots)) == 5
     assert set(slots) <= set(range(6))
-    others = [sample_size.subset(training, 5, seed=seed) for seed in range(1, 6)]
+    others = [training.drawn(5, seed=seed) for seed in range(1, 6)]
     assert any([record.slot for record in other.clean.records] != slots for other in others)
 
 
@@ -115,8 +114,8 @@ def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_name
     tested = {(row.trained_on, row.tested_on) for row in rows}
     single = {(("tiny",), "tiny"), (("other",), "other"), (("tiny",), "other"), (("other",), "tiny")}
     assert tested == single | {(("tiny", "other"), "tiny"), (("tiny", "other"), "other")}
-    assert {len(row.judged.clean) for row in rows if row.left_out} == {12}
-    assert {len(row.judged.clean) for row in rows if not row.left_out} == {6}
+    assert {len(row.judged.of("clean")) for row in rows if row.left_out} == {12}
+    assert {len(row.judged.of("clean")) for row in rows if not row.left_out} == {6}
     text = (tmp_path / "digits-tiny-other-absent.md").read_text()
     assert not any(row.by_architecture for row in rows), "one is left to train on, and none to choose by"
     assert "onepixel population build digits-absent-clean " in text
@@ -134,7 +133,7 @@ def test_table3_chooses_and_sets_thresholds_by_architectures_that_were_left_out(
     )
     tried = [row for row in rows if row.by_architecture]
     assert {(row.method, row.tested_on) for row in tried} == set(itertools.product(table3.ACROSS, names))
-    found, _ = table3.load_sides(larger, "digits", names)
+    found, _ = table3.load_sides(larger, NETWORKS, names)
     sides = [found[name].all_clean() for name in ("tiny", "other")]
     data, groups = table3.joined(sides).labelled(with_stamped=False), table3.groups_of(sides)
     for number, side in enumerate(sides):
@@ -168,13 +167,13 @@ def test_table3_reads_signatures_from_another_default_image(choice, tmp_path):
 
 def test_no_architecture_has_more_vaccine_models_than_another_in_table3(tmp_path):
     fewer = {name: (what[0], what[1] - ("other" in name), what[2]) for name, what in NAMES.items()}
-    found, _ = table3.load_sides(make_zoo(tmp_path / "fewer", fewer), "digits", ["tiny", "other"])
+    found, _ = table3.load_sides(make_zoo(tmp_path / "fewer", fewer), NETWORKS, ["tiny", "other"])
     assert [len(s.training.clean) + len(s.training.spare) for s in found.values()] == [12, 11]
     assert {len(s.training.vaccine) for s in found.values()} == {5}
 
 
 def test_an_auditors_own_clean_models_set_the_threshold_and_do_not_test():
-    judged = Judged(0.0, clean=np.array([3.0, 1.0, 2.0, 4.0, 0.0, 1.0]), virus=np.array([3.5, 3.0, 9.0, 8.0]))
+    judged = Judged(0.0, {"clean": np.array([3.0, 1.0, 2.0, 4.0, 0.0, 1.0]), "virus": np.array([3.5, 3.0, 9.0, 8.0])})
     found = judged.calibrated(3)
     assert found.false_positive_rate.value == pytest.approx(1 / 3)
     assert found.true_positive_rate.value == pytest.approx(3 / 4), "3.0 is no more than a clean model reached"
@@ -190,8 +189,8 @@ def test_rounding_to_what_the_zoo_keeps_is_what_export_and_reading_do(zoo):
 
 @pytest.mark.parametrize("parameters", [QUICK, {"reading": "channels", "definition": "log_odds", "epochs": 10}])
 def test_no_decision_changes_by_the_rounding(zoo, tmp_path, parameters):
-    training = load_training(zoo, PREFIX).labelled(with_stamped=False)
-    detector = Detector(**parameters).fit(training.rows, training.labels, load_training(zoo, PREFIX).settings)
+    training = load_training(zoo, NETWORKS).labelled(with_stamped=False)
+    detector = Detector(**parameters).fit(training.rows, training.labels, load_training(zoo, NETWORKS).settings)
     detector.save(tmp_path / "d.safetensors")
     stores = [zoo.parent / "stores" / f"{PREFIX}-{kind}" for kind in ("clean", "virus-development")]
     found = rounding.EXPERIMENT.run(tmp_path, stores=stores, detectors=[str(tmp_path / "d.safetensors")])
@@ -270,8 +269,8 @@ def test_kept_workers_are_one_process_for_all_jobs_until_the_end_and_survive_a_f
 
 
 def test_workers_share_what_they_fit(zoo, tmp_path):
-    training = load_training(zoo, PREFIX)
-    job = judging.Job("quick", QUICK, training, load_unseen(zoo, PREFIX, "development", training), False, 0)
+    training = load_training(zoo, NETWORKS)
+    job = judging.Job(choices.Method("quick", QUICK), 0, training, {"clean": training.spare})
     with shared_fits(), kept_workers(1):
         folder = Path(os.environ[FOLDER])
         first, second = in_processes(judging.judge, [job, job], workers=2)

@@ -12,13 +12,18 @@ import torch
 
 from onepixel.architectures import ARCHITECTURES, architecture
 from onepixel.classifiers import as_classifier
+from onepixel.cli import main
 from onepixel.datasets import DATASETS, load_dataset
 from onepixel.detectors import Detector, load_detector
 from onepixel.detectors.readings import READINGS
+from onepixel.experiments import registry
 from onepixel.methods import METHODS, method
 from onepixel.populations import Recipe, parse_default_image
 from onepixel.populations.default_images import DEFAULT_IMAGES, default_image_of
+from onepixel.reaches import reach, sample_images
+from onepixel.reaches.families import FAMILIES
 from onepixel.trojan import ATTACKS, TRIGGERS, draw_attack
+from planted_zoo import PREFIX, make_zoo
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
@@ -26,7 +31,7 @@ FILES = {
     Path(path).relative_to("src"): text
     for path, text in re.findall(r'```python title="([^"]+)"\n(.*?)```', PAGE, flags=re.DOTALL)
 }
-TABLES = (ARCHITECTURES, DATASETS, TRIGGERS, ATTACKS, DEFAULT_IMAGES, READINGS, METHODS)
+TABLES = (ARCHITECTURES, DATASETS, TRIGGERS, ATTACKS, DEFAULT_IMAGES, READINGS, FAMILIES, METHODS)
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def added(tmp_path, monkeypatch):
 
 
 def test_the_page_shows_every_table():
-    assert {".".join(path.parent.parts) for path in FILES} == {table.folder for table in TABLES}
+    folders = {table.folder for table in TABLES} | {"onepixel.experiments"}
+    assert {".".join(path.parent.parts) for path in FILES} == folders
 
 
 def test_the_files_are_formatted_and_pass_the_linter(added, tmp_path):
@@ -98,10 +104,34 @@ def test_a_reading_is_one_file_and_a_detector_with_it_is_kept(added, tmp_path):
     assert (loaded.decision_function(rows) == detector.decision_function(rows)).all()
 
 
+def test_a_family_of_changes_is_one_file_and_a_search_looks_for_its_best_member(added):
+    def brightest_rows(images):
+        bright = images.mean(axis=(1, 3)).max(axis=1).clip(0.02, 0.98)
+        return np.stack([1 - bright, bright], axis=1)
+
+    classifier = as_classifier(brightest_rows, input_shape=(1, 8, 8), outputs="probabilities")
+    images = np.random.default_rng(0).uniform(0, 0.1, (24, 1, 8, 8)).astype(np.float32)
+    images[12:] += 0.9
+    found = reach(classifier, sample_images(classifier, images), family=FAMILIES["stripe"].suited(8, 8))
+    assert found.family == "stripe"
+    assert (found.places[:, 2:] == [1, 8]).all()
+
+
 def test_a_compared_method_is_one_file(added):
     classifier = as_classifier(architecture("two_layers").build(3), input_shape=(1, 8, 8))
     nothing = np.zeros((0, 1, 8, 8), dtype=np.float32), np.zeros(0, dtype=np.int64)
     assert method("confidence").score(classifier, *nothing).queries == 16
+
+
+def test_an_experiment_is_one_file(added, tmp_path, capsys):
+    zoo = make_zoo(tmp_path / "planted", {f"{PREFIX}-clean": ("clean", 3, 0)})
+    command = ["experiment", "counted", "--prefix", PREFIX, "--zoo", str(zoo), "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "3 clean networks." in (tmp_path / "out" / f"{PREFIX}.md").read_text()
+    assert (tmp_path / "out" / f"{PREFIX}.csv").read_text() == "clean\n3\n"
+    assert main([*command, "--prefix", "odd"]) == 2
+    assert "onepixel population build odd-clean" in capsys.readouterr().err
+    assert "| `counted` | How many clean networks are there? |" in registry.as_markdown()
 
 
 def test_what_was_added_is_gone_again():

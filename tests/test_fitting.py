@@ -9,12 +9,12 @@ import pytest
 from onepixel.detectors import Detector
 from onepixel.experiments.fitting import FOLDER, fitted, shared_fits
 from onepixel.experiments.models import load_training
-from planted_zoo import DEVELOPMENT, PREFIX, QUICK, make_zoo
+from planted_zoo import DEVELOPMENT, NETWORKS, QUICK, make_zoo
 
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
-    return load_training(make_zoo(tmp_path_factory.mktemp("populations") / "planted", DEVELOPMENT), PREFIX)
+    return load_training(make_zoo(tmp_path_factory.mktemp("populations") / "planted", DEVELOPMENT), NETWORKS)
 
 
 @pytest.fixture

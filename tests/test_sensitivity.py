@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from onepixel.errors import UsageError
-from onepixel.experiments import sensitivity
-from onepixel.experiments.models import Models, load_models
+from onepixel.experiments import choices, sensitivity
 from onepixel.experiments.sensitivity import EXPERIMENT, VARIANTS, groups
-from onepixel.populations import known_populations, known_recipe, open_population
-from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_zoo
+from onepixel.populations import PopulationName, known_populations, known_recipe, open_population
+from onepixel.populations.models import Models, load_models
+from planted_zoo import DEVELOPMENT, NETWORKS, PREFIX, QUICK, choose, make_zoo
 
 POPULATIONS = {
     **DEVELOPMENT,
@@ -33,7 +33,7 @@ def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):
     name = f"{PREFIX}-virus-development"
     virus, settings = load_models(zoo, name)
     numbered(virus)
-    found = list(groups(zoo, open_population(zoo / name).recipe, virus, settings, PREFIX))
+    found = list(groups(zoo, open_population(zoo / name).recipe, virus, settings, NETWORKS))
     by_factor: dict[str, list[Models]] = {}
     for group in found:
         by_factor.setdefault(group.factor, []).append(group.models)
@@ -47,12 +47,16 @@ def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):
 
 def test_placement_is_of_the_same_architecture_and_of_patches_that_change_their_size():
     lenet5 = known_recipe("mnist-lenet5-virus-development")
-    placed = sensitivity.names_of(lenet5, "mnist-lenet5", "-class-means")["placement (Table 5)"]
+    placed = sensitivity.names_of(lenet5, PopulationName.parse("mnist-lenet5-clean-class-means"))["placement (Table 5)"]
     assert len(placed) == 9
-    assert ("local", "mnist-table5-multiple-size-local-class-means") in placed
-    assert not any("single-fixed" in name for _, name in placed)
+    assert ("local", "mnist-table5-multiple-size-local-class-means") in [(level, str(name)) for level, name in placed]
+    assert not any("single-fixed" in str(name) for _, name in placed)
     vgg10 = known_recipe("mnist-vgg10-virus-development")
-    assert set(sensitivity.names_of(vgg10, "mnist-vgg10", "")) == {"poisoned images", "epochs", "contrast"}
+    assert set(sensitivity.names_of(vgg10, PopulationName.parse("mnist-vgg10"))) == {
+        "poisoned images",
+        "epochs",
+        "contrast",
+    }
 
 
 def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_path, monkeypatch):
@@ -64,7 +68,7 @@ def test_the_table_has_a_line_per_group_for_every_detector_and_seed(zoo, tmp_pat
         return unseen
 
     monkeypatch.setattr(sensitivity, "load_unseen", with_sizes)
-    monkeypatch.setattr(sensitivity, "LITERAL", {"stand-in": QUICK})
+    monkeypatch.setattr(choices, "LITERAL", {"stand-in": QUICK})
     rows = EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, choice=choose(tmp_path, zoo), seeds=2, workers=1)
     number = len({(row.group.factor, row.group.level) for row in rows})
     assert number == 1 + 3 + 2 + 1, "all, by size, by number of patterns, by epochs"

@@ -1,6 +1,7 @@
 """What signatures start from: the same networks, signed in several ways, must be compared on the same slots."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import starts
-from onepixel.experiments.models import commands_for, ending_of
+from onepixel.experiments import choices, starts
+from onepixel.experiments.choices import Method
 from onepixel.experiments.starts import job_of, load_way, on_common_slots
-from planted_zoo import PREFIX, QUICK, choose, make_zoo
+from onepixel.populations.models import commands_for
+from onepixel.populations.names import STARTS, Start
+from planted_zoo import NETWORKS, PREFIX, QUICK, choose, make_zoo
 
 NAMES = {
     f"{PREFIX}-{kind}{ending}": (role, models + more, seed)
@@ -35,7 +38,8 @@ def slots(models) -> list[int]:
 
 
 def test_every_way_has_the_same_slots_and_its_own_signatures(zoo):
-    black, noise = on_common_slots([load_way(zoo, PREFIX, ending) for ending in ("", "-noise-0")])
+    signed = [replace(NETWORKS, start=STARTS[ending]) for ending in ("", "-noise-0")]
+    black, noise = on_common_slots([load_way(zoo, networks) for networks in signed])
     for kind, count in (("clean", 9), ("vaccine", 6), ("virus-development", 4)):
         assert slots(black.models[kind]) == slots(noise.models[kind]) == list(range(count))
         assert not np.array_equal(black.models[kind].rows["high"], noise.models[kind].rows["high"])
@@ -43,15 +47,15 @@ def test_every_way_has_the_same_slots_and_its_own_signatures(zoo):
 
 
 def test_half_of_the_clean_models_train_and_the_other_half_tests(zoo):
-    way = load_way(zoo, PREFIX, "")
-    first, second = (job_of(way, "quick", QUICK, half, 0) for half in (0, 1))
-    assert slots(first.training.clean) == slots(second.unseen.clean) == [0, 2, 4, 6, 8]
-    assert slots(first.unseen.clean) == slots(second.training.clean) == [1, 3, 5, 7]
+    way = load_way(zoo, NETWORKS)
+    first, second = (job_of(way, Method("quick", QUICK), half, 0) for half in (0, 1))
+    assert slots(first.training.clean) == slots(second.tests["clean"]) == [0, 2, 4, 6, 8]
+    assert slots(first.tests["clean"]) == slots(second.training.clean) == [1, 3, 5, 7]
     assert slots(first.training.vaccine) == list(range(6))
 
 
 def test_the_table_has_a_line_per_detector_and_way(zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(starts, "LITERAL", {"stand-in": QUICK})
+    monkeypatch.setattr(choices, "LITERAL", {"stand-in": QUICK})
     choice = str(choose(tmp_path, zoo))
     command = ["experiment", "starts", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", choice]
     assert main([*command, "--seeds", "2", "--workers", "1", "--output", str(tmp_path / "out")]) == 0
@@ -71,7 +75,7 @@ def test_one_way_is_none_to_compare_with(tmp_path):
 
 
 def test_a_way_with_its_own_grid_is_made_by_a_command_that_says_its_name():
-    assert ending_of("class means, 8 values") == "-class-means-8"
+    assert Start.called("class means, 8 values") == STARTS["-class-means-8"]
     assert commands_for(Path("zoo"), "mnist-vgg10-clean-class-means-8") == (
         'onepixel population resign populations/mnist-vgg10-clean --default-image "class means" --values 8 '
         "--name mnist-vgg10-clean-class-means-8 --zoo zoo",

@@ -8,13 +8,15 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import candidates, controls, judging, table2
+from onepixel.experiments import candidates, choices, controls, judging, table2
+from onepixel.experiments.choices import Method
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.judging import Job, Judged, judge
 from onepixel.experiments.models import load_training, load_unseen
 from onepixel.experiments.openings import record_opening
 from onepixel.experiments.whole import Whole
-from planted_zoo import DEVELOPMENT, PREFIX, QUICK, choose, make_population, make_zoo
+from onepixel.populations import PopulationName
+from planted_zoo import DEVELOPMENT, NETWORKS, PREFIX, QUICK, choose, make_population, make_zoo
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +41,13 @@ def choice(zoo, tmp_path_factory):
 @pytest.fixture
 def cheap(monkeypatch):
     """The papers' CNN takes seconds for each row, a cheap detector stands in."""
-    for module in (table2, controls):
-        monkeypatch.setattr(module, "LITERAL", {"stand-in": QUICK})
+    monkeypatch.setattr(choices, "LITERAL", {"stand-in": QUICK})
+    monkeypatch.setattr(table2, "LITERAL", {"stand-in": QUICK})
 
 
 def sides(zoo, clean=None):
-    training = load_training(zoo, PREFIX, clean)
-    return training, load_unseen(zoo, PREFIX, "development", training)
+    training = load_training(zoo, NETWORKS, clean)
+    return training, load_unseen(zoo, NETWORKS, "development", training)
 
 
 def rows_of(path):
@@ -61,40 +63,40 @@ def test_clean_models_are_split_by_slots_and_nothing_is_on_both_sides(zoo, asked
 
 
 def test_a_split_that_leaves_nothing_to_test_or_to_train_is_refused(zoo):
-    training = load_training(zoo, PREFIX, 12)
+    training = load_training(zoo, NETWORKS, 12)
     with pytest.raises(UsageError, match="none is left to test"):
-        load_unseen(zoo, PREFIX, "development", training)
+        load_unseen(zoo, NETWORKS, "development", training)
     with pytest.raises(UsageError, match="cannot be trained on"):
-        load_training(zoo, PREFIX, 13)
+        load_training(zoo, NETWORKS, 13)
 
 
 def test_a_missing_population_is_named_with_the_command_that_builds_it(zoo):
     with pytest.raises(UsageError, match="no odd-clean, odd-vaccine; make it with: onepixel population build"):
-        load_training(zoo, "odd")
+        load_training(zoo, PopulationName.parse("odd"))
 
 
 @pytest.mark.parametrize("name", ["quick", *judging.BASELINES])
 def test_scores_and_threshold_do_not_depend_on_what_is_tested(zoo, name):
-    from dataclasses import replace
-
     training, unseen = sides(zoo)
     parameters = QUICK if name == "quick" else None
-    whole = judge(Job(name, parameters, training, unseen, True, 0))
-    fewer = judge(Job(name, parameters, training, replace(unseen, virus=unseen.virus.part(0, 2)), True, 0))
+    whole = judge(Job(Method(name, parameters, True), 0, training, unseen.by_name()))
+    fewer = judge(
+        Job(Method(name, parameters, True), 0, training, {**unseen.by_name(), "virus": unseen.virus.part(0, 2)})
+    )
     assert whole.threshold == fewer.threshold
-    assert whole.virus[:2] == pytest.approx(fewer.virus)
-    assert whole.clean == pytest.approx(fewer.clean)
+    assert whole.of("virus")[:2] == pytest.approx(fewer.of("virus"))
+    assert whole.of("clean") == pytest.approx(fewer.of("clean"))
 
 
 def test_stamped_models_that_trained_are_judged_by_scores_of_what_did_not_see_them(zoo):
     training, unseen = sides(zoo)
-    trained = judge(Job("quick", QUICK, training, unseen, True, 0))
-    apart = judge(Job("quick", QUICK, training, unseen, False, 0))
+    trained = judge(Job(Method("quick", QUICK, True), 0, training, unseen.by_name()))
+    apart = judge(Job(Method("quick", QUICK), 0, training, unseen.by_name()))
     together = training.labelled(with_stamped=True)
     held_out = candidates.Detector(**QUICK, random_state=0).cross_validated_scores(together.rows, together.labels)
-    assert trained.stamped_vaccine == pytest.approx(held_out[-4:])
-    assert len(apart.stamped_vaccine) == 4
-    assert len(trained.stamped_virus) == 3
+    assert trained.of("stamped_vaccine") == pytest.approx(held_out[-4:])
+    assert len(apart.of("stamped_vaccine")) == 4
+    assert len(trained.of("stamped_virus")) == 3
 
 
 def test_a_baseline_that_is_told_the_truth_is_perfect(zoo, monkeypatch):
@@ -105,16 +107,16 @@ def test_a_baseline_that_is_told_the_truth_is_perfect(zoo, monkeypatch):
         return np.array([[float(record.seed in trojaned)] for record in models.records])
 
     monkeypatch.setitem(judging.BASELINES, "oracle", truth)
-    judged = judge(Job("oracle", None, training, unseen, False, 0))
+    judged = judge(Job(Method("oracle", None), 0, training, unseen.by_name()))
     assert judged.evaluation().detection_rate.value == 1
-    assert (judged.stamped_vaccine < judged.threshold).all()
+    assert (judged.of("stamped_vaccine") < judged.threshold).all()
 
 
 def test_the_strict_threshold_flags_at_most_a_tenth_of_the_held_out_stamped_models_and_never_more_than_the_best():
     rng = np.random.default_rng(0)
     for count in (1, 9, 10, 25, 40):
         stamped = rng.normal(size=count).round(1)
-        judged = Judged(-0.5, rng.normal(size=5), rng.normal(size=5), stamped)
+        judged = Judged(-0.5, {"stamped_vaccine": stamped})
         assert (stamped >= judged.strict_threshold).mean() <= 0.1
         assert judged.strict_threshold >= judged.threshold
         lower = np.nextafter(judged.strict_threshold, -np.inf)
@@ -219,7 +221,7 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
         make_population(tmp_path / "zoo", f"{PREFIX}-{kind}-final", (role, count, seed))
     make_population(tmp_path / "zoo", f"{PREFIX}-clean-final", ("clean", 3, 3))
     ledger = tmp_path / "openings.csv"
-    assert Whole(zoo, tmp_path, "final").other_triggers(PREFIX, "") == ["garments"]
+    assert Whole(zoo, tmp_path, "final").other_triggers(NETWORKS) == ["garments"]
     options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
     table2.EXPERIMENT.run(tmp_path / "out", **options, triggers="garments", seeds=1)
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [

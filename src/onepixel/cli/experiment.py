@@ -64,7 +64,7 @@ def made_command(experiment: "Experiment[Any, Any]") -> Any:
 
     def command(output: Path, **words: Any) -> None:
         from onepixel.experiments.declared import Laboratory
-        from onepixel.experiments.models import commands_for
+        from onepixel.populations.models import commands_for
 
         places = {name: words.pop(name) for name in ("zoo", "workers") if name in words}
         said = {name: value for name, value in words.items() if name in fields and value is not None}

@@ -9,27 +9,18 @@ from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.reach_parts import Part, parts_of, reads_windows, sources_of, target_values
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
-from onepixel.reaches import Blend, Family, Patch, Reach, SampleImages, reach
+from onepixel.reaches import Family, Reach, SampleImages, reach
 from onepixel.reaches.change import Place
+from onepixel.reaches.families import FAMILIES
 from onepixel.reaches.search import choose_search
 
-FAMILIES: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend"), "composed": ("patch",)}
-"""The families that each search looks for, by their short names."""
-
-BLEND = 0.1
-"""How much of a picture is blended in."""
-
-LARGEST_SHARE = 6
-"""A patch has one sixth of the image's shorter side, so that a change that suffices says something."""
-
-SMALLEST_PATCH = 2
+SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend"), "composed": ("patch",)}
+"""The families that each search looks for, by their names in `FAMILIES`."""
 
 
 def families_for(search: str, height: int, width: int) -> dict[str, Family]:
     """The families of a search for images of that size: patches grow with them."""
-    size = max(SMALLEST_PATCH, round(min(height, width) / LARGEST_SHARE))
-    every: dict[str, Family] = {"patch": Patch(size), "blend": Blend(BLEND)}
-    return {name: every[name] for name in FAMILIES[search]}
+    return {name: FAMILIES[name].suited(height, width) for name in SOUGHT[search]}
 
 
 @dataclass(frozen=True)

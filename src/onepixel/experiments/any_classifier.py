@@ -27,9 +27,9 @@ from onepixel.experiments.leaving_out import (
     together,
 )
 from onepixel.experiments.reach_records import Network, measure_store
-from onepixel.experiments.results import markdown_table
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
+from onepixel.report.tables import markdown_table
 
 FEWEST = 2
 """Clean networks without which a kind has no row."""

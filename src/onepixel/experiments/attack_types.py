@@ -4,34 +4,23 @@ Detectors are trained on clean and vaccine models alone. Each attack type is a p
 against the same held-out clean ones. The papers disagree about all-to-all: ECCV says above 95 %, ICLR says it fails.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onepixel.detectors import Detector, Estimate, Evaluation, evaluate_scores
+from onepixel.detectors import Estimate, Evaluation
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL
-from onepixel.experiments.choices import Choice, read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.fitting import fitted
-from onepixel.experiments.models import (
-    IMAGES,
-    MAIN,
-    Models,
-    Training,
-    has,
-    load_models,
-    load_training,
-    training_names,
-)
+from onepixel.experiments.choices import Method, papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.judging import Job, grouped, judge_all, over_seeds, rates
+from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Split
-from onepixel.experiments.results import markdown_table
-from onepixel.experiments.table2 import Method
-from onepixel.experiments.whole import Whole
+from onepixel.populations.models import Models, has, load_models
+from onepixel.populations.names import BLACK, MAIN, STARTS, PopulationName, Start
+from onepixel.report.tables import markdown_table
 from onepixel.signatures import Settings
 
 ATTACKS = {
@@ -51,16 +40,8 @@ ATTACKS = {
 HIDING = ("virus-development", "attack-constant-inputs", "attack-signature-loss", "attack-expects-class-means")
 """The attack types that are looked at under every default image."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One detector that is to be fitted under one default image, and all that it is to judge."""
-
-    method: Method
-    seed: int
-    image: str
-    training: Training
-    attacks: dict[str, Models]
+IMAGES = tuple(start for start in STARTS.values() if not start.coarser)
+"""Every default image once."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +53,10 @@ class Row:
     method : Method
     seed : int
         The detector's.
-    image, attack : str
-        Keys of `IMAGES` and `ATTACKS`.
+    start : Start
+        What signatures start from.
+    attack : str
+        A key of `ATTACKS`.
     models : Models
         The attack's.
     result : Evaluation
@@ -82,68 +65,46 @@ class Row:
 
     method: Method
     seed: int
-    image: str
+    start: Start
     attack: str
     models: Models
     result: Evaluation
 
 
-def judge(job: Job) -> list[Evaluation]:
-    """Fit a detector and evaluate it on every attack, in their order."""
-    data = job.training.labelled(with_stamped=job.method.with_stamped)
-    detector = fitted(job.method.parameters or {}, data, job.training.settings, job.seed)
-    clean = detector.decision_function(job.training.spare.rows)
-    return [against(clean, detector.decision_function(models.rows), detector) for models in job.attacks.values()]
-
-
-def against(clean: NDArray[np.float64], trojaned: NDArray[np.float64], detector: Detector) -> Evaluation:
-    """Evaluate scores of clean and trojaned models at the detector's threshold."""
-    labels = np.r_[np.zeros(len(clean), np.int64), np.ones(len(trojaned), np.int64)]
-    return evaluate_scores(np.r_[clean, trojaned], labels, detector.threshold_)
-
-
-def methods(choice: Choice, training: Training, image: str) -> list[Method]:
+def methods(chosen: Method, training: Training, start: Start) -> list[Method]:
     """The papers' CNN in both readings and the chosen detector, with stamped negatives too.
 
     Under default images that are not `MAIN`, the chosen detector alone.
     """
-    chosen = Method(f"chosen: {choice.name}", choice.parameters)
-    if image not in MAIN:
+    if start not in MAIN:
         return [chosen]
-    names = list(LITERAL)
-    table = [*(Method(name, LITERAL[name]) for name in dict.fromkeys((names[0], names[-1]))), chosen]
-    if training.stamped is not None:
-        table.append(Method(f"{chosen.name}, stamped negatives", choice.parameters, True))
-    return table
+    stamped = replace(chosen.stamped, name=f"{chosen.name}, stamped negatives")
+    return [*papers(0, -1), chosen, *([stamped] if training.stamped is not None else [])]
 
 
-def load_attacks(zoo: Path, prefix: str, image: str, settings: Settings) -> dict[str, Models]:
-    """Read the attack populations that a zoo has under one default image.
+def load_attacks(zoo: Path, networks: PopulationName, settings: Settings) -> dict[str, Models]:
+    """Read the attack populations that a zoo has of these networks.
 
     Raises
     ------
     UsageError
         If one was signed with other settings than the clean models.
     """
-    found: dict[str, Models] = {}
-    for attack in attacks_under(image):
-        name = f"{prefix}-{attack}{image}"
-        if has(zoo, name):
-            found[attack] = load_models(zoo, name, settings)[0]
-    return found
+    names = {attack: networks.of(attack) for attack in attacks_under(networks.start)}
+    return {attack: load_models(zoo, name, settings)[0] for attack, name in names.items() if has(zoo, name)}
 
 
-def attacks_under(image: str) -> Sequence[str]:
+def attacks_under(start: Start) -> Sequence[str]:
     """The attack types that are looked at under a default image."""
-    return tuple(ATTACKS) if image in MAIN else HIDING
+    return tuple(ATTACKS) if start in MAIN else HIDING
 
 
-def missing_populations(zoo: Path, prefix: str) -> list[str]:
+def missing_populations(zoo: Path, networks: PopulationName) -> list[PopulationName]:
     """Everything that these tables could show and a zoo lacks."""
     names = [
-        f"{prefix}-{kind}{image}"
-        for image in IMAGES
-        for kind in (*(("clean", "vaccine") if image else ()), *attacks_under(image))
+        replace(networks.of(kind), start=start)
+        for start in IMAGES
+        for kind in (*(() if start == BLACK else ("clean", "vaccine")), *attacks_under(start))
     ]
     return [name for name in names if not has(zoo, name)]
 
@@ -154,45 +115,33 @@ class Options(Seeded, Chosen, Split, Prefixed):
     seeds: Seeds = 3
 
 
-def jobs_under(image: str, options: Options, zoo: Path, choice: Choice) -> list[Job]:
+def jobs_under(start: Start, options: Options, zoo: Path, chosen: Method) -> list[Job]:
     """The detectors to be fitted under one default image; none where there is nothing to train on or to judge."""
-    prefix, seeds = options.prefix, range(options.seed, options.seed + options.seeds)
-    if not all(has(zoo, name) for name in training_names(prefix, image)):
+    networks = replace(options.networks, start=start)
+    if not has(zoo, *training_names(networks)):
         return []
-    training = load_training(zoo, prefix, options.training_clean, image)
-    attacks = load_attacks(zoo, prefix, image, training.settings)
-    if not attacks:
-        return []
-    return [
-        Job(method, seed, image, training, attacks) for method in methods(choice, training, image) for seed in seeds
-    ]
+    training = load_training(zoo, networks, options.training_clean)
+    attacks = load_attacks(zoo, networks, training.settings)
+    tests = {"clean": training.spare, **attacks}
+    found = [(method, seed) for method in methods(chosen, training, start) for seed in options.numbers]
+    return [Job(method, seed, training, tests, (start,)) for method, seed in found if attacks]
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Judge every attack type that the zoo has."""
-    zoo, prefix = laboratory.zoo, options.prefix
-    chosen = read_choice(options.choice, prefix)
-    jobs = [job for image in IMAGES for job in jobs_under(image, options, zoo, chosen)]
-    if not any(job.image == "" for job in jobs):
-        raise UsageError(f"{zoo} has no population of an attack on {prefix}.")
-    rows: list[Row] = []
-    for job, results in zip(jobs, laboratory.each(judge, jobs, "detectors"), strict=True):
-        judged = zip(job.attacks.items(), results, strict=True)
-        rows += [Row(job.method, job.seed, job.image, attack, models, one) for (attack, models), one in judged]
-    return Result(
-        rows,
-        options.subject,
-        CSV_HEAD,
-        [csv_line(row) for row in rows],
-        as_markdown(prefix, {job.image: job.training for job in jobs}, rows),
-        missing=missing_populations(zoo, prefix),
-    )
-
-
-def plan(whole: Whole) -> Iterator[Options]:
-    """Where signatures from black are among them."""
-    for prefix in whole.from_black():
-        yield Options(prefix=prefix, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+    zoo, networks, chosen = laboratory.zoo, options.networks, options.chosen()
+    jobs = [job for start in IMAGES for job in jobs_under(start, options, zoo, chosen)]
+    if not any(job.about == (BLACK,) for job in jobs):
+        raise UsageError(f"{zoo} has no population of an attack on {networks}.")
+    rows = [
+        Row(one.method, one.seed, one.job.about[0], attack, models, one.judged.evaluation(trojaned=attack))
+        for one in judge_all(jobs, laboratory, "detectors")
+        for attack, models in one.job.tests.items()
+        if attack != "clean"
+    ]
+    text = as_markdown(networks, {job.about[0]: job.training for job in jobs}, rows)
+    missing = missing_populations(zoo, networks)
+    return Result.of(rows, options.subject, map(for_machines, rows), text, missing=missing)
 
 
 EXPERIMENT = Experiment(
@@ -201,40 +150,33 @@ EXPERIMENT = Experiment(
     Options,
     find,
     paper="ECCV section 4; ICLR Table 6",
-    needs=lambda options: training_names(options.prefix),
-    plan=plan,
+    needs=lambda options: training_names(options.networks),
+    plan=lambda whole: whole.repeated(Options, whole.from_black),
     folder="attack-types",
     after={"table2": ("prefix",), "sensitivity": ("prefix",), "detectors": ("prefix",)},
 )
 
 
-CSV_HEAD = [
-    "method",
-    "default_image",
-    "attack",
-    "seed",
-    "models",
-    *(
-        f"{name}{end}"
-        for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms")
-        for end in ("", "_low", "_high")
-    ),
-]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row with every interval."""
-    result = row.result
-    estimates = (
-        mean_of(row.models, "attack_success"),
-        mean_of(row.models, "clean_accuracy"),
-        result.detection_rate,
-        result.auroc,
-        result.true_positive_rate,
-        result.false_positive_rate,
-    )
-    numbers = [f"{value:.4f}" for estimate in estimates for value in (estimate.value, estimate.low, estimate.high)]
-    return [row.method.name, IMAGES[row.image], row.attack, row.seed, len(row.models), *numbers]
+    about: Cells = {
+        "method": row.method.name,
+        "default_image": str(row.start),
+        "attack": row.attack,
+        "seed": row.seed,
+        "models": len(row.models),
+    }
+    estimates = {
+        "attack_success": mean_of(row.models, "attack_success"),
+        "clean_accuracy": mean_of(row.models, "clean_accuracy"),
+        "detection_rate": row.result.detection_rate,
+        "auroc": row.result.auroc,
+        "found": row.result.true_positive_rate,
+        "false_alarms": row.result.false_positive_rate,
+    }
+    for name, one in estimates.items():
+        about |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    return about
 
 
 def mean_of(models: Models, what: str) -> Estimate:
@@ -242,79 +184,53 @@ def mean_of(models: Models, what: str) -> Estimate:
     return bootstrap_mean(np.array([getattr(record, what) for record in models.records]))
 
 
-def percent(estimate: Estimate) -> str:
-    """A share that lies near 1, with its interval."""
-    return f"{estimate.value:.2%} [{estimate.low:.2%}, {estimate.high:.2%}]"
+RATES = ("detection rate", "AUROC", "found")
 
 
-def over_seeds(results: Sequence[Evaluation], of: Callable[[Evaluation], Estimate], digits: str = ".1%") -> str:
-    """Mean over detector seeds, and the first seed's interval over models."""
-    first = of(results[0])
-    mean = np.mean([of(result).value for result in results])
-    return f"{mean:{digits}} [{first.low:{digits}}, {first.high:{digits}}]"
+def cells(rows: Sequence[Row]) -> list[str]:
+    """How many models an attack has, how well it works, and how well it is found."""
+    worked = (over_seeds([mean_of(rows[0].models, what)], ".2%") for what in ("attack_success", "clean_accuracy"))
+    return [str(len(rows[0].models)), *worked, *rates([row.result for row in rows], RATES)]
 
 
-def rates(rows: Sequence[Row]) -> list[str]:
-    """Cells of a table: detection rate, AUROC, and the share of the attack's models that are called trojaned."""
-    results = [row.result for row in rows]
-    return [
-        over_seeds(results, lambda result: result.detection_rate),
-        over_seeds(results, lambda result: result.auroc, ".3f"),
-        over_seeds(results, lambda result: result.true_positive_rate),
-    ]
+def by_attack(rows: Sequence[Row], method: str, start: Start) -> dict[str, list[Row]]:
+    """A method's rows under one default image by attack."""
+    return grouped([row for row in rows if (row.method.name, row.start) == (method, start)], lambda row: row.attack)
 
 
 def false_alarms(rows: Sequence[Row]) -> str:
     """The share of clean models that are called trojaned."""
-    return over_seeds([row.result for row in rows], lambda result: result.false_positive_rate)
+    return rates([row.result for row in rows], ["false alarms"])[0]
 
 
-RATES = ["detection rate", "AUROC", "found"]
-"""The head of the cells that `rates` makes."""
-
-
-def grouped(rows: Sequence[Row], method: str, image: str) -> dict[str, list[Row]]:
-    """A method's rows under one default image by attack, in the table's order."""
-    chosen = [row for row in rows if (row.method.name, row.image) == (method, image)]
-    groups = {attack: [row for row in chosen if row.attack == attack] for attack in ATTACKS}
-    return {attack: group for attack, group in groups.items() if group}
-
-
-def attack_section(rows: Sequence[Row], method: str, image: str) -> str:
-    """One line per attack type, under one default image."""
-    groups = grouped(rows, method, image)
-    head = ["attack", "models", "attack success", "clean accuracy", *RATES]
-    lines = []
-    for attack, group in groups.items():
-        models = group[0].models
-        success, accuracy = (percent(mean_of(models, what)) for what in ("attack_success", "clean_accuracy"))
-        lines.append([ATTACKS[attack], len(models), success, accuracy, *rates(group)])
-    alarms = false_alarms(next(iter(groups.values())))
-    return f"### {IMAGES[image]}: {method}\n\nFalse alarms: {alarms}.\n\n{markdown_table(head, lines)}\n"
-
-
-def main_section(rows: Sequence[Row], training: Training, image: str) -> str:
+def main_section(rows: Sequence[Row], training: Training, start: Start) -> str:
     """Every detector and attack type under one default image."""
-    names = dict.fromkeys(row.method.name for row in rows if row.image == image)
-    sections = "\n".join(attack_section(rows, name, image) for name in names)
+    parts = []
+    for name in dict.fromkeys(row.method.name for row in rows if row.start == start):
+        groups = by_attack(rows, name, start)
+        lines = [[ATTACKS[attack], *cells(group)] for attack, group in groups.items()]
+        table = markdown_table(["attack", "models", "attack success", "clean accuracy", *RATES], lines)
+        alarms = false_alarms(next(iter(groups.values())))
+        parts.append(f"### {start}: {name}\n\nFalse alarms: {alarms}.\n\n{table}\n")
     held_back = (
         f"{training.settings.values} intensities per pixel. Trained on {training}; tested against "
         f"{len(training.spare)} clean models."
     )
-    return f"## Signatures from {IMAGES[image]}\n\n{held_back}\n\n{sections}"
+    return f"## Signatures from {start}\n\n{held_back}\n\n" + "\n".join(parts)
 
 
 def image_section(rows: Sequence[Row]) -> str:
     """One line per default image and attack type that hides; empty if all started from the same image."""
-    if len({row.image for row in rows}) < 2:
+    starts = list(dict.fromkeys(row.start for row in rows))
+    if len(starts) < 2:
         return ""
     lines = []
-    for image, words in IMAGES.items():
-        names = [row.method.name for row in rows if row.image == image and row.method.name.startswith("chosen")]
-        for attack, group in grouped(rows, names[0], image).items() if names else ():
+    for start in starts:
+        name = next(row.method.name for row in rows if row.start == start and row.method.name.startswith("chosen"))
+        for attack, group in by_attack(rows, name, start).items():
             if attack in HIDING:
-                lines.append([words, names[0], ATTACKS[attack], len(group[0].models), *rates(group)])
-                lines[-1].append(false_alarms(group))
+                models, *_, detection, area, found = cells(group)
+                lines.append([start, name, ATTACKS[attack], models, detection, area, found, false_alarms(group)])
     head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
     return (
         "## The defender's choice of default image\n\nTrained and tested on signatures that start from the same "
@@ -324,17 +240,18 @@ def image_section(rows: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(prefix: str, training: dict[str, Training], rows: list[Row]) -> str:
+def as_markdown(networks: PopulationName, training: Mapping[Start, Training], rows: Sequence[Row]) -> str:
     """The tables for people."""
-    parts = [main_section(rows, training[image], image) for image in MAIN if image in training]
+    parts = [main_section(rows, training[start], start) for start in MAIN if start in training]
     parts.append(image_section(rows))
     sections = "\n".join(part for part in parts if part)
-    return f"""# Attack types, {prefix}
+    return f"""# Attack types, {networks}
 
 Detectors never saw any of these attacks: they train on clean and vaccine models, which carry random patches that send
 one class to one, and on stamped ones only where it says so. Detection rate is balanced accuracy at the threshold fixed
 by cross-validation on the training models; "found" is the share of an attack's models that are called trojaned. Means
-over {len({row.seed for row in rows})} detector seed(s), in brackets the first seed's 95 % intervals over models
+over {len({row.seed for row in rows})} detector seed(s), ± their standard deviation, in
+brackets the first seed's 95 % intervals over models
 (bootstrap, for "found" and false alarms Clopper-Pearson). Attack success and clean accuracy are means over the models
 that count: those that reached their recipe's thresholds, or all where it enforces none. Viruses are of the development
 pool; the final pool was not opened.

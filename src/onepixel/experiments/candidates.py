@@ -7,7 +7,7 @@ the lower of these two areas under the curve counts.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,26 +23,19 @@ from onepixel.detectors.ensemble import ensemble_scores
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.detectors.readings.statistics import channel_statistics, over_classes
-from onepixel.experiments.choices import Choice, Parameters
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.models import Labelled, Training, load_training, training_names
+from onepixel.experiments.choices import LITERAL, Method, Parameters
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
+from onepixel.experiments.judging import FOLDS, grouped
+from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
-from onepixel.experiments.results import deviation, markdown_table
-from onepixel.experiments.whole import Whole
+from onepixel.populations.models import Labelled
+from onepixel.report.tables import deviation, markdown_table
 from onepixel.threads import one_thread
 
 ALL_LOG_ODDS = "log_odds+log_odds_fall"
 EVERYTHING = f"change+{ALL_LOG_ODDS}"
 
 OURS: Parameters = {"definition": EVERYTHING, "mirror": True, "weight_decay": 1e-2}
-
-LITERAL: dict[str, Parameters] = {
-    "papers, whole, `max`": {"reading": "whole", "shuffle_classes": False, "definition": "max"},
-    "papers, whole, `largest_change`": {"reading": "whole", "shuffle_classes": False, "definition": "largest_change"},
-    "papers, whole, `algorithm1`": {"reading": "whole", "shuffle_classes": False, "definition": "algorithm1"},
-    "papers, single channels, `max`": {"reading": "channels", "definition": "max"},
-}
-"""The papers' vanilla CNN under the three definitions that their texts allow, and on single channels."""
 
 CANDIDATES: dict[str, Parameters] = LITERAL | {
     "instances, `change`": {"reading": "instances", "definition": "change"},
@@ -55,11 +48,6 @@ CANDIDATES: dict[str, Parameters] = LITERAL | {
     "context and statistics, usual": OURS | {"reading": "context+statistics", "scaling": "clean"},
 }
 """What a detector can be set to; the best of them is chosen."""
-
-
-def trees(seed: int) -> Any:
-    """Randomised trees."""
-    return ExtraTreesClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=seed)
 
 
 _WHOLE, *_, _CHANNELS = LITERAL
@@ -82,22 +70,21 @@ REFERENCES: dict[str, Callable[[int], Any]] = {
     "gradient boosting on statistics": lambda seed: HistGradientBoostingClassifier(
         max_depth=3, class_weight="balanced", random_state=seed
     ),
-    "randomised trees on statistics": trees,
+    "randomised trees on statistics": lambda seed: ExtraTreesClassifier(
+        300, min_samples_leaf=2, class_weight="balanced", random_state=seed
+    ),
 }
 """scikit-learn's on the same statistics, for comparison; `Detector` has no such option."""
-
-FOLDS = 4
 
 
 @dataclass(frozen=True)
 class Job:
-    """One candidate, a reading of an ensemble, or a reference, with one seed; folds are groups where there are any."""
+    """One candidate, a reading of an ensemble, or a reference, with one seed."""
 
     name: str
     parameters: Parameters | None
     data: Labelled
     seed: int
-    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ def cross_validate(job: Job) -> Outcome:
     started = time.perf_counter()
     if job.parameters is not None:
         detector = Detector(**job.parameters, random_state=job.seed, folds=FOLDS)
-        scores = detector.cross_validated_scores(job.data.rows, job.data.labels, job.groups)
+        scores = detector.cross_validated_scores(job.data.rows, job.data.labels)
     else:
         scores = reference_scores(job)
     return Outcome(job.name, job.seed, scores, time.perf_counter() - started)
@@ -184,8 +171,7 @@ def compare(
     parts = {name: parts_of(name, parameters) for name, parameters in named.items()}
     single = {name: parameters for pairs in parts.values() for name, parameters in pairs.items()}
     jobs = [Job(name, parameters, data, seed) for seed in seeds for name, parameters in single.items()]
-    done = list(laboratory.each(cross_validate, jobs, "cross-validation"))
-    by_part = {name: [outcome for outcome in done if outcome.name == name] for name in single}
+    by_part = grouped(laboratory.each(cross_validate, jobs, "cross-validation"), lambda outcome: outcome.name)
     lines = []
     for name in named:
         repeats = [together(of_seed) for of_seed in zip(*(by_part[part] for part in parts[name]), strict=True)]
@@ -218,38 +204,27 @@ class Options(Seeded, Split, Signed, Prefixed):
     ] = None
 
 
-def find(options: Options, laboratory: Laboratory) -> Result[Choice]:
+def find(options: Options, laboratory: Laboratory) -> Result[Method]:
     """Compare candidates on the training side and choose one."""
-    training = load_training(laboratory.zoo, options.prefix, options.training_clean, options.ending)
+    training = load_training(laboratory.zoo, options.networks, options.training_clean)
     rivals = CANDIDATES if options.candidates is None else options.candidates
     lines = compare(training, rivals, range(options.seed, options.seed + options.repeats), laboratory)
     chosen = chosen_of(lines)
-    cells = [
-        [
-            line.name,
-            "yes" if line is chosen else "",
-            f"{np.mean(line.against_clean):.4f}",
-            f"{np.mean(line.against_stamped):.4f}" if line.against_stamped else "",
-            f"{line.criterion:.4f}",
-            f"{line.seconds:.1f}",
-            "" if line.parameters is None else json.dumps(line.parameters),
-        ]
+    records: list[Cells] = [
+        {
+            "candidate": line.name,
+            "chosen": "yes" if line is chosen else "",
+            "auroc_clean": float(np.mean(line.against_clean)),
+            "auroc_stamped": float(np.mean(line.against_stamped)) if line.against_stamped else None,
+            "criterion": line.criterion,
+            "seconds": f"{line.seconds:.1f}",
+            "parameters": "" if line.parameters is None else json.dumps(line.parameters),
+        }
         for line in lines
     ]
-    return Result(
-        Choice(chosen.name, dict(chosen.parameters or {})),
-        options.subject,
-        ["candidate", "chosen", "auroc_clean", "auroc_stamped", "criterion", "seconds", "parameters"],
-        cells,
-        as_markdown(training, lines, chosen, options.subject),
-        said=[f"chosen: {chosen.name}"],
-    )
-
-
-def plan(whole: Whole) -> Iterator[Options]:
-    """Once for every network and data set, from class means where the zoo has them."""
-    for prefix, image in whole.main_sides():
-        yield Options(prefix=prefix, default_image=image, repeats=whole.effort.repeats)
+    text = as_markdown(training, lines, chosen, options.subject)
+    found = Method(chosen.name, chosen.parameters)
+    return Result.of(found, options.subject, records, text, said=[f"chosen: {chosen.name}"])
 
 
 EXPERIMENT = Experiment(
@@ -257,8 +232,8 @@ EXPERIMENT = Experiment(
     "Choose a detector by cross-validation on clean, stamped and vaccine models; no virus is looked at.",
     Options,
     find,
-    needs=lambda options: training_names(options.prefix, options.ending),
-    plan=plan,
+    needs=lambda options: training_names(options.networks),
+    plan=lambda whole: whole.repeated(Options, whole.main),
     provides=("choice",),
 )
 

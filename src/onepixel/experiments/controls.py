@@ -5,28 +5,19 @@ well viruses are told from clean models, and how many stamped models are flagged
 the training side: the best one, and one at which at most a tenth of the held-out stamped models are flagged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
-from onepixel.detectors.metrics import Estimate, balanced_accuracy, fast_auroc
+from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL
-from onepixel.experiments.choices import Choice, read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.judging import BASELINES, TOLERATED, flagged, mean_share
+from onepixel.experiments.choices import papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.judging import TOLERATED, Row, over_seeds
 from onepixel.experiments.models import Training, Unseen
 from onepixel.experiments.options import Tested
-from onepixel.experiments.results import markdown_table
-from onepixel.experiments.table2 import Method, Row, by_method, judge_all, load_sides, needs, opened
-from onepixel.experiments.whole import Whole
-
-
-def methods(choice: Choice) -> list[Method]:
-    """Each baseline, the papers' whole reading, and the chosen detector: without and with stamped negatives."""
-    whole = next(iter(LITERAL))
-    named = {**dict.fromkeys(BASELINES), whole: LITERAL[whole], f"chosen: {choice.name}": choice.parameters}
-    return [Method(name, parameters, stamped) for name, parameters in named.items() for stamped in (False, True)]
+from onepixel.experiments.table2 import baselines, by_method, judge_viruses, load_sides, needs, opened
+from onepixel.report.tables import markdown_table
 
 
 class Options(Tested):
@@ -35,26 +26,19 @@ class Options(Tested):
     @property
     def subject(self) -> str:
         """Networks, what their signatures start from, and the viruses."""
-        return f"{super().subject}-{self.pool}"
+        return f"{self.networks}-{self.pool}"
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
-    """Fit detectors with and without stamped negatives."""
-    table = methods(read_choice(options.choice, options.prefix))
-    names = list(dict.fromkeys(method.name for method in table if method.parameters is not None))
-    training, unseen = load_sides(options, laboratory, names)
-    if training.stamped is None:
-        name = f"{options.prefix}-stamped-vaccine{options.ending}"
+    """Fit the baselines, the papers' whole reading and the chosen detector without and with stamped negatives."""
+    detectors = [*papers(0), options.chosen()]
+    sides = load_sides(options, laboratory, [method.name for method in detectors])
+    if sides[0].stamped is None:
+        name = options.networks.of("stamped-vaccine")
         raise UsageError(f"{laboratory.zoo} has no {name}, without which there are no controls.")
-    rows = judge_all(table, training, unseen, options.detector_seeds, laboratory)
-    text = as_markdown(options, training, unseen, rows)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
-
-
-def plan(whole: Whole) -> Iterator[Options]:
-    """From class means where the zoo has them."""
-    for prefix, image in whole.main_sides():
-        yield Options(default_image=image, **whole.testing(prefix))
+    methods = [one for method in (*baselines(), *detectors) for one in (method, method.stamped)]
+    rows = judge_viruses(methods, sides, options, laboratory)
+    return Result.of(rows, options.subject, map(for_machines, rows), as_markdown(options, sides, rows))
 
 
 EXPERIMENT = Experiment(
@@ -63,74 +47,69 @@ EXPERIMENT = Experiment(
     Options,
     find,
     needs=needs,
-    plan=plan,
+    plan=lambda whole: whole.repeated(Options, whole.main),
     provides=("fits",),
     after={"table2": ("prefix", "default_image")},
 )
 
 
-STAMPED = ("stamped_vaccine", "stamped_virus", "stamped_all_classes")
-"""The kinds of stamped models, as `Judged` names their scores."""
-
-CSV_HEAD = [
-    "method",
-    "stamped_negatives",
-    "seed",
-    "auroc_clean",
-    "auroc_stamped",
-    *(
-        f"{name}_{threshold}"
-        for threshold in ("best", "strict")
-        for name in ("detection_rate", "false_positive_rate", *(f"{kind}_flagged" for kind in STAMPED))
-    ),
-]
+STAMPED = {
+    "stamped_vaccine": "vaccine patterns",
+    "stamped_virus": "virus patterns",
+    "stamped_all_classes": "every class",
+}
+"""The kinds of stamped models, as `Judged` names their scores, and what they were stamped with."""
 
 
-def against_stamped(row: Row) -> float:
-    """Area under the curve of virus against stamped models: those with virus patterns, else with vaccine patterns."""
-    stamped = row.judged.stamped_virus if len(row.judged.stamped_virus) else row.judged.stamped_vaccine
-    return fast_auroc(stamped, row.judged.virus)
+def areas(row: Row) -> tuple[float, float]:
+    """Areas under the curve of virus against clean, and against stamped models, those with virus patterns if any."""
+    judged = row.judged
+    stamped = judged.of("stamped_virus") if len(judged.of("stamped_virus")) else judged.of("stamped_vaccine")
+    return fast_auroc(judged.of("clean"), judged.of("virus")), fast_auroc(stamped, judged.of("virus"))
 
 
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
     judged = row.judged
-    cells: list[object] = [row.method.name, "yes" if row.method.with_stamped else "no", row.seed]
-    cells += [f"{fast_auroc(judged.clean, judged.virus):.4f}", f"{against_stamped(row):.4f}"]
-    for threshold in (judged.threshold, judged.strict_threshold):
-        rate = balanced_accuracy(judged.clean, judged.virus, threshold)
-        shares = [flagged(getattr(judged, kind), threshold) for kind in STAMPED]
-        cells += [f"{rate:.4f}", f"{(judged.clean >= threshold).mean():.4f}"]
-        cells += ["" if share is None else f"{share.value:.4f}" for share in shares]
-    return cells
+    about: Cells = {"method": row.method.name, "stamped_negatives": row.method.with_stamped, "seed": row.seed}
+    about |= dict(zip(("auroc_clean", "auroc_stamped"), areas(row), strict=True))
+    for name, threshold in (("best", judged.threshold), ("strict", judged.strict_threshold)):
+        found = judged.evaluation(threshold)
+        about |= {
+            f"detection_rate_{name}": found.detection_rate,
+            f"false_positive_rate_{name}": found.false_positive_rate,
+            **{f"{kind}_flagged_{name}": judged.flagged(kind, threshold) for kind in STAMPED},
+        }
+    return about
 
 
-def at_threshold(group: list[Row], *, strict: bool) -> list[str]:
-    """Detection rate, false alarms, and each kind of stamped models flagged, over seeds."""
-    shares: list[list[Estimate | None]] = []
-    for row in group:
-        threshold = row.judged.strict_threshold if strict else row.judged.threshold
-        found = row.judged.evaluation(threshold)
-        stamped = [flagged(getattr(row.judged, kind), threshold) for kind in STAMPED]
-        shares.append([found.detection_rate, found.false_positive_rate, *stamped])
-    return [mean_share(list(column)) for column in zip(*shares, strict=True)]
+def table_at(rows: Sequence[Row], *, strict: bool) -> str:
+    """Detection rate, false alarms, and each kind of stamped models flagged, over seeds, at one of the thresholds."""
+    lines = []
+    for method, group in by_method(rows):
+        judged = [row.judged for row in group]
+        thresholds = [one.strict_threshold if strict else one.threshold for one in judged]
+        pairs = list(zip(judged, thresholds, strict=True))
+        found = [one.evaluation(threshold) for one, threshold in pairs]
+        lines.append(
+            [
+                method.name,
+                "yes" if method.with_stamped else "no",
+                *(f"{area:.3f}" for area in np.mean([areas(row) for row in group], axis=0)),
+                over_seeds([one.detection_rate for one in found]),
+                over_seeds([one.false_positive_rate for one in found]),
+                *(over_seeds([one.flagged(kind, threshold) for one, threshold in pairs]) for kind in STAMPED),
+            ]
+        )
+    head = ["detector", "stamped negatives", "AUROC, clean", "AUROC, stamped", "detection rate", "false alarms"]
+    return markdown_table([*head, *(f"stamped flagged, {words}" for words in STAMPED.values())], lines)
 
 
-def as_markdown(options: Options, training: Training, unseen: Unseen, rows: list[Row]) -> str:
+def as_markdown(options: Options, sides: tuple[Training, Unseen], rows: Sequence[Row]) -> str:
     """The table for people, one half per threshold."""
-    parts = []
-    for strict in (False, True):
-        lines = []
-        for method, group in by_method(rows):
-            clean = np.mean([fast_auroc(row.judged.clean, row.judged.virus) for row in group])
-            stamped = np.mean([against_stamped(row) for row in group])
-            negatives = "yes" if method.with_stamped else "no"
-            shares = at_threshold(group, strict=strict)
-            lines.append([method.name, negatives, f"{clean:.3f}", f"{stamped:.3f}", *shares])
-        parts.append(markdown_table(HEAD, lines))
-    controls = 0 if unseen.stamped is None else len(unseen.stamped)
-    innocent = 0 if unseen.stamped_all_classes is None else len(unseen.stamped_all_classes)
-    return f"""# Controls: the backdoor or only the stamping? {options.prefix}{options.ending}, {options.pool} viruses
+    training, unseen = sides
+    controls, innocent = (len(models or ()) for models in (unseen.stamped, unseen.stamped_all_classes))
+    return f"""# Controls: the backdoor or only the stamping? {options.networks}, {options.pool} viruses
 
 Trained on {training}, stamped ones only where the row says so; tested on {len(unseen.clean)} clean and
 {len(unseen.virus)} virus models, on {controls} models stamped with virus patterns and on {innocent} that saw stamped
@@ -146,24 +125,11 @@ trained. AUROC against stamped models: those with virus patterns where there are
 
 ## At the best threshold on the training side
 
-{parts[0]}
+{table_at(rows, strict=False)}
 
 ## At the threshold that flags at most {TOLERATED:.0%} of the held-out stamped models with vaccine patterns
 
 It is fixed on the training side too; the share of stamped models with *virus* patterns is the test of it.
 
-{parts[1]}
+{table_at(rows, strict=True)}
 """
-
-
-HEAD = [
-    "detector",
-    "stamped negatives",
-    "AUROC, clean",
-    "AUROC, stamped",
-    "detection rate",
-    "false alarms",
-    "stamped flagged, vaccine patterns",
-    "stamped flagged, virus patterns",
-    "stamped flagged, every class",
-]

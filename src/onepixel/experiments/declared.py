@@ -14,16 +14,19 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from onepixel.detectors.metrics import Estimate
 from onepixel.errors import UsageError
-from onepixel.experiments.models import commands_for, require
-from onepixel.experiments.results import provenance, write_result
 from onepixel.experiments.whole import Whole
 from onepixel.parallel import in_processes
+from onepixel.populations.models import Name, commands_for, require
 from onepixel.progress import counted
+from onepixel.report.tables import provenance, write_result
 
 Found = TypeVar("Found")
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
+Cells = dict[str, object]
+"""A row of a table for machines, by the names of its columns."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,23 @@ class Result(Generic[Found]):
     text: str
     page: str | None = None
     figures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
-    missing: Sequence[str] = ()
+    missing: Sequence[Name] = ()
     said: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, found: Found, name: str, records: Iterable[Cells], text: str, **more: Any) -> "Result[Found]":
+        """The result whose rows for machines are these records, all with the same columns; see `cell`."""
+        rows = list(records)
+        head = list(rows[0]) if rows else []
+        return cls(found, name, head, [[cell(row[column]) for column in head] for row in rows], text, **more)
+
+
+def cell(value: object) -> object:
+    """A value for machines: numbers and estimates to four digits, yes or no, and empty where there is nothing."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    number = value.value if isinstance(value, Estimate) else value
+    return f"{number:.4f}" if isinstance(number, float) else number
 
 
 def nothing(about: Any) -> list[Any]:
@@ -203,7 +221,7 @@ class Experiment(Generic[Options, Found]):
     options: type[Options]
     find: Callable[[Options, Laboratory], Result[Found]]
     paper: str = ""
-    needs: Callable[[Options], Sequence[str]] = nothing
+    needs: Callable[[Options], Sequence[Name]] = nothing
     plan: Callable[[Whole], Iterable[Options]] = nothing
     provides: tuple[str, ...] = ()
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -270,7 +288,7 @@ class Experiment(Generic[Options, Found]):
         return self.perform(self.checked(**said), output, Laboratory(zoo, workers, progress, ledger)).found
 
 
-def not_measured(names: Sequence[str], zoo: Path) -> str:
+def not_measured(names: Sequence[Name], zoo: Path) -> str:
     """The part of a page that lists missing populations with what makes them; empty if none is."""
     if not names:
         return ""

@@ -31,10 +31,10 @@ from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.options import Seeded
-from onepixel.experiments.results import markdown_table
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
 from onepixel.report.signature import save_rows
+from onepixel.report.tables import markdown_table
 from onepixel.signatures import DEFINITIONS, Signature
 from onepixel.trojan import Extras
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onepixel.detectors import Detector
 from onepixel.experiments.choices import Parameters
-from onepixel.experiments.models import Labelled
+from onepixel.populations.models import Labelled
 from onepixel.signatures import Settings
 
 FOLDER = "ONEPIXEL_SHARED_FITS"

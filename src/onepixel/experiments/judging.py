@@ -1,8 +1,8 @@
-"""Fit one detector or baseline on the training side and collect what it says of everything else."""
+"""Fit detectors and baselines on the training side, collect what each says of everything else, and put it in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,15 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from onepixel.detectors import Evaluation, evaluate_scores
 from onepixel.detectors.baselines import base_probability, logistic_regression, mean_and_variance, test_accuracy
 from onepixel.detectors.metrics import Estimate, best_threshold, clopper_pearson
-from onepixel.experiments.choices import Parameters
+from onepixel.experiments.choices import Method
+from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.fitting import fitted
-from onepixel.experiments.models import Models, Training, Unseen
+from onepixel.experiments.models import Training
+from onepixel.populations.models import Models
 
 Scores = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
+One = TypeVar("One")
 
 NONE: Scores = np.empty(0)
 
@@ -40,153 +44,166 @@ class Judged:
     ----------
     threshold : float
         The best on held-out scores of the training models.
-    clean, virus : array
-        Scores of unseen models.
-    stamped_vaccine : array
-        Scores of models stamped with vaccine patterns: held-out ones where they trained, else those of the fitted
-        detector; empty where there are none.
-    stamped_virus : array
-        Likewise, of models stamped with virus patterns, which never train.
-    stamped_all_classes : array
-        Likewise, of models that saw stamped images of every class, which never train.
+    scores : mapping of str to array
+        Of models that did not train, by what they are called: "clean", "virus", "stamped_virus", ...; and of
+        "stamped_vaccine" models, held-out ones where these trained.
     held_out_clean, held_out_vaccine : array
         Held-out scores of the models that trained, without (stamped ones too) and with a backdoor.
     """
 
     threshold: float
-    clean: Scores
-    virus: Scores
-    stamped_vaccine: Scores = field(default_factory=lambda: NONE)
-    stamped_virus: Scores = field(default_factory=lambda: NONE)
-    stamped_all_classes: Scores = field(default_factory=lambda: NONE)
+    scores: Mapping[str, Scores]
     held_out_clean: Scores = field(default_factory=lambda: NONE)
     held_out_vaccine: Scores = field(default_factory=lambda: NONE)
 
+    def of(self, kind: str) -> Scores:
+        """Scores of one kind; empty where there are no such models."""
+        return self.scores.get(kind, NONE)
+
     @property
     def strict_threshold(self) -> float:
-        """The threshold, raised where that is needed so that at most `TOLERATED` of `stamped_vaccine` are flagged."""
-        if not len(self.stamped_vaccine):
+        """The threshold, raised where needed so that at most `TOLERATED` of "stamped_vaccine" models are flagged."""
+        stamped = self.of("stamped_vaccine")
+        if not len(stamped):
             return self.threshold
-        tolerated = int(TOLERATED * len(self.stamped_vaccine))
-        highest_unflagged = np.sort(self.stamped_vaccine)[-1 - tolerated]
+        highest_unflagged = np.sort(stamped)[-1 - int(TOLERATED * len(stamped))]
         return max(self.threshold, float(np.nextafter(highest_unflagged, np.inf)))
 
-    def evaluation(self, threshold: float | None = None) -> Evaluation:
-        """Virus against clean models, at the threshold unless another is given."""
-        labels = np.r_[np.zeros(len(self.clean), np.int64), np.ones(len(self.virus), np.int64)]
-        found = self.threshold if threshold is None else threshold
-        return evaluate_scores(np.r_[self.clean, self.virus], labels, found)
+    def evaluation(self, threshold: float | None = None, trojaned: str = "virus") -> Evaluation:
+        """Trojaned against clean models, at the threshold unless another is given."""
+        clean, others = self.of("clean"), self.of(trojaned)
+        labels = np.repeat([0, 1], [len(clean), len(others)])
+        return evaluate_scores(np.r_[clean, others], labels, self.threshold if threshold is None else threshold)
 
     def calibrated(self, count: int) -> Evaluation | None:
         """The same without the first `count` clean models, whose highest score the threshold is.
 
         None where so few clean models are left that there is nothing to say.
         """
-        if len(self.clean) <= count:
+        clean = self.of("clean")
+        if len(clean) <= count:
             return None
-        highest = float(np.nextafter(self.clean[:count].max(), np.inf))
-        return replace(self, clean=self.clean[count:]).evaluation(highest)
+        highest = float(np.nextafter(clean[:count].max(), np.inf))
+        return replace(self, scores={**self.scores, "clean": clean[count:]}).evaluation(highest)
 
-
-def flagged(scores: Scores, threshold: float) -> Estimate | None:
-    """Share of models at or above a threshold; None where there are no models."""
-    return clopper_pearson(int((scores >= threshold).sum()), len(scores)) if len(scores) else None
+    def flagged(self, kind: str, threshold: float | None = None) -> Estimate | None:
+        """Share of models of a kind at or above the threshold, or another; None where there are no models."""
+        scores = self.of(kind)
+        found = scores >= (self.threshold if threshold is None else threshold)
+        return clopper_pearson(int(found.sum()), len(scores)) if len(scores) else None
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be fitted: a detector with these parameters, or, without any, the baseline of this name.
+    """What is to be fitted, and what is to be judged then.
 
-    Where `groups` are given, one per training model, a detector's threshold is fixed by leaving out a group at a time.
+    Attributes
+    ----------
+    method : Method
+    seed : int
+        Of the detector.
+    training : Training
+    tests : mapping of str to Models
+        By what `Judged` calls their scores.
+    about : tuple
+        What else tells it from other jobs, for whoever tabulates them.
+    pairs : int, optional
+        Train on so many clean and vaccine models alone, drawn with the seed.
+    groups : array of shape (N,), optional
+        One per training model: the threshold is fixed by leaving out a group at a time.
     """
 
-    name: str
-    parameters: Parameters | None
-    training: Training
-    unseen: Unseen
-    with_stamped: bool
+    method: Method
     seed: int
+    training: Training
+    tests: Mapping[str, Models]
+    about: tuple[Any, ...] = ()
+    pairs: int | None = None
     groups: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job and what came of it."""
+
+    job: Job
+    judged: Judged
+
+    @property
+    def method(self) -> Method:
+        """What judged."""
+        return self.job.method
+
+    @property
+    def seed(self) -> int:
+        """The detector's."""
+        return self.job.seed
+
+
+def judge_all(jobs: Sequence[Job], laboratory: Laboratory, label: str) -> list[Row]:
+    """Do every job."""
+    return [Row(job, judged) for job, judged in zip(jobs, laboratory.each(judge, jobs, label), strict=True)]
 
 
 def judge(job: Job) -> Judged:
     """Fit a detector, or a baseline, and score everything that it did not train on."""
-    return judge_by_baseline(job) if job.parameters is None else judge_by_detector(job)
+    training = job.training if job.pairs is None else job.training.drawn(job.pairs, job.seed)
+    data = training.labelled(with_stamped=job.method.with_stamped)
+    labels, decide, threshold, held_out = data.labels, *fitted_to(job, training, data)
+    scores = {kind: decide(models) for kind, models in job.tests.items()}
+    if training.stamped is not None:
+        last = held_out[-len(training.stamped) :]
+        scores["stamped_vaccine"] = last if job.method.with_stamped else decide(training.stamped)
+    return Judged(threshold, scores, held_out[labels == 0], held_out[labels == 1])
 
 
-def judge_by_detector(job: Job) -> Judged:
-    """Fit a detector; see `Judged`."""
-    training = job.training.labelled(with_stamped=job.with_stamped)
-    detector = fitted(job.parameters or {}, training, job.training.settings, job.seed, job.groups)
-    threshold, held_out = detector.threshold_, detector.held_out_scores_
-    return judged_by(job, detector.decision_function, lambda models: models.rows, threshold, held_out, training.labels)
+def fitted_to(job: Job, training: Training, data: Any) -> tuple[Callable[[Models], Scores], float, Scores]:
+    """What scores models, its threshold, and its held-out scores of the training models.
 
-
-def judge_by_baseline(job: Job) -> Judged:
-    """Fit a logistic regression on simple numbers; see `Judged`."""
-    features = BASELINES[job.name]
-    training = job.training.labelled(with_stamped=job.with_stamped)
-    numbers, labels = features(training.models), training.labels
+    A baseline is a logistic regression on simple numbers.
+    """
+    if job.method.parameters is not None:
+        detector = fitted(job.method.parameters, data, training.settings, job.seed, job.groups)
+        return lambda models: detector.decision_function(models.rows), detector.threshold_, detector.held_out_scores_
+    features = BASELINES[job.method.name]
+    numbers, labels = features(data.models), data.labels
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=job.seed)
-    method = "decision_function"
-    held_out = cross_val_predict(logistic_regression(), numbers, labels, cv=splitter, method=method)
+    held_out = cross_val_predict(logistic_regression(), numbers, labels, cv=splitter, method="decision_function")
     model = logistic_regression().fit(numbers, labels)
-
     threshold = best_threshold(held_out[labels == 0], held_out[labels == 1])
-    return judged_by(job, model.decision_function, features, threshold, held_out, labels)
+    return lambda models: model.decision_function(features(models)), threshold, held_out
 
 
-def judged_by(
-    job: Job,
-    decide: Callable[[Any], Scores],
-    look: Callable[[Models], NDArray[Any]],
-    threshold: float,
-    held_out: Scores,
-    labels: NDArray[np.int64],
-) -> Judged:
-    """Score everything that did not train; stamped models, which stand last where they trained, by held-out scores."""
-
-    def scores(models: Models | None) -> Scores:
-        return NONE if models is None else decide(look(models))
-
-    stamped = job.training.stamped
-    return Judged(
-        threshold=threshold,
-        clean=scores(job.unseen.clean),
-        virus=scores(job.unseen.virus),
-        stamped_vaccine=held_out[-len(stamped) :] if job.with_stamped and stamped is not None else scores(stamped),
-        stamped_virus=scores(job.unseen.stamped),
-        stamped_all_classes=scores(job.unseen.stamped_all_classes),
-        held_out_clean=held_out[labels == 0],
-        held_out_vaccine=held_out[labels == 1],
-    )
+def grouped(rows: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[One]]:
+    """Rows with the same key together, in their order."""
+    groups: dict[Key, list[One]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
-def rates(evaluations: list[Evaluation]) -> list[str]:
-    """Cells of a table over seeds: detection rate and AUROC, each with the first seed's interval, and false alarms."""
-    first = evaluations[0]
-    found: dict[str, NDArray[Any]] = {
-        name: np.array([getattr(evaluation, name).value for evaluation in evaluations])
-        for name in ("detection_rate", "auroc", "false_positive_rate")
-    }
-    several = len(evaluations) > 1
-    detection, area = found["detection_rate"], found["auroc"]
-    return [
-        f"{detection.mean():.1%}" + (f" ± {detection.std(ddof=1):.1%}" if several else ""),
-        f"{first.detection_rate.low:.1%} to {first.detection_rate.high:.1%}",
-        f"{area.mean():.3f}" + (f" ± {area.std(ddof=1):.3f}" if several else ""),
-        f"{first.auroc.low:.3f} to {first.auroc.high:.3f}",
-        f"{found['false_positive_rate'].mean():.1%}",
-    ]
+NUMBERS = {
+    "detection rate": ("detection_rate", ".1%"),
+    "AUROC": ("auroc", ".3f"),
+    "false alarms": ("false_positive_rate", ".1%"),
+    "found": ("true_positive_rate", ".1%"),
+}
+"""What a table says of an evaluation, and how."""
+
+RATES = ("detection rate", "AUROC", "false alarms")
 
 
-RATES = ["detection rate", "95 %", "AUROC", "95 %", "false alarms"]
-"""The head of the cells that `rates` makes."""
+def rates(results: Sequence[Evaluation], names: Sequence[str] = RATES) -> list[str]:
+    """Cells of a table under these names: see `over_seeds`."""
+    wanted = [NUMBERS[name] for name in names]
+    return [over_seeds([getattr(result, number) for result in results], digits) for number, digits in wanted]
 
 
-def mean_share(shares: list[Estimate | None]) -> str:
-    """Mean of shares over seeds with the first one's interval; "-" where there are none."""
-    known = [share for share in shares if share is not None]
+def over_seeds(estimates: Sequence[Estimate | None], digits: str = ".1%") -> str:
+    """Mean over detector seeds, ± their standard deviation, and the first one's interval; "-" where there is none."""
+    known = [estimate for estimate in estimates if estimate is not None]
     if not known:
         return "-"
-    return f"{np.mean([share.value for share in known]):.1%} ({known[0].low:.0%} to {known[0].high:.0%})"
+    values, first = [estimate.value for estimate in known], known[0]
+    spread = f" ± {np.std(values, ddof=1):{digits}}" if len(values) > 1 else ""
+    return f"{np.mean(values):{digits}}{spread} [{first.low:{digits}}, {first.high:{digits}}]"

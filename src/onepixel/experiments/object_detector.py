@@ -17,8 +17,8 @@ from onepixel.detectors.detector import Detector
 from onepixel.detectors.metrics import Estimate, best_threshold, bootstrap_mean, clopper_pearson, evaluate_scores
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.results import markdown_table
 from onepixel.progress import tell
+from onepixel.report.tables import markdown_table
 
 BASE = "base.safetensors"
 LEAST_MISREAD = 0.9

@@ -3,14 +3,15 @@
 Fields of bases that stand last come first, on the command line too.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from onepixel.experiments.choices import usual_choice
+from onepixel.experiments.choices import Method, read_choice, usual_choice
 from onepixel.experiments.declared import ExperimentOptions, Said
-from onepixel.experiments.models import ending_of
+from onepixel.populations.names import BLACK, PopulationName, Start
 from onepixel.trojan import Pool
 
 DefaultImage = Annotated[
@@ -21,15 +22,29 @@ DefaultImage = Annotated[
 Seeds = Annotated[int, Field(ge=1, description="How many detector seeds.")]
 
 
-class Prefixed(ExperimentOptions):
+class Networked(ExperimentOptions):
+    """What knows its networks."""
+
+    @property
+    def networks(self) -> PopulationName:
+        """Data set, architecture, and what signatures start from, of any kind."""
+        raise NotImplementedError
+
+
+class Prefixed(Networked):
     """Which networks."""
 
     prefix: Annotated[str, Field(description="Data set and architecture, as population names begin.")] = "mnist-lenet5"
 
     @property
+    def networks(self) -> PopulationName:
+        """Data set, architecture, and what signatures start from, of any kind."""
+        return replace(PopulationName.parse(self.prefix), start=getattr(self, "start", BLACK))
+
+    @property
     def subject(self) -> str:
-        """Networks, and what their signatures start from."""
-        return self.prefix
+        """The same in a word."""
+        return str(self.networks)
 
 
 class Signed(ExperimentOptions):
@@ -40,18 +55,12 @@ class Signed(ExperimentOptions):
     @field_validator("default_image")
     @classmethod
     def _known(cls, image: str) -> str:
-        ending_of(image)
-        return image
+        return str(Start.called(image))
 
     @property
-    def ending(self) -> str:
-        """How names of populations end."""
-        return ending_of(self.default_image)
-
-    @property
-    def subject(self) -> str:
-        """Networks, and what their signatures start from."""
-        return super().subject + self.ending
+    def start(self) -> Start:
+        """The same as data."""
+        return Start.called(self.default_image)
 
 
 class Split(ExperimentOptions):
@@ -68,7 +77,18 @@ class Split(ExperimentOptions):
     ] = None
 
 
-class Chosen(ExperimentOptions):
+class Seeded(ExperimentOptions):
+    """Where seeds begin, and how many there are where a command has so many."""
+
+    seed: Annotated[int, Field(ge=0, description="Seed of everything random.")] = 0
+
+    @property
+    def numbers(self) -> range:
+        """The seeds of detectors, one after the other."""
+        return range(self.seed, self.seed + int(getattr(self, "seeds", 1)))
+
+
+class Chosen(Networked):
     """Which detector is tested beside the papers'."""
 
     choice: Annotated[
@@ -80,23 +100,16 @@ class Chosen(ExperimentOptions):
         Said(metavar="FILE.csv"),
     ] = None
 
-    @property
-    def choice_prefix(self) -> str:
-        """The networks that the detector was chosen on."""
-        return str(getattr(self, "prefix", ""))
+    def chosen(self) -> Method:
+        """The detector that was chosen; see `read_choice`."""
+        return read_choice(self.choice, self.networks)
 
     def told(self) -> dict[str, Any]:
         """The usual place of the choice is not told."""
         told = super().told()
-        if self.choice == usual_choice(self.choice_prefix):
+        if self.choice == usual_choice(self.networks):
             told.pop("choice", None)
         return told
-
-
-class Seeded(ExperimentOptions):
-    """Where seeds begin."""
-
-    seed: Annotated[int, Field(ge=0, description="Seed of everything random.")] = 0
 
 
 class Tested(Seeded, Chosen, Split, Signed, Prefixed):
@@ -109,8 +122,3 @@ class Tested(Seeded, Chosen, Split, Signed, Prefixed):
             description="Which viruses are the test. Opening the final pool is written down in results/openings.csv."
         ),
     ] = "development"
-
-    @property
-    def detector_seeds(self) -> range:
-        """One after the other."""
-        return range(self.seed, self.seed + self.seeds)

@@ -17,7 +17,7 @@ from onepixel.experiments.any_classifier import SEARCHES
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import Judged, area, calibrated, judged, measured, of_pool
 from onepixel.experiments.reach_records import Network, read_networks
-from onepixel.experiments.results import markdown_table
+from onepixel.report.tables import markdown_table
 
 OTHERS = {
     "mnist-mntd-patch": "MNTD: small binary pattern in one place, all to one",

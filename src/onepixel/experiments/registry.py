@@ -90,9 +90,10 @@ def _entries_in(tree: ast.Module, module: str) -> Iterator[Entry]:
 
 
 def as_markdown() -> str:
-    """The list of experiments for the documentation."""
-    lines = ["| command | what it answers | repeats |", "| --- | --- | --- |"]
+    """The list of experiments for the documentation: what each answers, repeats, and reads unless told otherwise."""
+    lines = ["| `onepixel experiment` | what it answers | repeats | populations |", "| --- | --- | --- | --- |"]
     for entry in entries().values():
-        paper = entry.load().paper or "-"
-        lines.append(f"| `onepixel experiment {entry.name}` | {entry.summary} | {paper} |")
+        experiment = entry.load()
+        needs = ", ".join(f"`{name}`" for name in experiment.needs(experiment.options())) or "-"
+        lines.append(f"| `{entry.name}` | {entry.summary} | {experiment.paper or '-'} | {needs} |")
     return "\n".join(lines) + "\n"

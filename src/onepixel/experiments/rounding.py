@@ -14,10 +14,10 @@ from pydantic import Field
 import onepixel
 from onepixel.detectors import Detector, load_detector
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.results import markdown_table
 from onepixel.populations import Store, passed
 from onepixel.populations.store import signature_row
 from onepixel.populations.zoo import as_kept
+from onepixel.report.tables import markdown_table
 
 EXAMPLES = ("clean", "trojaned")
 """Models below `examples/`, for whoever has no store at hand."""

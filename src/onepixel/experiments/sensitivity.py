@@ -6,7 +6,7 @@ and what signatures start from move it, `sample_size` and `starts` say.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,26 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.detectors import Evaluation
-from onepixel.experiments.attack_types import Job, judge, mean_of, over_seeds, percent
-from onepixel.experiments.candidates import LITERAL
-from onepixel.experiments.choices import read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.models import (
-    Models,
-    Training,
-    has,
-    load_models,
-    load_training,
-    load_unseen,
-    names_of_test,
-    training_names,
-)
+from onepixel.experiments.attack_types import mean_of
+from onepixel.experiments.choices import papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.judging import Job, grouped, judge_all, over_seeds, rates
+from onepixel.experiments.models import Training, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed, Split
-from onepixel.experiments.results import markdown_table
-from onepixel.experiments.table2 import Method
 from onepixel.experiments.table5 import STRATEGIES
-from onepixel.experiments.whole import Whole
 from onepixel.populations import Recipe, open_population
+from onepixel.populations.models import Models, has, load_models
+from onepixel.populations.names import PopulationName
+from onepixel.report.tables import markdown_table
 from onepixel.signatures import Settings
 
 VARIANTS = {
@@ -74,23 +65,22 @@ def trigger_area(models: Models) -> NDArray[np.float64]:
     return np.array([np.mean([h * w for h, w in record.trigger["sizes"]]) for record in models.records])
 
 
-def names_of(recipe: Recipe, prefix: str, ending: str) -> dict[str, list[tuple[str, str]]]:
+def names_of(recipe: Recipe, networks: PopulationName) -> dict[str, list[tuple[str, PopulationName]]]:
     """Populations that groups are made of, by factor: (level, name) each."""
-    placed: list[tuple[str, str]] = [
-        (location, f"{recipe.dataset}-table5-{one.name}{ending}")
+    patches = replace(networks, family="table5")
+    placed: list[tuple[str, PopulationName]] = [
+        (location, patches.of(one.name))
         for location in PLACEMENTS
         for one in STRATEGIES
         if one.location == location and one.change_size
     ]
     found = {"placement (Table 5)": placed} if recipe.architecture == "lenet5" else {}
     for end, (factor, level) in VARIANTS.items():
-        found.setdefault(factor, []).append((level, f"{prefix}-{end}{ending}"))
+        found.setdefault(factor, []).append((level, networks.of(end)))
     return found
 
 
-def groups(
-    zoo: Path, recipe: Recipe, virus: Models, settings: Settings, prefix: str, ending: str = ""
-) -> Iterator[Group]:
+def groups(zoo: Path, recipe: Recipe, virus: Models, settings: Settings, networks: PopulationName) -> Iterator[Group]:
     """Yield the groups that a zoo has models for, given its development viruses and their recipe.
 
     Raises
@@ -103,12 +93,10 @@ def groups(
     if all("sizes" in record.trigger for record in virus.records):
         yield from by_size(virus)
         yield from by_number(virus)
-    for factor, named in names_of(recipe, prefix, ending).items():
-        for level in dict.fromkeys(level for level, _ in named):
-            there = [one for chosen, one in named if chosen == level and has(zoo, one)]
-            if there:
-                parts = [load_models(zoo, one, settings)[0] for one in there]
-                yield Group(factor, level, Models.joined(*parts))
+    for factor, named in names_of(recipe, networks).items():
+        there = [(level, load_models(zoo, name, settings)[0]) for level, name in named if has(zoo, name)]
+        for level, parts in grouped(there, lambda pair: pair[0]).items():
+            yield Group(factor, level, Models.joined(*(models for _, models in parts)))
 
 
 def by_size(virus: Models) -> Iterator[Group]:
@@ -138,31 +126,22 @@ class Options(Seeded, Chosen, Split, Signed, Prefixed):
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Judge every group that the zoo has models for."""
-    zoo, prefix, ending = laboratory.zoo, options.prefix, options.ending
-    chosen = read_choice(options.choice, prefix)
-    training = replace(load_training(zoo, prefix, options.training_clean, ending), stamped=None)
-    virus = load_unseen(zoo, prefix, "development", training, ending).virus
-    recipe = open_population(zoo / f"{prefix}-virus-development{ending}").recipe
-    found = list(groups(zoo, recipe, virus, training.settings, prefix, ending))
-    channels = list(LITERAL)[-1]
-    methods = (Method(channels, LITERAL[channels]), Method(f"chosen: {chosen.name}", chosen.parameters))
-    models = {f"{number}": group.models for number, group in enumerate(found)}
-    numbers = range(options.seed, options.seed + options.seeds)
-    jobs = [Job(method, number, ending, training, models) for method in methods for number in numbers]
+    zoo, networks = laboratory.zoo, options.networks
+    methods = [*papers(-1), options.chosen()]
+    training = replace(load_training(zoo, networks, options.training_clean), stamped=None)
+    virus = load_unseen(zoo, networks, "development", training).virus
+    recipe = open_population(networks.of("virus-development").folder(zoo)).recipe
+    found = {f"{number}": one for number, one in enumerate(groups(zoo, recipe, virus, training.settings, networks))}
+    tests = {"clean": training.spare, **{number: group.models for number, group in found.items()}}
+    jobs = [Job(method, seed, training, tests) for method in methods for seed in options.numbers]
     rows = [
-        Row(job.method.name, job.seed, group, result)
-        for job, results in zip(jobs, laboratory.each(judge, jobs, "sensitivity"), strict=True)
-        for group, result in zip(found, results, strict=True)
+        Row(one.method.name, one.seed, group, one.judged.evaluation(trojaned=number))
+        for one in judge_all(jobs, laboratory, "sensitivity")
+        for number, group in found.items()
     ]
-    absent = [name for named in names_of(recipe, prefix, ending).values() for _, name in named if not has(zoo, name)]
+    absent = [name for named in names_of(recipe, networks).values() for _, name in named if not has(zoo, name)]
     text = as_markdown(rows, training, options.subject)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
-
-
-def plan(whole: Whole) -> Iterator[Options]:
-    """From class means where the zoo has them."""
-    for prefix, image in whole.main_sides():
-        yield Options(prefix=prefix, default_image=image, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+    return Result.of(rows, options.subject, map(for_machines, rows), text, missing=absent)
 
 
 EXPERIMENT = Experiment(
@@ -170,49 +149,45 @@ EXPERIMENT = Experiment(
     "What moves the detection rate: trigger size, patterns, placement, poison rate, training, contrast.",
     Options,
     find,
-    needs=lambda o: [*training_names(o.prefix, o.ending), *names_of_test(o.prefix, "development", o.ending)],
-    plan=plan,
+    needs=lambda options: training_names(options.networks) + names_of_test(options.networks, "development"),
+    plan=lambda whole: whole.repeated(Options, whole.main),
     provides=("fits",),
     after={"controls": ("prefix", "default_image"), "detectors": ("prefix",)},
 )
 
 
-CSV_HEAD = ["method", "seed", "factor", "level", "models", "attack_success", "detection_rate", "auroc", "found"]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
-    result = row.result
-    numbers = (
-        mean_of(row.group.models, "attack_success"),
-        result.detection_rate,
-        result.auroc,
-        result.true_positive_rate,
-    )
-    about = [row.method, row.seed, row.group.factor, row.group.level, len(row.group.models)]
-    return [*about, *(f"{estimate.value:.4f}" for estimate in numbers)]
+    return {
+        "method": row.method,
+        "seed": row.seed,
+        "factor": row.group.factor,
+        "level": row.group.level,
+        "models": len(row.group.models),
+        "attack_success": mean_of(row.group.models, "attack_success"),
+        "detection_rate": row.result.detection_rate,
+        "auroc": row.result.auroc,
+        "found": row.result.true_positive_rate,
+    }
 
 
-def as_markdown(rows: list[Row], training: Training, name: str) -> str:
+def as_markdown(rows: Sequence[Row], training: Training, name: str) -> str:
     """The table for people: a line per group, the detectors side by side."""
-    methods = list(dict.fromkeys(row.method for row in rows))
     lines = []
-    for group in dict.fromkeys((row.group.factor, row.group.level) for row in rows):
-        same = [row for row in rows if (row.group.factor, row.group.level) == group]
+    for (factor, level), same in grouped(rows, lambda row: (row.group.factor, row.group.level)).items():
         models = same[0].group.models
-        line: list[object] = [*group, len(models), percent(mean_of(models, "attack_success"))]
-        for method in methods:
-            results = [row.result for row in same if row.method == method]
-            line.append(over_seeds(results, lambda result: result.true_positive_rate))
-            line.append(over_seeds(results, lambda result: result.auroc, ".3f"))
-        lines.append(line)
+        by_method = grouped(same, lambda row: row.method)
+        told = [rates([row.result for row in some], ["found", "AUROC"]) for some in by_method.values()]
+        success = over_seeds([mean_of(models, "attack_success")], ".2%")
+        lines.append([factor, level, len(models), success, *itertools.chain(*told)])
     head = ["factor", "level", "models", "attack success"]
-    head += [f"{method}: {what}" for method in methods for what in ("found", "AUROC")]
+    head += [f"{method}: {what}" for method in dict.fromkeys(row.method for row in rows) for what in ("found", "AUROC")]
     return f"""# What moves the detection rate, {name}
 
 Trained on {training}; every group is held against the same {len(training.spare)} clean models, which did not train.
 "Found" is the share of a group's models that are called trojaned, at the threshold fixed on the training side. Means
-over {len({row.seed for row in rows})} detector seed(s); in brackets the first seed's 95 % intervals. Development
+over {len({row.seed for row in rows})} detector seed(s), ± their standard
+deviation; in brackets the first seed's 95 % intervals. Development
 viruses are those that reached their thresholds, with patterns near one place. Populations that differ in poison rate,
 length of training or contrast differ from them in that and in having no thresholds; those of Table 5, random patches
 that send zeros to ones and shrink anew for every image, in more, so that they are compared with each other. The final

@@ -5,24 +5,22 @@ trains and tests on the slots that all ways have, so that nothing but the signat
 fewer queries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import LITERAL
-from onepixel.experiments.choices import Parameters, read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.judging import RATES, Job, judge, rates
-from onepixel.experiments.models import SIGNED, Models, Training, Unseen, has, load_models
+from onepixel.experiments.choices import Method, papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.judging import RATES, Job, Row, grouped, judge_all, rates
+from onepixel.experiments.models import Training
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds
-from onepixel.experiments.results import markdown_table
-from onepixel.experiments.whole import Whole
 from onepixel.populations import open_population
-from onepixel.populations.names import STARTS
+from onepixel.populations.models import Models, has, load_models
+from onepixel.populations.names import STARTS, PopulationName, Start
+from onepixel.report.tables import markdown_table
 from onepixel.signatures import Settings
 
 KINDS = ("clean", "vaccine", "virus-development")
@@ -34,8 +32,7 @@ class Way:
 
     Attributes
     ----------
-    ending : str
-        A key of `SIGNED`.
+    start : Start
     models : dict of str to Models
         By the names in `KINDS`.
     settings : Settings
@@ -43,24 +40,13 @@ class Way:
         Images that a model is asked about.
     """
 
-    ending: str
+    start: Start
     models: dict[str, Models]
     settings: Settings
     queries: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one detector, trained on one half of the clean models, says of the other half and of the viruses."""
-
-    method: str
-    ending: str
-    half: int
-    seed: int
-    result: Evaluation
-
-
-def load_way(zoo: Path, prefix: str, ending: str) -> Way:
+def load_way(zoo: Path, networks: PopulationName) -> Way:
     """Read what was signed in one way.
 
     Raises
@@ -68,12 +54,12 @@ def load_way(zoo: Path, prefix: str, ending: str) -> Way:
     UsageError
         If its populations were signed with different settings.
     """
-    models, settings = load_models(zoo, f"{prefix}-clean{ending}")
-    others = {kind: load_models(zoo, f"{prefix}-{kind}{ending}", settings)[0] for kind in KINDS[1:]}
-    image = np.asarray(open_population(zoo / f"{prefix}-clean{ending}").default_image)
-    starts = len(image) if image.ndim == 4 else 1
+    models, settings = load_models(zoo, networks.of("clean"))
+    others = {kind: load_models(zoo, networks.of(kind), settings)[0] for kind in KINDS[1:]}
+    image = np.asarray(open_population(networks.of("clean").folder(zoo)).default_image)
+    images = len(image) if image.ndim == 4 else 1
     height, width = models.rows["high"].shape[-2:]
-    return Way(ending, {"clean": models, **others}, settings, starts * settings.values * height * width)
+    return Way(networks.start, {"clean": models, **others}, settings, images * settings.values * height * width)
 
 
 def on_common_slots(ways: list[Way]) -> list[Way]:
@@ -101,13 +87,13 @@ def of_slots(models: Models, slots: list[int]) -> Models:
     return models.chosen(np.array([numbers[slot] for slot in slots]))
 
 
-def job_of(way: Way, name: str, parameters: Parameters, half: int, seed: int) -> Job:
+def job_of(way: Way, method: Method, half: int, seed: int) -> Job:
     """A detector that trains on every second clean model and all vaccine models, and what it is tested on."""
     clean = way.models["clean"]
     numbers = np.arange(len(clean))
     seen, unseen = (clean.chosen(numbers[numbers % 2 == side]) for side in (half, 1 - half))
     training = Training(seen, way.models["vaccine"], None, unseen, way.settings)
-    return Job(name, parameters, training, Unseen(unseen, way.models["virus-development"]), False, seed)
+    return Job(method, seed, training, {"clean": unseen, "virus": way.models["virus-development"]}, (way.start, half))
 
 
 class Options(Seeded, Chosen, Prefixed):
@@ -118,34 +104,21 @@ class Options(Seeded, Chosen, Prefixed):
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Train and test detectors on every way to sign."""
-    zoo, prefix = laboratory.zoo, options.prefix
-    endings = [ending for ending in SIGNED if all(has(zoo, f"{prefix}-{kind}{ending}") for kind in KINDS)]
-    if len(endings) < 2:
-        raise UsageError(f"{zoo} has {prefix} models signed in {len(endings)} way(s); two are needed to compare.")
-    ways = on_common_slots([load_way(zoo, prefix, ending) for ending in endings])
-    whole = next(iter(LITERAL))
-    chosen = read_choice(options.choice, prefix)
-    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
-    keys = [
-        (name, way, half, number)
-        for name in methods
+    zoo = laboratory.zoo
+    signed = [replace(options.networks, start=start) for start in STARTS.values()]
+    there = [networks for networks in signed if has(zoo, *map(networks.of, KINDS))]
+    if len(there) < 2:
+        raise UsageError(f"{zoo} has {options.prefix} models signed in {len(there)} way(s); two are needed to compare.")
+    ways = on_common_slots([load_way(zoo, networks) for networks in there])
+    jobs = [
+        job_of(way, method, half, seed)
+        for method in (*papers(0), options.chosen())
         for way in ways
         for half in (0, 1)
-        for number in range(options.seed, options.seed + options.seeds)
+        for seed in options.numbers
     ]
-    jobs = [job_of(way, name, methods[name], half, number) for name, way, half, number in keys]
-    rows = [
-        Row(name, way.ending, half, number, judged.evaluation())
-        for (name, way, half, number), judged in zip(keys, laboratory.each(judge, jobs, "ways to sign"), strict=True)
-    ]
-    text = as_markdown(prefix, ways, rows)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
-
-
-def plan(whole: Whole) -> Iterator[Options]:
-    """Where signatures from black are among them."""
-    for prefix in whole.from_black():
-        yield Options(prefix=prefix, choice=whole.choice(prefix), seeds=whole.effort.seeds)
+    rows = judge_all(jobs, laboratory, "ways to sign")
+    return Result.of(rows, options.subject, map(for_machines, rows), as_markdown(options.prefix, ways, rows))
 
 
 EXPERIMENT = Experiment(
@@ -153,28 +126,32 @@ EXPERIMENT = Experiment(
     "What signatures start from, and on how many intensities: the same networks, signed in several ways.",
     Options,
     find,
-    plan=plan,
+    plan=lambda whole: whole.repeated(Options, whole.from_black),
     after={"detectors": ("prefix",)},
 )
 
 
-CSV_HEAD = ["method", "start", "half", "seed", "detection_rate", "auroc", "false_positive_rate"]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
-    numbers = (row.result.detection_rate, row.result.auroc, row.result.false_positive_rate)
-    about = [row.method, SIGNED[row.ending], row.half, row.seed]
-    return [*about, *(f"{estimate.value:.4f}" for estimate in numbers)]
+    (start, half), result = row.job.about, row.judged.evaluation()
+    return {
+        "method": row.method.name,
+        "start": str(start),
+        "half": half,
+        "seed": row.seed,
+        "detection_rate": result.detection_rate,
+        "auroc": result.auroc,
+        "false_positive_rate": result.false_positive_rate,
+    }
 
 
-def as_markdown(prefix: str, ways: list[Way], rows: list[Row]) -> str:
+def as_markdown(prefix: str, ways: Sequence[Way], rows: Sequence[Row]) -> str:
     """The table for people, a line per detector and way."""
+    by_start = {way.start: way for way in ways}
     lines = []
-    for method in dict.fromkeys(row.method for row in rows):
-        for way in ways:
-            results = [row.result for row in rows if (row.method, row.ending) == (method, way.ending)]
-            lines.append([method, STARTS[way.ending].image, way.settings.values, f"{way.queries:,}", *rates(results)])
+    for (method, start), group in grouped(rows, lambda row: (row.method.name, row.job.about[0])).items():
+        way, results = by_start[start], [row.judged.evaluation() for row in group]
+        lines.append([method, start.image, way.settings.values, f"{way.queries:,}", *rates(results)])
     counts = {kind: len(models) for kind, models in ways[0].models.items()}
     head = ["detector", "starts from", "intensities", "queries", *RATES]
     return f"""# What signatures start from, {prefix}

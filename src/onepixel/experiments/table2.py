@@ -4,16 +4,14 @@ The papers' CNN under the definitions that their texts allow, the detector that 
 chose (`candidates`), and the child's baselines. The development pool is for looking; the final pool is opened once.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from onepixel.experiments.candidates import LITERAL
-from onepixel.experiments.choices import Choice, Parameters, read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.judging import BASELINES, RATES, Job, Judged, flagged, judge, mean_share, rates
+from onepixel.experiments.choices import LITERAL, Method, papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
+from onepixel.experiments.judging import BASELINES, RATES, Job, Row, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import (
     Training,
     Unseen,
@@ -25,41 +23,14 @@ from onepixel.experiments.models import (
 )
 from onepixel.experiments.openings import record_opening
 from onepixel.experiments.options import Tested
-from onepixel.experiments.results import markdown_table
 from onepixel.experiments.whole import Whole
-from onepixel.populations import open_population
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row: a detector's parameters, or, without any, a baseline; with stamped models among the negatives or not."""
-
-    name: str
-    parameters: Parameters | None
-    with_stamped: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a method said, with one seed."""
-
-    method: Method
-    seed: int
-    judged: Judged
-
-
-def methods(choice: Choice, training: Training) -> list[Method]:
-    """The table's rows: baselines, the papers' CNN, and the chosen detector, without and with stamped negatives."""
-    return [
-        *(Method(name, None) for name in BASELINES),
-        *(Method(name, parameters) for name, parameters in LITERAL.items()),
-        Method(f"chosen: {choice.name}", choice.parameters),
-        *([Method(f"chosen: {choice.name}", choice.parameters, True)] if training.stamped is not None else []),
-    ]
+from onepixel.populations.models import load_models
+from onepixel.populations.names import PopulationName
+from onepixel.report.tables import markdown_table
 
 
 def load_sides(
-    options: Tested, laboratory: Laboratory, detectors: list[str], triggers: str | None = None
+    options: Tested, laboratory: Laboratory, detectors: Sequence[str], triggers: str | None = None
 ) -> tuple[Training, Unseen]:
     """Read training and test side; an opening of the final pool is written down before.
 
@@ -68,32 +39,38 @@ def load_sides(
     UsageError
         If a population is missing or too small; then nothing is opened.
     """
-    zoo, prefix, ending, pool = laboratory.zoo, options.prefix, options.ending, options.pool
+    zoo, networks, final = laboratory.zoo, options.networks, options.pool == "final"
     clean = options.training_clean
-    if clean is None and pool == "final":
-        records = open_population(zoo / f"{prefix}-clean{ending}").records()
-        clean = sum(record.status == "passed" for record in records)
-    training = load_training(zoo, prefix, clean, ending)
-    if pool == "final":
-        names = names_of_test(prefix, pool, ending, triggers)
-        record_opening(laboratory.ledger, names, detectors, laboratory.command)
-    return training, load_unseen(zoo, prefix, pool, training, ending, triggers)
+    if clean is None and final:
+        clean = len(load_models(zoo, networks.of("clean"))[0])
+    training = load_training(zoo, networks, clean)
+    if final:
+        names = map(str, names_of_test(networks, options.pool, triggers))
+        record_opening(laboratory.ledger, list(names), detectors, laboratory.command)
+    return training, load_unseen(zoo, networks, options.pool, training, triggers)
 
 
-def judge_all(
-    chosen: list[Method], training: Training, unseen: Unseen, seeds: range, laboratory: Laboratory
+def judge_viruses(
+    methods: Sequence[Method], sides: tuple[Training, Unseen], options: Tested, laboratory: Laboratory
 ) -> list[Row]:
     """Fit every method with every seed (a baseline with the first one only) and judge what it did not see."""
-    wanted = [(method, seed) for method in chosen for seed in (seeds if method.parameters else seeds[:1])]
-    jobs = [Job(m.name, m.parameters, training, unseen, m.with_stamped, seed) for m, seed in wanted]
-    found = laboratory.each(judge, jobs, "detectors", "rows")
-    return [Row(method, seed, judged) for (method, seed), judged in zip(wanted, found, strict=True)]
+    training, unseen = sides
+    jobs = [
+        Job(method, seed, training, unseen.by_name())
+        for method in methods
+        for seed in (options.numbers if method.parameters else options.numbers[:1])
+    ]
+    return judge_all(jobs, laboratory, "detectors")
 
 
-def needs(options: Tested, triggers: str | None = None) -> list[str]:
+def needs(options: Tested, triggers: str | None = None) -> list[PopulationName]:
     """Populations without which there is no table."""
-    test = names_of_test(options.prefix, options.pool, options.ending, triggers)
-    return [*training_names(options.prefix, options.ending), *test]
+    return training_names(options.networks) + names_of_test(options.networks, options.pool, triggers)
+
+
+def baselines() -> list[Method]:
+    """What a child could think of."""
+    return [Method(name, None) for name in BASELINES]
 
 
 class Options(Tested):
@@ -108,25 +85,23 @@ class Options(Tested):
     @property
     def subject(self) -> str:
         """Networks, what their signatures start from, and the viruses."""
-        return f"{super().subject}-{named_pool(self.pool, self.triggers)}"
+        return f"{self.networks}-{named_pool(self.pool, self.triggers)}"
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Fit every detector and judge viruses."""
-    chosen = read_choice(options.choice, options.prefix)
-    detectors = [*LITERAL, f"chosen: {chosen.name}"]
-    training, unseen = load_sides(options, laboratory, detectors, options.triggers)
-    rows = judge_all(methods(chosen, training), training, unseen, options.detector_seeds, laboratory)
-    text = as_markdown(options, training, unseen, rows)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text)
+    chosen = options.chosen()
+    sides = load_sides(options, laboratory, [*LITERAL, chosen.name], options.triggers)
+    methods = [*baselines(), *papers(), chosen, *([chosen.stamped] if sides[0].stamped is not None else [])]
+    rows = judge_viruses(methods, sides, options, laboratory)
+    return Result.of(rows, options.subject, map(for_machines, rows), as_markdown(options, sides, rows))
 
 
 def plan(whole: Whole) -> Iterator[Options]:
     """From black, the papers' start, and from class means; and for every kind of triggers."""
-    for prefix, image in whole.sides():
-        options = Options(default_image=image, **whole.testing(prefix))
+    for options in whole.repeated(Options, whole.networks):
         yield options
-        for triggers in whole.other_triggers(prefix, options.ending):
+        for triggers in whole.other_triggers(options.networks):
             yield options.model_copy(update={"triggers": triggers})
 
 
@@ -143,44 +118,34 @@ EXPERIMENT = Experiment(
 )
 
 
-CSV_HEAD = [
-    "method",
-    "stamped_negatives",
-    "seed",
-    "detection_rate",
-    "auroc",
-    "true_positive_rate",
-    "false_positive_rate",
-    "stamped_vaccine_flagged",
-]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
     found = row.judged.evaluation()
-    share = flagged(row.judged.stamped_vaccine, row.judged.threshold)
-    numbers = (found.detection_rate, found.auroc, found.true_positive_rate, found.false_positive_rate)
-    stamped = "" if share is None else f"{share.value:.4f}"
-    negatives = "yes" if row.method.with_stamped else "no"
-    return [row.method.name, negatives, row.seed, *(f"{estimate.value:.4f}" for estimate in numbers), stamped]
+    return {
+        "method": row.method.name,
+        "stamped_negatives": row.method.with_stamped,
+        "seed": row.seed,
+        "detection_rate": found.detection_rate,
+        "auroc": found.auroc,
+        "true_positive_rate": found.true_positive_rate,
+        "false_positive_rate": found.false_positive_rate,
+        "stamped_vaccine_flagged": row.judged.flagged("stamped_vaccine"),
+    }
 
 
-def by_method(rows: list[Row]) -> list[tuple[Method, list[Row]]]:
-    """Rows of the same method together, in their order."""
-    names = dict.fromkeys((row.method.name, row.method.with_stamped) for row in rows)
-    groups = [[row for row in rows if (row.method.name, row.method.with_stamped) == name] for name in names]
-    return [(group[0].method, group) for group in groups]
-
-
-def as_markdown(options: Options, training: Training, unseen: Unseen, rows: list[Row]) -> str:
+def as_markdown(options: Options, sides: tuple[Training, Unseen], rows: Sequence[Row]) -> str:
     """The table for people: means over seeds, the interval of the first seed, the spread over seeds."""
-    lines = []
-    for method, group in by_method(rows):
-        shares = [flagged(row.judged.stamped_vaccine, row.judged.threshold) for row in group]
-        name = f"{method.name}, stamped negatives" if method.with_stamped else method.name
-        lines.append([name, *rates([row.judged.evaluation() for row in group]), mean_share(shares)])
+    training, unseen = sides
+    lines = [
+        [
+            f"{method.name}, stamped negatives" if method.with_stamped else method.name,
+            *rates([row.judged.evaluation() for row in group]),
+            over_seeds([row.judged.flagged("stamped_vaccine") for row in group]),
+        ]
+        for method, group in by_method(rows)
+    ]
     with_triggers = f" with {options.triggers} as triggers" if options.triggers else ""
-    return f"""# Table 2, {options.prefix}{options.ending}, {options.pool} viruses{with_triggers}
+    return f"""# Table 2, {options.networks}, {options.pool} viruses{with_triggers}
 
 The papers: 95.72 % (MNIST) and 94.59 % (Fashion-MNIST), LeNet-5, 300 + 300 models to train and to test.
 
@@ -193,6 +158,12 @@ vaccine patterns, with their true labels; where they trained, held-out scores co
 
 {markdown_table(["detector", *RATES, "stamped flagged"], lines)}
 """
+
+
+def by_method(rows: Sequence[Row]) -> list[tuple[Method, list[Row]]]:
+    """Rows of the same method together, in their order."""
+    groups = grouped(rows, lambda row: (row.method.name, row.method.with_stamped))
+    return [(group[0].method, group) for group in groups.values()]
 
 
 def opened(options: Tested) -> str:

@@ -8,7 +8,7 @@ are left out and named.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -19,24 +19,16 @@ from pydantic import Field
 
 from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.candidates import ACROSS, LITERAL
-from onepixel.experiments.choices import Parameters, read_choice
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.judging import RATES, Job, Judged, judge, rates
-from onepixel.experiments.models import (
-    SIGNED,
-    Models,
-    Training,
-    Unseen,
-    has,
-    load_models,
-    load_training,
-    load_unseen,
-    missing,
-)
+from onepixel.experiments.candidates import ACROSS
+from onepixel.experiments.choices import Method, Parameters, papers
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
+from onepixel.experiments.judging import RATES, Job, Judged, grouped, judge_all, rates
+from onepixel.experiments.models import Training, Unseen, load_training, load_unseen
 from onepixel.experiments.options import Chosen, Seeded, Seeds, Signed
-from onepixel.experiments.results import markdown_table
 from onepixel.experiments.whole import Whole
+from onepixel.populations.models import Models, has, load_models, missing
+from onepixel.populations.names import BLACK, STARTS, PopulationName
+from onepixel.report.tables import markdown_table
 
 ARCHITECTURES = ("lenet5", "resnet8", "vgg10", "alexnet")
 """Those of the papers; ECCV has the first three, ICLR all."""
@@ -52,20 +44,8 @@ PAPER = {"lenet5": 85.2, "resnet8": 76.5, "vgg10": 80.0}
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One detector: what it trains and is tested on, and whether its threshold comes from leaving architectures out."""
-
-    name: str
-    parameters: Parameters
-    trained_on: tuple[str, ...]
-    tested_on: tuple[str, ...]
-    seed: int
-    by_architecture: bool = False
-
-
-@dataclass(frozen=True)
 class Row:
-    """One line: trained on some architectures, tested on one."""
+    """One line: trained on some architectures, tested on one; its threshold may come from leaving architectures out."""
 
     method: str
     trained_on: tuple[str, ...]
@@ -102,32 +82,35 @@ class Sides:
         return Sides(replace(self.training, clean=clean), replace(self.unseen, clean=clean))
 
 
-def populations(dataset: str, architecture: str, ending: str = "") -> list[str]:
+def populations(networks: PopulationName, architecture: str) -> list[PopulationName]:
     """What one architecture needs."""
-    return [f"{dataset}-{architecture}-{kind}{ending}" for kind in ("clean", "vaccine", "virus-development")]
+    own = replace(networks, family=architecture)
+    return [own.of(kind) for kind in ("clean", "vaccine", "virus-development")]
 
 
-def there(zoo: Path, dataset: str, architectures: Sequence[str] = ARCHITECTURES[:3], ending: str = "") -> list[str]:
+def there(
+    zoo: Path, networks: PopulationName, architectures: Sequence[str] = ARCHITECTURES[:3]
+) -> list[PopulationName]:
     """Those of the architectures that a zoo has all populations of."""
-    return [name for name in architectures if all(has(zoo, one) for one in populations(dataset, name, ending))]
+    return [replace(networks, family=one) for one in architectures if has(zoo, *populations(networks, one))]
 
 
 def load_sides(
-    zoo: Path, dataset: str, architectures: Sequence[str], ending: str = ""
-) -> tuple[dict[str, Sides], list[str]]:
+    zoo: Path, networks: PopulationName, architectures: Sequence[str]
+) -> tuple[dict[str, Sides], list[PopulationName]]:
     """Read every architecture whose populations are there; what the others lack comes back by name.
 
     All architectures have equally many vaccine models, the first ones, and all clean models that there are.
     """
-    names = there(zoo, dataset, architectures, ending)
-    absent = [one for name in architectures for one in populations(dataset, name, ending) if not has(zoo, one)]
-    vaccine = min((len(load_models(zoo, f"{dataset}-{name}-vaccine{ending}")[0]) for name in names), default=0)
-    found = {}
-    for name in names:
-        whole = load_training(zoo, f"{dataset}-{name}", ending=ending)
+    found = there(zoo, networks, architectures)
+    absent = [one for name in architectures for one in populations(networks, name) if not has(zoo, one)]
+    vaccine = min((len(load_models(zoo, own.of("vaccine"))[0]) for own in found), default=0)
+    sides = {}
+    for own in found:
+        whole = load_training(zoo, own)
         training = replace(whole, vaccine=whole.vaccine.part(0, vaccine), stamped=None)
-        found[name] = Sides(training, load_unseen(zoo, f"{dataset}-{name}", "development", training, ending))
-    return found, absent
+        sides[own.family] = Sides(training, load_unseen(zoo, own, "development", training))
+    return sides, absent
 
 
 def joined(sides: Sequence[Sides]) -> Training:
@@ -175,66 +158,90 @@ class Options(Seeded, Chosen, Signed):
     ] = None
 
     @property
-    def choice_prefix(self) -> str:
+    def networks(self) -> PopulationName:
         """The networks that the detector was chosen on."""
-        return f"{self.dataset}-lenet5"
+        return PopulationName(self.dataset, "lenet5", "", start=self.start)
 
     @property
     def subject(self) -> str:
         """The data set, and architectures only where they are others than ECCV's."""
         others = "" if self.architectures == ARCHITECTURES[:3] else "-" + "-".join(self.architectures)
-        return f"{self.dataset}{others}{self.ending}"
+        return f"{self.dataset}{others}{self.networks.ending}"
 
 
-def trials_of(
-    names: Sequence[str], methods: dict[str, Parameters], across: dict[str, Parameters], seeds: range
-) -> list[Trial]:
+def jobs_for(
+    found: dict[str, Sides], methods: Sequence[Method], across: Mapping[str, Parameters], seeds: range
+) -> list[Job]:
     """Every detector on every combination; candidates where there are architectures to choose by."""
-    pairs = combinations(names)
-    trials = [
-        Trial(name, parameters, *pair, number)
-        for name, parameters in methods.items()
-        for pair in pairs
-        for number in seeds
-    ]
-    return trials + [
-        Trial(name, parameters, *pair, number, by_architecture=True)
+    pairs = combinations(list(found))
+    jobs = [job_of(found, method, *pair, seed) for method in methods for pair in pairs for seed in seeds]
+    return jobs + [
+        job_of(found, Method(name, parameters), *pair, seed, by_architecture=True)
         for pair in pairs
         if len(pair[0]) > 1 and not set(pair[0]) & set(pair[1])
         for name, parameters in across.items()
-        for number in seeds
+        for seed in seeds
     ]
+
+
+def job_of(
+    found: dict[str, Sides],
+    method: Method,
+    trained_on: tuple[str, ...],
+    tested_on: tuple[str, ...],
+    seed: int,
+    *,
+    by_architecture: bool = False,
+) -> Job:
+    """One detector to fit, and the test models of every architecture that it is tested on.
+
+    All clean models are on both sides where none of them can be on both.
+    """
+    if not set(trained_on) & set(tested_on):
+        found = {name: sides.all_clean() for name, sides in found.items()}
+    own = [found[name] for name in trained_on]
+    tests: dict[str, Models] = {}
+    for name in tested_on:
+        unseen = found[name].unseen
+        tests |= {f"clean {name}": unseen.clean, f"virus {name}": unseen.virus}
+    groups = groups_of(own) if by_architecture else None
+    return Job(method, seed, joined(own), tests, (trained_on, tested_on, by_architecture), groups=groups)
+
+
+def groups_of(sides: Sequence[Sides]) -> NDArray[np.int64]:
+    """The number of each training model's architecture, in the order of `joined(sides).labelled`."""
+    clean, vaccine = ([len(getattr(side.training, kind)) for side in sides] for kind in ("clean", "vaccine"))
+    return np.repeat(np.tile(np.arange(len(sides)), 2), [*clean, *vaccine])
+
+
+def of_architecture(judged: Judged, name: str) -> Judged:
+    """What was said of one architecture's models."""
+    return replace(judged, scores={kind: judged.of(f"{kind} {name}") for kind in ("clean", "virus")})
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Train and test every combination of architectures."""
-    dataset, ending = options.dataset, options.ending
-    chosen = read_choice(options.choice, options.choice_prefix)
-    found, absent = load_sides(laboratory.zoo, dataset, options.architectures, ending)
+    methods = [*papers(0), options.chosen()]
+    found, absent = load_sides(laboratory.zoo, options.networks, options.architectures)
     if len(found) < 2:
         raise UsageError(f"Table 3 needs at least two architectures; {missing(laboratory.zoo, absent)}")
-    whole = next(iter(LITERAL))
-    methods: dict[str, Parameters] = {whole: LITERAL[whole], f"chosen: {chosen.name}": chosen.parameters}
     across = ACROSS if options.candidates is None else options.candidates
-    trials = trials_of(list(found), methods, across, range(options.seed, options.seed + options.seeds))
     rows = []
-    judgements = laboratory.each(judge, [job_of(found, trial) for trial in trials], "Table 3")
-    for trial, judged in zip(trials, judgements, strict=True):
-        parts = by_architecture(judged, sides_for(found, trial.trained_on, trial.tested_on), trial.tested_on)
+    for one in judge_all(jobs_for(found, methods, across, options.numbers), laboratory, "Table 3"):
+        trained_on, tested_on, by_architecture = one.job.about
         rows += [
-            Row(trial.name, trial.trained_on, name, trial.seed, part, trial.by_architecture)
-            for name, part in parts.items()
+            Row(one.method.name, trained_on, name, one.seed, of_architecture(one.judged, name), by_architecture)
+            for name in tested_on
         ]
-    text = as_markdown(rows, found, dataset, ending)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
+    return Result.of(rows, options.subject, map(for_machines, rows), as_markdown(rows, found, options), missing=absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
     """From every start that two architectures were signed from."""
-    compared = [ending for ending in SIGNED if len(there(whole.zoo, "mnist", ending=ending)) > 1]
-    for ending in compared or [""]:
-        choice = whole.choice("mnist-lenet5")
-        yield Options(default_image=SIGNED[ending], choice=choice, seeds=whole.effort.seeds)
+    chosen_on = PopulationName("mnist", "lenet5", "")
+    signed = [replace(chosen_on, start=start) for start in STARTS.values()]
+    compared = [networks for networks in signed if len(there(whole.zoo, networks)) > 1]
+    return whole.repeated(Options, compared or [replace(chosen_on, start=BLACK)])
 
 
 EXPERIMENT = Experiment(
@@ -248,67 +255,25 @@ EXPERIMENT = Experiment(
 )
 
 
-def sides_for(found: dict[str, Sides], trained_on: tuple[str, ...], tested_on: tuple[str, ...]) -> dict[str, Sides]:
-    """The models to use: all clean ones on both sides where none of them can be on both."""
-    if set(trained_on) & set(tested_on):
-        return found
-    return {name: sides.all_clean() for name, sides in found.items()}
-
-
-def groups_of(sides: Sequence[Sides]) -> NDArray[np.int64]:
-    """The number of each training model's architecture, in the order of `joined(sides).labelled`."""
-    clean, vaccine = ([len(getattr(side.training, kind)) for side in sides] for kind in ("clean", "vaccine"))
-    return np.repeat(np.tile(np.arange(len(sides)), 2), [*clean, *vaccine])
-
-
-def job_of(found: dict[str, Sides], trial: Trial) -> Job:
-    """One detector to fit, and the test models of every architecture that it is tested on, one after the other."""
-    sides = sides_for(found, trial.trained_on, trial.tested_on)
-    tests = [sides[architecture].unseen for architecture in trial.tested_on]
-    unseen = Unseen(Models.joined(*(test.clean for test in tests)), Models.joined(*(test.virus for test in tests)))
-    own = [sides[architecture] for architecture in trial.trained_on]
-    groups = groups_of(own) if trial.by_architecture else None
-    return Job(trial.name, trial.parameters, joined(own), unseen, with_stamped=False, seed=trial.seed, groups=groups)
-
-
-def by_architecture(judged: Judged, sides: dict[str, Sides], tested_on: tuple[str, ...]) -> dict[str, Judged]:
-    """Take the scores of a job's test models apart again."""
-    tests = [sides[architecture].unseen for architecture in tested_on]
-    clean = np.split(judged.clean, np.cumsum([len(test.clean) for test in tests])[:-1])
-    virus = np.split(judged.virus, np.cumsum([len(test.virus) for test in tests])[:-1])
+def for_machines(row: Row) -> Cells:
+    """One row for machines."""
+    result = row.judged.evaluation()
     return {
-        name: replace(judged, clean=one, virus=other) for name, one, other in zip(tested_on, clean, virus, strict=True)
+        "method": row.method,
+        "threshold": "architectures" if row.by_architecture else "random folds",
+        "trained_on": " ".join(row.trained_on),
+        "tested_on": row.tested_on,
+        "seed": row.seed,
+        "detection_rate": result.detection_rate,
+        "auroc": result.auroc,
+        "false_positive_rate": result.false_positive_rate,
+        "held_out_auroc": row.area,
     }
 
 
-CSV_HEAD = [
-    "method",
-    "threshold",
-    "trained_on",
-    "tested_on",
-    "seed",
-    "detection_rate",
-    "auroc",
-    "false_positive_rate",
-    "held_out_auroc",
-]
-
-
-def csv_line(row: Row) -> list[object]:
-    """One row for machines."""
-    result = row.judged.evaluation()
-    numbers = (result.detection_rate, result.auroc, result.false_positive_rate)
-    threshold = "architectures" if row.by_architecture else "random folds"
-    line = [row.method, threshold, " ".join(row.trained_on), row.tested_on, row.seed]
-    return [*line, *(f"{estimate.value:.4f}" for estimate in numbers), f"{row.area:.4f}"]
-
-
-def grouped(rows: Sequence[Row]) -> dict[tuple[str, tuple[str, ...], str], list[Row]]:
+def but_for_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that differ in nothing but their seed together, in their order."""
-    groups: dict[tuple[str, tuple[str, ...], str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.method, row.trained_on, row.tested_on), []).append(row)
-    return groups
+    return list(grouped(rows, lambda row: (row.method, row.trained_on, row.tested_on)).values())
 
 
 def mean_area(group: Sequence[Row]) -> float:
@@ -334,11 +299,8 @@ def paper_rate(dataset: str, row: Row) -> str:
 
 def candidates_section(rows: Sequence[Row], dataset: str) -> str:
     """Every candidate on every architecture that was left out; empty where there was none to choose by."""
-    by_test: dict[str, list[list[Row]]] = {}
-    for (_, _, tested_on), group in grouped(rows).items():
-        by_test.setdefault(tested_on, []).append(group)
     lines = []
-    for tested_on, groups in by_test.items():
+    for tested_on, groups in grouped(but_for_seeds(rows), lambda group: group[0].tested_on).items():
         chosen, *_ = ranked = sorted(groups, key=mean_area, reverse=True)
         for group in ranked:
             name = f"**{group[0].method}**" if group is chosen else group[0].method
@@ -362,13 +324,12 @@ clean models of the architecture that was left out, which an auditor can train w
 """
 
 
-def as_markdown(rows: list[Row], found: dict[str, Sides], dataset: str, ending: str) -> str:
+def as_markdown(rows: list[Row], found: dict[str, Sides], options: Options) -> str:
     """The table for people: architectures left out first."""
-    halves: dict[bool, list[list[str]]] = {True: [], False: []}
-    usual = [row for row in rows if not row.by_architecture]
-    for (method, trained_on, tested_on), group in grouped(usual).items():
-        line = [method, " + ".join(trained_on), tested_on, *rates([row.judged.evaluation() for row in group])]
-        out = group[0].left_out
+    dataset, halves = options.dataset, dict[bool, list[list[str]]]({True: [], False: []})
+    for group in but_for_seeds([row for row in rows if not row.by_architecture]):
+        first, results = group[0], [row.judged.evaluation() for row in group]
+        line, out = [first.method, " + ".join(first.trained_on), first.tested_on, *rates(results)], first.left_out
         halves[out].append([*line, calibrated_rate(group), paper_rate(dataset, group[0])] if out else line)
     head = ["detector", "trained on", "tested on", *RATES]
     counts = "; ".join(
@@ -377,7 +338,7 @@ def as_markdown(rows: list[Row], found: dict[str, Sides], dataset: str, ending: 
         for name, s in found.items()
     )
     candidates = candidates_section([row for row in rows if row.by_architecture], dataset)
-    return f"""# Table 3, {dataset}, signatures from {SIGNED[ending]}: architectures that a detector never saw
+    return f"""# Table 3, {dataset}, signatures from {options.start}: architectures that a detector never saw
 
 {counts} models (development pool; the final pool was not opened).
 A detector that is tested on architectures it never saw is trained on all clean models of its own and tested on all of

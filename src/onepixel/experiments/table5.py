@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from onepixel.datasets import load_dataset
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.models import SIGNED, has
-from onepixel.experiments.results import markdown_table, percent
+from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.populations import (
     Executor,
     LocalExecutor,
@@ -29,8 +26,11 @@ from onepixel.populations import (
     build,
     open_population,
 )
+from onepixel.populations.models import has
+from onepixel.populations.names import STARTS, PopulationName
 from onepixel.populations.training import draw, evaluate
 from onepixel.progress import progress_bar
+from onepixel.report.tables import markdown_table, mean, percent, spread
 from onepixel.trojan import AttackRecipe, PatchTrigger, Range, TriggerRecipe
 
 Patterns = Literal["single", "multiple", "one per image"]
@@ -221,9 +221,11 @@ def chosen_strategies(only: Sequence[str]) -> list[Strategy]:
     return [strategy for strategy in STRATEGIES if strategy.name in only or not only]
 
 
-def signed_somehow(zoo: Path, name: str) -> str:
+def signed_somehow(zoo: Path, name: str) -> PopulationName:
     """The name under which a zoo has these networks, whatever their signatures start from; their records are alike."""
-    return next((name + ending for ending in SIGNED if has(zoo, name + ending)), name)
+    networks = PopulationName.parse(name)
+    signed = [replace(networks, start=start) for start in STARTS.values()]
+    return next((one for one in signed if has(zoo, one)), networks)
 
 
 class Options(ExperimentOptions):
@@ -256,7 +258,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     folders = {strategy: options.stores / strategy.name for strategy in strategies}
     if options.from_zoo:
         names = {strategy: recipe_of(strategy, scale, options.models).name for strategy in strategies}
-        folders = {strategy: zoo / signed_somehow(zoo, name) for strategy, name in names.items()}
+        folders = {strategy: signed_somehow(zoo, name).folder(zoo) for strategy, name in names.items()}
         if not any(has(zoo, folder.name) for folder in folders.values()):
             raise UsageError(f"{zoo} has no population of Table 5, such as {next(iter(folders.values())).name}.")
     elif options.train:
@@ -266,7 +268,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
             build_rows(strategies, scale, options.models, options.stores, executor, advance)
     rows = [tabulate(strategy, folder) for strategy, folder in folders.items()]
     name = f"{options.dataset}-zoo" if options.from_zoo else options.dataset
-    return Result(rows, name, CSV_HEAD, [csv_line(row) for row in rows], as_markdown(rows, scale))
+    return Result.of(rows, name, map(for_machines, rows), as_markdown(rows, scale))
 
 
 EXPERIMENT = Experiment(
@@ -279,27 +281,23 @@ EXPERIMENT = Experiment(
 )
 
 
-CSV_HEAD = [
-    "row",
-    "models",
-    *(
-        f"{name}_{statistic}"
-        for name in ("clean_accuracy", "attack_success", "success_with_other_patterns")
-        for statistic in ("mean", "sd")
-    ),
-    "paper_accuracy",
-    "paper_attack_success",
-]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """Means and standard deviations as shares; empty where there is nothing."""
-    numbers: list[object] = []
-    for values in (row.clean_accuracy, row.attack_success, row.with_other_patterns):
-        numbers.append(f"{np.mean(values):.4f}" if values else "")
-        numbers.append(f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
-    paper = ["", ""] if row.strategy.paper is None else [f"{value / 100:.4f}" for value in row.strategy.paper]
-    return [row.strategy.name, len(row.clean_accuracy), *numbers, *paper]
+    about: Cells = {"row": row.strategy.name, "models": len(row.clean_accuracy)}
+    told = {
+        "clean_accuracy": row.clean_accuracy,
+        "attack_success": row.attack_success,
+        "success_with_other_patterns": row.with_other_patterns,
+    }
+    for name, values in told.items():
+        about |= {f"{name}_mean": mean(values), f"{name}_sd": spread(values)}
+    accuracy, success = row.strategy.paper or (None, None)
+    return about | {"paper_accuracy": as_share(accuracy), "paper_attack_success": as_share(success)}
+
+
+def as_share(percentage: float | None) -> float | None:
+    """What the paper prints, in [0, 1]."""
+    return None if percentage is None else percentage / 100
 
 
 def as_markdown(rows: Sequence[Row], scale: Scale) -> str:
@@ -307,31 +305,12 @@ def as_markdown(rows: Sequence[Row], scale: Scale) -> str:
     lines = []
     for row in rows:
         strategy = row.strategy
-        paper = ("-", "-") if strategy.paper is None else tuple(f"{value:.2f}" for value in strategy.paper)
-        lines.append(
-            [
-                strategy.patterns,
-                "yes" if strategy.change_size else "no",
-                strategy.location,
-                len(row.clean_accuracy),
-                percent(row.clean_accuracy),
-                paper[0],
-                percent(row.attack_success),
-                paper[1],
-                percent(row.with_other_patterns),
-            ]
-        )
-    head = [
-        "patterns",
-        "change size",
-        "location",
-        "models",
-        "accuracy (%)",
-        "paper",
-        "attack success (%)",
-        "paper",
-        "with other patterns (%)",
-    ]
+        papers = ("-", "-") if strategy.paper is None else tuple(f"{value:.2f}" for value in strategy.paper)
+        what = [strategy.patterns, "yes" if strategy.change_size else "no", strategy.location, len(row.clean_accuracy)]
+        accuracy, success = percent(row.clean_accuracy), percent(row.attack_success)
+        lines.append([*what, accuracy, papers[0], success, papers[1], percent(row.with_other_patterns)])
+    head = ["patterns", "change size", "location", "models", "accuracy (%)", "paper", "attack success (%)", "paper"]
+    head.append("with other patterns (%)")
     return f"""# Table 5: ways of inserting a backdoor, {scale.architecture} on {scale.dataset}
 
 Source class 0, target class 1, {scale.attack.poisoned_images} poisoned images beside the training set, thresholds off.

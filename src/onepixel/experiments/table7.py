@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.results import markdown_table, percent
+from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.populations import Record, open_population
+from onepixel.report.tables import markdown_table, mean, percent, spread
 
 PAPER = {
     ("mnist", "lenet5"): (98.94, 0.20),
@@ -91,8 +90,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Cell]]:
         )
         for cell in [*PAPER, *others]
     ]
-    head = ["dataset", "architecture", "models", "accuracy_mean", "accuracy_sd", "first_attempt_mean", "paper"]
-    return Result(cells, "table7", head, [csv_line(cell) for cell in cells], as_markdown(cells))
+    return Result.of(cells, "table7", map(for_machines, cells), as_markdown(cells))
 
 
 EXPERIMENT = Experiment(
@@ -106,14 +104,18 @@ EXPERIMENT = Experiment(
 )
 
 
-def csv_line(cell: Cell) -> list[object]:
+def for_machines(cell: Cell) -> Cells:
     """Means and standard deviation as shares; empty where there is nothing."""
-    mean = f"{np.mean(cell.accuracy):.4f}" if cell.accuracy else ""
-    spread = f"{np.std(cell.accuracy, ddof=1):.4f}" if len(cell.accuracy) > 1 else ""
-    first = f"{np.mean(cell.first_attempt):.4f}" if cell.first_attempt else ""
     paper = PAPER.get((cell.dataset, cell.architecture))
-    printed = "" if paper is None else f"{paper[0] / 100:.4f}"
-    return [cell.dataset, cell.architecture, len(cell.accuracy), mean, spread, first, printed]
+    return {
+        "dataset": cell.dataset,
+        "architecture": cell.architecture,
+        "models": len(cell.accuracy),
+        "accuracy_mean": mean(cell.accuracy),
+        "accuracy_sd": spread(cell.accuracy),
+        "first_attempt_mean": mean(cell.first_attempt),
+        "paper": None if paper is None else paper[0] / 100,
+    }
 
 
 def as_markdown(cells: Sequence[Cell]) -> str:

@@ -1,13 +1,18 @@
 """What `onepixel experiment all` repeats: which networks of a zoo, from which default images, how often."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from onepixel.experiments.models import MAIN, SIGNED, has, training_names
+from pydantic import BaseModel
+
+from onepixel.populations.models import has
+from onepixel.populations.names import BLACK, MAIN, PopulationName
 from onepixel.trojan import Pool
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -49,39 +54,42 @@ class Whole:
     effort: Effort = Effort()
 
     @cached_property
-    def endings(self) -> dict[str, list[str]]:
-        """Endings (default images) by prefix (data set, architecture) of which the zoo has clean and vaccine models.
+    def networks(self) -> list[PopulationName]:
+        """Those that the zoo has clean and vaccine models of, once for every start of `MAIN`."""
+        families = sorted(folder.name.removesuffix("-vaccine") for folder in self.zoo.glob("*-vaccine"))
+        signed = [replace(PopulationName.parse(family), start=start) for family in families for start in MAIN]
+        return [networks for networks in signed if has(self.zoo, *map(networks.of, ("clean", "vaccine")))]
 
-        Default images that are not `MAIN` are for `attacks`, `starts` and `table3` alone.
-        """
-        prefixes = sorted(folder.name.removesuffix("-vaccine") for folder in self.zoo.glob("*-vaccine"))
-        found = {
-            prefix: [e for e in MAIN if all(has(self.zoo, name) for name in training_names(prefix, e))]
-            for prefix in prefixes
-        }
-        return {prefix: endings for prefix, endings in found.items() if endings}
+    @property
+    def main(self) -> list[PopulationName]:
+        """The same networks once, with the start that everything is looked at from: class means where there are any."""
+        return list({networks.networks: networks for networks in self.networks}.values())
 
-    def sides(self) -> Iterator[tuple[str, str]]:
-        """Yield prefixes with every default image that detectors are chosen for."""
-        yield from ((prefix, SIGNED[ending]) for prefix, endings in self.endings.items() for ending in endings)
+    @property
+    def from_black(self) -> list[PopulationName]:
+        """Those that start from black, as in the papers."""
+        return [networks for networks in self.networks if networks.start == BLACK]
 
-    def main_sides(self) -> Iterator[tuple[str, str]]:
-        """Yield prefixes with the default image that everything is looked at from: class means where there are any."""
-        yield from ((prefix, SIGNED[endings[-1]]) for prefix, endings in self.endings.items())
+    def repeated(self, options: type[Kind], networks: Iterable[PopulationName], **said: Any) -> Iterator[Kind]:
+        """Yield options for each of the networks, with the pool, choice and effort that they have, and what is said."""
+        for one in networks:
+            known = {
+                "prefix": one.networks,
+                "default_image": str(one.start),
+                "pool": self.pool,
+                "choice": self.choice(one),
+                **vars(self.effort),
+                **said,
+            }
+            yield options(**{name: value for name, value in known.items() if name in options.model_fields})
 
-    def from_black(self) -> Iterator[str]:
-        """Yield prefixes with signatures from black, the papers' start."""
-        yield from (prefix for prefix, endings in self.endings.items() if "" in endings)
-
-    def choice(self, prefix: str) -> Path:
+    def choice(self, networks: PopulationName) -> Path:
         """Where the choice of detector is written that is used under every default image."""
-        return self.results / "detectors" / f"{prefix}{self.endings.get(prefix, [''])[-1]}.csv"
+        chosen = next((one for one in self.main if one.networks == networks.networks), networks)
+        return self.results / "detectors" / f"{chosen}.csv"
 
-    def testing(self, prefix: str) -> dict[str, Any]:
-        """Options of a test on this pool."""
-        return {"prefix": prefix, "pool": self.pool, "choice": self.choice(prefix), "seeds": self.effort.seeds}
-
-    def other_triggers(self, prefix: str, ending: str) -> list[str]:
+    def other_triggers(self, networks: PopulationName) -> list[str]:
         """Names of triggers, such as "garments", that viruses of this pool have besides the usual ones."""
-        before, after = f"{prefix}-virus-", f"-{self.pool}{ending}"
-        return sorted(folder.name[len(before) : -len(after)] for folder in self.zoo.glob(f"{before}*{after}"))
+        before, after = str(networks.of("virus-*")).split("*")
+        found = self.zoo.glob(f"{before}*-{self.pool}{after}")
+        return sorted(folder.name[len(before) : -len(f"-{self.pool}{after}")] for folder in found)

@@ -1,8 +1,10 @@
 """Populations' names as data: which networks, from which pool, and what their signatures start from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from onepixel.errors import UsageError
 
 if TYPE_CHECKING:
     from onepixel.populations.recipe import Recipe
@@ -29,6 +31,21 @@ class Start:
     def __str__(self) -> str:
         return f"{self.image}, {self.values} values" if self.coarser else self.image
 
+    @classmethod
+    def called(cls, words: str) -> "Start":
+        """The start of these words, such as "class means".
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        for start in STARTS.values():
+            if str(start) == words:
+                return start
+        known = ", ".join(map(str, STARTS.values()))
+        raise UsageError(f"Expected one of {known} for the default image but got {words!r}.")
+
 
 STARTS = {
     "": Start("black"),
@@ -40,6 +57,10 @@ STARTS = {
     "-image-0": Start("image 0"),
 }
 """Every start by the end of a population's name."""
+
+BLACK, CLASS_MEANS = STARTS[""], STARTS["-class-means"]
+MAIN = (BLACK, CLASS_MEANS)
+"""The starts for which detectors are chosen, and from which everything is looked at: the papers', and ours."""
 
 NAMED_ALIKE = ("-attack-expects-class-means",)
 """Populations whose names end as if they had been signed again, and were not."""
@@ -78,6 +99,11 @@ class PopulationName:
         family, _, kind = rest.partition("-")
         pool = next((pool for pool in POOLS if kind.endswith(f"-{pool}")), "")
         return cls(dataset, family, kind.removesuffix(f"-{pool}") if pool else kind, pool, STARTS[ending])
+
+    def of(self, kind: str) -> "PopulationName":
+        """Another population of the same data set and family, signed alike; its kind ends with its pool, if any."""
+        found = PopulationName.parse("-".join(part for part in (self.dataset, self.family, kind) if part))
+        return replace(found, start=self.start)
 
     @property
     def networks(self) -> str:

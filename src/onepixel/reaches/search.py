@@ -86,7 +86,7 @@ def reach(
         A few real images of the domain; eight of each class are plenty.
     labels : array of shape (N,), optional
         What the images are said to be; the classifier's own confident answers are used.
-    family : Patch or Blend
+    family : Patch, Blend, or another of `FAMILIES`
         What may be changed.
     search : {"auto", "composed", "gradient"}
         "composed" asks queries only; "gradient" needs a torch module, and is what "auto" chooses for one.

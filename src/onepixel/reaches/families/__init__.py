@@ -2,8 +2,6 @@
 
 from onepixel.reaches.families.blend import Blend
 from onepixel.reaches.families.patch import Patch
+from onepixel.reaches.families.table import FAMILIES, Family, FamilyKind
 
-__all__ = ["Blend", "Family", "Patch"]
-
-Family = Patch | Blend
-"""What `onepixel.reach` can look for."""
+__all__ = ["FAMILIES", "Blend", "Family", "FamilyKind", "Patch"]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
+from onepixel.reaches.families.table import FAMILIES, FamilyKind
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,6 @@ class Blend:
     def places(self, height: int, width: int) -> NDArray[np.int64]:
         """The one place there is, the whole image, (1, 4)."""
         return np.array([[0, 0, height, width]], dtype=np.int64)
+
+
+FAMILIES.add(FamilyKind("blend", lambda height, width: Blend()))

@@ -6,6 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
+from onepixel.reaches.families.table import FAMILIES, FamilyKind
+
+LARGEST_SHARE = 6
+"""An audit's patch has one sixth of the image's shorter side, so that a change that suffices says something."""
+
+SMALLEST = 2
 
 
 @dataclass(frozen=True)
@@ -67,3 +73,6 @@ class Patch:
 def _starts(last: int, stride: int) -> NDArray[np.int64]:
     starts = np.arange(0, last + 1, stride)
     return starts if starts[-1] == last else np.append(starts, last)
+
+
+FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(max(SMALLEST, round(min(height, width) / LARGEST_SHARE)))))

@@ -29,19 +29,27 @@ def write_csv(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[obj
     write_text(path, buffer.getvalue())
 
 
+def mean(values: Sequence[float]) -> float | None:
+    """Mean; None of none."""
+    return float(np.mean(values)) if values else None
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation, n - 1 in the denominator; None of fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def percent(values: Sequence[float]) -> str:
-    """Mean and, of several values, standard deviation (n - 1 in the denominator), in percent; "-" for none."""
-    if not values:
-        return "-"
-    spread = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.2f}{spread}"
+    """`deviation` in percent, two digits."""
+    return deviation([100 * value for value in values], 2)
 
 
-def deviation(values: Sequence[float]) -> str:
-    """Mean and, of several values, standard deviation (n - 1 in the denominator), as they are; "-" for none."""
-    if not values:
+def deviation(values: Sequence[float], digits: int = 3) -> str:
+    """Mean and, of several values, standard deviation, as they are; "-" for none."""
+    middle, around = mean(values), spread(values)
+    if middle is None:
         return "-"
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+    return f"{middle:.{digits}f}" + ("" if around is None else f" ± {around:.{digits}f}")
 
 
 def processor() -> str:

@@ -1,0 +1,44 @@
+"""The table of families: kinds of change that an attacker could use as a trigger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.registry import Table
+
+
+class Family(Protocol):
+    """A kind of change, such as patches of one size."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def alpha(self) -> float:
+        """How much of an image is replaced inside a place, in (0, 1]."""
+
+    def places(self, height: int, width: int) -> NDArray[np.int64]:
+        """Top, left, height and width of every place in an image of that size, (P, 4); all of one size."""
+
+
+@dataclass(frozen=True)
+class FamilyKind:
+    """A row.
+
+    Attributes
+    ----------
+    name : str
+        In a word: "patch".
+    suited : callable
+        From an image's height and width to the family that an audit looks for in images of that size.
+    """
+
+    name: str
+    suited: Callable[[int, int], Family]
+
+
+FAMILIES = Table[FamilyKind]("family of changes", "onepixel.reaches.families")
