@@ -1,5 +1,6 @@
 """An experiment is one file: its command, help, files, place in `all` and lines about what is missing come from it."""
 
+import subprocess
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ from onepixel import experiments
 from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import everything, registry
-from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.declared import Laboratory, Said
 from onepixel.experiments.whole import Whole
 from planted_zoo import PREFIX, make_zoo
 
@@ -105,6 +106,30 @@ def test_what_is_missing_or_wrong_is_one_sentence_and_nothing_is_written(countin
     with pytest.raises(UsageError, match="Expected one of any-classifier, attacks, controls, counting"):
         registry.load("astrology")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", registry.entries())
+def test_help_reads_the_options_that_the_experiment_has(name):
+    entry, experiment = registry.entries()[name], registry.load(name)
+    declared = {option: about.default for option, about in experiment.options.model_fields.items()}
+    assert {option: about.default for option, about in entry.fields().items()} == declared
+    for option, about in experiment.options.model_fields.items():
+        read = entry.fields()[option]
+        assert (read.description, str(read.annotation)) == (about.description, str(about.annotation))
+        assert Said.of(read) == Said.of(about)
+    assert (entry.folder, entry.reads_zoo, entry.workers) == (
+        experiment.folder,
+        experiment.reads_zoo,
+        experiment.workers,
+    )
+
+
+def test_help_imports_nothing_that_computes():
+    command = "import sys; from onepixel.cli import main; main(sys.argv[1:]); print(sorted(sys.modules))"
+    arguments = ["experiment", "table3", "--help"]
+    told = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)
+    assert "--architecture" in told.stdout
+    assert not [name for name in ("torch", "numpy", "sklearn") if f"'{name}'" in told.stdout]
 
 
 @pytest.mark.parametrize("name", registry.entries())

@@ -14,8 +14,6 @@ from onepixel.experiments import registry
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from onepixel.experiments.declared import Experiment
-
 Zoo = Annotated[
     Path, typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo: populations without their weights.")
 ]
@@ -26,7 +24,7 @@ WorkerCount = Annotated[int | None, typer.Option(min=1, help="Processes; one per
 
 
 class ExperimentCommand(TyperCommand):
-    """The command of one experiment, which is imported when its options are asked for."""
+    """The command of one experiment, which is imported when it runs."""
 
     def __init__(self, entry: registry.Entry) -> None:
         super().__init__(entry.name, help=entry.summary, rich_markup_mode="rich")
@@ -35,7 +33,7 @@ class ExperimentCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Every option."""
         if self.callback is None:
-            made = made_command(self.entry.load())
+            made = made_command(self.entry)
             self.params, self.callback = made.params, made.callback
         return super().get_params(ctx)
 
@@ -58,14 +56,15 @@ app = typer.Typer(
 )
 
 
-def made_command(experiment: "Experiment[Any, Any]") -> Any:
+def made_command(entry: registry.Entry) -> Any:
     """The command of one experiment: its options, and where it reads and writes."""
-    fields = experiment.options.model_fields
+    fields = entry.fields()
 
     def command(output: Path, **words: Any) -> None:
         from onepixel.experiments.declared import Laboratory
         from onepixel.populations.models import commands_for
 
+        experiment = entry.load()
         places = {name: words.pop(name) for name in ("zoo", "workers") if name in words}
         said = {name: value for name, value in words.items() if name in fields and value is not None}
         laboratory = Laboratory(progress=True, **places)
@@ -77,13 +76,13 @@ def made_command(experiment: "Experiment[Any, Any]") -> Any:
         typer.echo(f"{output}")
 
     where = typer.Option(metavar="FOLDER", help="Where the results are written.")
-    parameters = [_parameter("output", Annotated[Path, where], Path("results") / experiment.folder)]
+    parameters = [_parameter("output", Annotated[Path, where], Path("results") / entry.folder)]
     parameters += [made for name, about in fields.items() if (made := _option(name, about)) is not None]
-    if experiment.reads_zoo:
+    if entry.reads_zoo:
         parameters.append(_parameter("zoo", Zoo, Path("zoo")))
         if "from_zoo" not in fields:
             parameters.append(_parameter("from_zoo", FromZoo, True))
-    if experiment.workers:
+    if entry.workers:
         parameters.append(_parameter("workers", WorkerCount, None))
     return _as_click(command, parameters)
 
@@ -103,7 +102,7 @@ def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter
 
 def _option(name: str, about: "FieldInfo") -> inspect.Parameter | None:
     """A field as an option of the command line; None for one that can be given from Python alone."""
-    from onepixel.experiments.declared import Said, flag_of
+    from onepixel.experiments.option import Said, flag_of
 
     said = Said.of(about)
     if said.hidden:

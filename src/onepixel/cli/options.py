@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -17,6 +17,8 @@ from onepixel.printable import escaped, one_line
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
     from onepixel.opening.endpoint.settings import EndpointSettings
+
+Number = TypeVar("Number", int, float)
 
 WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
 
@@ -168,11 +170,11 @@ class Opening:
         return load_classifier(
             self.model,
             architecture=self.architecture,
-            input_shape=parsed_shape(self.input_shape),
+            input_shape=parsed_numbers(self.input_shape, int, "--input-shape C,H,W such as 1,28,28"),
             outputs=kind,
             normalize=parsed_normalization(self.normalize),
             key=self.key,
-            pixel_range=parsed_range(self.pixel_range),
+            pixel_range=parsed_numbers(self.pixel_range, float, "--range LOWEST,HIGHEST such as 0,255"),
             output=self.output,
             sandbox="require" if self.require_sandbox else "use" if self.sandbox else "programs",
             endpoint=self.endpoint() if self.model.startswith(("http://", "https://")) else None,
@@ -206,36 +208,18 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def parsed_shape(words: str | None) -> tuple[int, ...] | None:
+def parsed_numbers(words: str | None, number: type[Number], usage: str) -> tuple[Number, ...] | None:
     """Turn "1,28,28" into (1, 28, 28).
 
     Raises
     ------
     UsageError
-        If it is no list of whole numbers.
+        If it is no list of such numbers; it says the usage.
     """
-    if words is None:
-        return None
     try:
-        return tuple(int(word) for word in words.split(","))
+        return None if words is None else tuple(number(word) for word in words.split(","))
     except ValueError as error:
-        raise UsageError(f"Expected --input-shape C,H,W such as 1,28,28 but got {words!r}.") from error
-
-
-def parsed_range(words: str | None) -> tuple[float, ...] | None:
-    """Turn "0,255" into (0.0, 255.0).
-
-    Raises
-    ------
-    UsageError
-        If it is no list of numbers.
-    """
-    if words is None:
-        return None
-    try:
-        return tuple(float(word) for word in words.split(","))
-    except ValueError as error:
-        raise UsageError(f"Expected --range LOWEST,HIGHEST such as 0,255 but got {words!r}.") from error
+        raise UsageError(f"Expected {usage} but got {words!r}.") from error
 
 
 def parsed_normalization(words: str | None) -> Normalization | None:

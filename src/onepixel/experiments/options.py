@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from onepixel.experiments.choices import Method, read_choice, usual_choice
-from onepixel.experiments.declared import ExperimentOptions, Said
+from onepixel.experiments.option import ExperimentOptions, Said
 from onepixel.populations.names import BLACK, PopulationName, Start
 from onepixel.trojan import Pool
 

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from onepixel import experiments
 from onepixel.errors import UsageError
+from onepixel.experiments.shallow import shallow
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from onepixel.experiments.declared import Experiment
 
 DECLARATION = "EXPERIMENT"
@@ -26,15 +30,30 @@ class Entry:
 
     Attributes
     ----------
-    name, summary : str
+    name, summary, folder : str
+    reads_zoo, workers : bool
         As declared.
     module : str
         Where it is declared.
+    path : Path
+        Its file.
+    options_name : str
+        What the file calls the class of its options.
     """
 
     name: str
     summary: str
     module: str
+    path: Path
+    options_name: str
+    folder: str
+    reads_zoo: bool = True
+    workers: bool = True
+
+    def fields(self) -> "dict[str, FieldInfo]":
+        """The options, without importing what computes."""
+        options: type[BaseModel] = shallow(self.path, self.options_name)
+        return options.model_fields
 
     def load(self) -> "Experiment[Any, Any]":
         """Import it."""
@@ -67,8 +86,8 @@ def _declared(folders: tuple[str, ...]) -> list[Entry]:
     for module in pkgutil.iter_modules(folders):
         path = _file(module)
         text = path.read_text(encoding="utf-8") if path is not None else ""
-        if f"\n{DECLARATION}" in text:
-            found += _entries_in(ast.parse(text), f"{experiments.__name__}.{module.name}")
+        if path is not None and f"\n{DECLARATION}" in text:
+            found += _entries_in(path, ast.parse(text), f"{experiments.__name__}.{module.name}")
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -77,8 +96,8 @@ def _file(found: pkgutil.ModuleInfo) -> Path | None:
     return Path(specification.origin) if specification is not None and specification.origin else None
 
 
-def _entries_in(tree: ast.Module, module: str) -> Iterator[Entry]:
-    """The declaration's first two arguments, which are plain text, at the top level of a module."""
+def _entries_in(path: Path, tree: ast.Module, module: str) -> Iterator[Entry]:
+    """What the declaration says in plain text, at the top level of a module."""
     for line in tree.body:
         if (
             isinstance(line, ast.Assign)
@@ -86,7 +105,9 @@ def _entries_in(tree: ast.Module, module: str) -> Iterator[Entry]:
             and any(isinstance(target, ast.Name) and target.id == DECLARATION for target in line.targets)
         ):
             name, summary = (ast.literal_eval(argument) for argument in line.value.args[:2])
-            yield Entry(name, summary, module)
+            said = {word.arg: word.value for word in line.value.keywords}
+            plain = {key: ast.literal_eval(said[key]) for key in ("folder", "reads_zoo", "workers") if key in said}
+            yield Entry(name, summary, module, path, ast.unparse(line.value.args[2]), **{"folder": name} | plain)
 
 
 def as_markdown() -> str:
