@@ -46,7 +46,7 @@ def verdict(
     from onepixel.boxes.auditing import audit_file
 
     assert opening.architecture is not None
-    shape = options.parsed_shape(opening.input_shape)
+    shape = options.parsed_numbers(opening.input_shape, int, "--input-shape C,H,W such as 3,64,64")
     side = None if shape is None else min(shape[1:], default=0)
     return audit_file(
         opening.model,
