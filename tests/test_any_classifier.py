@@ -48,7 +48,7 @@ def test_rows_that_are_appended_read_like_rows_that_were_written_at_once(tmp_pat
     assert (tmp_path / "made" / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 
 
-def test_a_kind_that_is_left_out_moves_neither_its_threshold_nor_the_scale_of_its_scores() -> None:
+def test_a_kind_that_is_left_out_does_not_move_its_threshold() -> None:
     usual = judge(networks(), "a", "final")
     other = [network for network in networks() if network.kind != "a"] + [
         one("a", "clean", 0, 500.0),

@@ -16,7 +16,7 @@ from onepixel.files import write_text
 
 FORMAT = "onepixel-universal-1"
 
-LEAST = 19
+LEAST = 20
 """Clean networks that a kind needs to count by itself in a p-value; kinds of fewer count together as one."""
 
 ALPHA = 0.05
@@ -30,8 +30,8 @@ class Calibration:
     Attributes
     ----------
     parts : dict
-        For each part that counts, its centre and scale among clean networks: the median, and from there to the 95 %
-        quantile.
+        For each part that counts, its centre and scale: 0 and 1 where a calibration is fitted, since every part is a
+        lead in log-odds already, and what would be fitted to some kinds need not hold for another.
     clean, trojaned : dict
         Scores of clean and of trojaned networks by kind.
     threshold : float
@@ -44,7 +44,7 @@ class Calibration:
     threshold: float
 
     def score(self, parts: Mapping[str, float]) -> tuple[float, str]:
-        """The largest of the parts, each in units of its spread among clean networks, and which part it is.
+        """The largest of the parts, each from its centre on in units of its scale, and which part it is.
 
         Raises
         ------
@@ -62,19 +62,20 @@ class Calibration:
         return found[name], name
 
     def p_value(self, score: float) -> float:
-        """A conformal p-value that is conservative over kinds: (1 + n s) / (n + 1).
+        """A p-value that is conservative over kinds.
 
-        n is the number of all clean networks, s the share of them at or above this score in the kind where that share
-        is largest. With the share of all kinds together for s it would be the usual one, which is never larger.
+        The larger of the conformal one of all clean networks together, (1 + those at or above the score) / (n + 1),
+        and of the share at or above the score in the kind where that share is largest.
         """
         return float(self.p_values(np.array([score]))[0])
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The p-value of each score."""
         groups = grouped(self.clean)
+        every = np.concatenate(groups)
+        conformal = (1 + (every[None, :] >= scores[:, None]).sum(axis=1)) / (len(every) + 1)
         shares = [(group[None, :] >= scores[:, None]).mean(axis=1) for group in groups]
-        networks = sum(len(group) for group in groups)
-        worst: NDArray[np.float64] = (1 + networks * np.max(shares, axis=0)) / (networks + 1)
+        worst: NDArray[np.float64] = np.maximum(conformal, np.max(shares, axis=0))
         return worst
 
     def threshold_at(self, alpha: float) -> float:
@@ -134,9 +135,8 @@ class Calibration:
     ) -> "Calibration":
         """Fit on the parts of clean and trojaned networks by kind.
 
-        The scores that are kept, for thresholds, p-values and probabilities, are left-out ones: those of a kind are
-        told with the centre and scale of all other kinds, where there are others. Centre, scale and threshold come from
-        the clean networks alone; trojaned ones serve `probability`.
+        The threshold comes from the clean networks alone; trojaned ones serve `probability`. Nothing of a score is
+        fitted, so that the scores that are kept are those that the networks would have if their kind were left out.
 
         Parameters
         ----------
@@ -155,15 +155,12 @@ class Calibration:
         if not any(clean.values()):
             raise UsageError("The universal detector is calibrated on clean networks; there are none.")
 
-        def left_out(kind: str) -> "Calibration":
-            others = [networks for name, networks in clean.items() if name != kind and len(networks)]
-            return cls(spread_of(others or list(clean.values()), names, alpha), {}, {}, float("inf"))
-
+        bare = cls(dict.fromkeys(names, (0.0, 1.0)), {}, {}, float("inf"))
         tables = [
-            {kind: tuple(left_out(kind).score(one)[0] for one in found) for kind, found in group.items() if len(found)}
+            {kind: tuple(bare.score(one)[0] for one in networks) for kind, networks in group.items() if len(networks)}
             for group in (clean, trojaned)
         ]
-        return cls(spread_of(list(clean.values()), names, alpha), tables[0], tables[1], float("inf")).at(alpha)
+        return replace(bare, clean=tables[0], trojaned=tables[1]).at(alpha)
 
     def at(self, alpha: float) -> "Calibration":
         """The same with the threshold of another p-value."""
@@ -176,22 +173,6 @@ def grouped(clean: Mapping[str, Sequence[float]]) -> list[NDArray[np.float64]]:
     small = [scores for scores in kinds if len(scores) < LEAST]
     large = [scores for scores in kinds if len(scores) >= LEAST]
     return [*large, np.concatenate(small)] if small else large
-
-
-def spread_of(
-    kinds: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str], alpha: float = ALPHA
-) -> dict[str, tuple[float, float]]:
-    """Centre and scale of every part among clean networks: the median, and from there to the part's own quantile.
-
-    That quantile leaves each part its share of the false alarms: 0.9875 where four parts share 5 %.
-    """
-    tail = 1 - alpha / len(names)
-    spread: dict[str, tuple[float, float]] = {}
-    for name in names:
-        values = np.array([one[name] for kind in kinds for one in kind])
-        centre = float(np.median(values))
-        spread[name] = (centre, max(float(np.quantile(values, tail)) - centre, 1e-3))
-    return spread
 
 
 def write_calibrations(path: str | Path, calibrations: Mapping[str, Calibration], about: Mapping[str, Any]) -> None:

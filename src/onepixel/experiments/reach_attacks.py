@@ -1,7 +1,7 @@
 """Attacks that nothing of the universal detector was fixed on: other people's, and every type of attack that is built.
 
-Centre, scale and threshold come from clean networks of other kinds, as in `any-classifier`. Beside each type of attack
-on LeNet-5 stands what detectors of signatures find, from `results/attack-types`.
+The threshold comes from clean networks of other kinds, as in `any-classifier`. Beside each type of attack on
+LeNet-5 stands what detectors of signatures find, from `results/attack-types`.
 """
 
 import csv
@@ -193,9 +193,8 @@ def as_markdown(rows: Sequence[Row], beside: dict[tuple[str, str], float]) -> st
         (
             TYPES,
             "Types of attack, LeNet-5 on MNIST",
-            "The last two columns are shares of other networks of the same recipe, found by detectors that were "
-            "trained on LeNet-5: the papers' literal one, and the one chosen for class means "
-            "(`results/attack-types`).",
+            """The last two columns are shares of other networks of the same recipe, found by detectors that were trained
+on LeNet-5: the papers' literal one, and the one chosen for class means (`results/attack-types`).""",
         ),
     ):
         own = [row for row in rows if row.attack in names]
@@ -203,8 +202,8 @@ def as_markdown(rows: Sequence[Row], beside: dict[tuple[str, str], float]) -> st
             sections.append(f"## {title}\n\n{about}\n\n{table(own, names, beside)}\n")
     return f"""# Attacks before the universal detector
 
-Networks of each attack, judged with centre, scale and threshold from clean networks of other kinds, at a p-value of at
-most 0.05. AUROC is against clean networks of the same kind and pool. Brackets: 95 % (Clopper-Pearson).
+Networks of each attack, judged with a threshold from clean networks of other kinds, at a p-value of at most 0.05.
+AUROC is against clean networks of the same kind and pool. Brackets: 95 % (Clopper-Pearson).
 
 {chr(10).join(sections)}"""
 

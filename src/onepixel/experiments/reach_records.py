@@ -116,7 +116,7 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
         population=population,
         slot=slot,
         targets=tuple(sorted(targets)),
-        search=next(iter(reaches.values())).search,
+        search=next(iter(reaches.values())).search if reaches else "",
         queries=sum(one.queries for one in reaches.values()),
         clean_accuracy=record.clean_accuracy,
         attack_success=record.attack_success,
@@ -203,23 +203,23 @@ def as_csv(networks: Sequence[Network], *, head: bool = True) -> str:
 
 def read_networks(path: Path) -> list[Network]:
     """Read what `write_networks` wrote."""
-    networks = []
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            names = [name for name in row if name.endswith(" target")]
-            networks.append(
-                Network(
-                    row["kind"],
-                    row["role"],
-                    row["population"],
-                    int(row["slot"]),
-                    tuple(int(part) for part in row["targets"].split()),
-                    row["search"],
-                    int(row["queries"]),
-                    float(row["clean_accuracy"]),
-                    float(row["attack_success"]),
-                    {name.removesuffix(" target"): int(row[name]) for name in names if row[name]},
-                    {n: float(row[n]) for name in names if row[n := name.removesuffix(" target")]},
-                )
-            )
-    return networks
+        return [network_of(row) for row in csv.DictReader(file)]
+
+
+def network_of(row: Mapping[str, str]) -> Network:
+    """The network of one row."""
+    names = [name for name in row if name.endswith(" target")]
+    return Network(
+        row["kind"],
+        row["role"],
+        row["population"],
+        int(row["slot"]),
+        tuple(int(part) for part in row["targets"].split()),
+        row["search"],
+        int(row["queries"]),
+        float(row["clean_accuracy"]),
+        float(row["attack_success"]),
+        {name.removesuffix(" target"): int(row[name]) for name in names if row[name]},
+        {n: float(row[n]) for name in names if row[n := name.removesuffix(" target")]},
+    )

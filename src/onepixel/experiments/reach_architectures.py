@@ -1,0 +1,105 @@
+"""Table 3 by the universal detector: architectures that it never saw, as ECCV's Table 3 and ICLR's Table 2 ask for.
+
+The networks are those of `table3`'s recipes, built again by their seeds, and LeNet-5 of the kinds `mnist-lenet5` and
+`fashion-lenet5`. The threshold comes from clean networks of other kinds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from onepixel.errors import UsageError
+from onepixel.experiments.any_classifier import SEARCHES, Kind, csv_line, has_enough, head, judge, table
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.leaving_out import calibrated, judged, measured
+from onepixel.experiments.reach_records import Network, read_networks
+
+LENETS = ("mnist-lenet5", "fashion-lenet5")
+"""Kinds of `any-classifier` that stand beside, by networks of their final pools."""
+
+PAPER = {"mnist-lenet5": 85.2, "mnist-resnet8": 76.5, "mnist-vgg10": 80.0}
+"""ECCV Table 3, MNIST: detection rate in percent on the architecture that was left out."""
+
+
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment reach-architectures`."""
+
+    networks: Annotated[
+        Path,
+        Field(description="The folder of measured networks, which fix what is a high score."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/any-classifier/networks")
+    architectures: Annotated[
+        Path,
+        Field(description="The folder of measured networks of the other architectures."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/any-classifier/architectures")
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
+    """Judge every architecture's networks by clean networks of other kinds.
+
+    Raises
+    ------
+    UsageError
+        If no architecture has clean and trojaned networks that were measured.
+    """
+    kinds = [kind for search in SEARCHES for kind in judged_by(options, search)]
+    if not kinds:
+        raise UsageError(f"There are no measured networks of other architectures in {options.architectures}.")
+    return Result(kinds, "architectures", head(), [csv_line(kind) for kind in kinds], as_markdown(kinds))
+
+
+EXPERIMENT = Experiment(
+    "reach-architectures",
+    "Table 3 by the universal detector: architectures that it never saw.",
+    Options,
+    find,
+    paper="ECCV Table 3; ICLR Table 2",
+    plan=lambda whole: [Options()] if Options().architectures.is_dir() else [],
+    reads_zoo=False,
+    workers=False,
+    folder="any-classifier",
+)
+
+
+def judged_by(options: Options, search: str) -> list[Kind]:
+    """Every architecture whose networks were measured by a search."""
+    files = sorted((options.architectures / search).glob("*.csv"))
+    if not files:
+        return []
+    known = measured(options.networks / search)
+    every = [one for file in files for one in read_networks(file)]
+    kinds = [judge(known, kind, "final") for kind in LENETS if has_enough(known, kind, "final")]
+    kinds += [judged_apart(known, [one for one in every if one.kind == kind]) for kind in sorted(kinds_of(every))]
+    return [kind for kind in kinds if len(kind.clean) and len(kind.trojaned)]
+
+
+def kinds_of(networks: Sequence[Network]) -> set[str]:
+    """The kinds that networks are of."""
+    return {one.kind for one in networks}
+
+
+def judged_apart(known: Sequence[Network], own: Sequence[Network]) -> Kind:
+    """Judge networks of a kind that is not among those which fix what is a high score."""
+    calibration = calibrated(known)
+    clean, trojaned, stamped = (
+        judged([one for one in own if one.role == role], calibration) for role in ("clean", "trojaned", "stamped")
+    )
+    return Kind(own[0].kind, own[0].search, clean, trojaned, stamped)
+
+
+def as_markdown(kinds: Sequence[Kind]) -> str:
+    """The table for people."""
+    paper = ", ".join(f"{name} {rate} %" for name, rate in PAPER.items())
+    return f"""# Table 3 by the universal detector
+
+Architectures that are no part of what fixed the threshold, clean networks of other kinds. Viruses are
+one-to-one; those of the LeNets half one-to-one, half all-to-one, of final pools. ECCV's Table 3 has, with the
+architecture left out: {paper}. What detectors of signatures reach on other networks of the same recipes is in
+`results/table3`. Brackets: both rates' Clopper-Pearson ends together, which is cautious.
+
+{table(kinds, "architecture")}
+"""

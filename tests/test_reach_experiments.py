@@ -1,0 +1,87 @@
+"""Attacks, architectures and curves before the universal detector, from rows that were measured once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from onepixel.detectors.universal import UniversalDetector
+from onepixel.errors import UsageError
+from onepixel.experiments import reach_architectures, reach_attacks, reach_curves
+from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.leaving_out import PARTS
+from onepixel.experiments.reach_curves import SETTINGS, USUAL, Point, append_point, read_points
+from onepixel.experiments.reach_records import Network, write_networks
+
+FAR, NEAR = 40.0, 1.0
+
+
+def one(population: str, role: str, slot: int, lead: float, *, kind: str = "mnist-lenet5", named: int = 3) -> Network:
+    parts = dict.fromkeys(PARTS, 0.1 * slot) | {PARTS[0]: lead}
+    targets = (3,) if role == "trojaned" else ()
+    return Network(
+        kind, role, population, slot, targets, "gradient", 100, 0.98, 0.95, dict.fromkeys(parts, named), parts
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Clean networks of two kinds, and networks of an attack and of an architecture that only one backdoor shows in."""
+    known = [
+        one(f"{kind}-clean-final", "clean", slot, NEAR + slot / 9, kind=kind)
+        for kind in ("mnist-lenet5", "digits-random")
+        for slot in range(30)
+    ]
+    attack = [one("mnist-lenet5-attack-blended", "trojaned", slot, lead) for slot, lead in enumerate((FAR, NEAR))]
+    other = [
+        one("mnist-resnet8-clean", "clean", 0, NEAR, kind="mnist-resnet8"),
+        one("mnist-resnet8-virus-development", "trojaned", 0, FAR, kind="mnist-resnet8", named=4),
+    ]
+    for name, rows in (("networks", known), ("attacks", attack), ("architectures", other)):
+        (tmp_path / name / "gradient").mkdir(parents=True)
+        write_networks(tmp_path / name / "gradient" / "rows.csv", rows)
+    return tmp_path
+
+
+def test_an_attack_is_judged_by_clean_networks_of_other_kinds_beside_what_signatures_show(folder: Path) -> None:
+    table = folder / "types.csv"
+    table.write_text('method,default_image,attack,found\n"papers, whole, `max`",black,attack-blended,0.75\n')
+    options = reach_attacks.Options(networks=folder / "networks", attacks=folder / "attacks", signatures=table)
+    result = reach_attacks.find(options, Laboratory())
+    (row,) = (dict(zip(result.head, cells, strict=True)) for cells in result.rows)
+    assert (row["networks"], row["clean"], row["target_named"]) == (2, 30, 2)
+    assert float(row["found"]) == 0.5
+    assert float(row["found_by_literal"]) == 0.75
+    assert row["found_by_class_means"] == ""
+    assert "1 of 2" in result.text
+
+
+def test_an_architecture_is_judged_by_kinds_that_it_is_none_of(folder: Path) -> None:
+    options = reach_architectures.Options(networks=folder / "networks", architectures=folder / "architectures")
+    result = reach_architectures.find(options, Laboratory())
+    (row,) = (dict(zip(result.head, cells, strict=True)) for cells in result.rows)
+    assert row["kind"] == "mnist-resnet8"
+    assert (float(row["auroc"]), float(row["found_rate"]), float(row["target_named"])) == (1, 1, 0)
+    with pytest.raises(UsageError, match="no measured networks"):
+        reach_architectures.find(options.model_copy(update={"architectures": folder / "none"}), Laboratory())
+
+
+def test_a_setting_without_an_answer_is_counted_and_flags_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "curves" / "networks.csv"
+    clean = one("mnist-lenet5-clean", "clean", 0, NEAR)
+    trojaned = one("mnist-lenet5-virus-development", "trojaned", 0, FAR)
+    silent = replace(trojaned, parts={}, queries=0, slot=1)
+    points = [Point(USUAL.curve, USUAL.value, network) for network in (clean, trojaned, silent)]
+    for point in points:
+        append_point(file, point)
+    assert [point.network.parts for point in read_points(file)] == [point.network.parts for point in points]
+    result = reach_curves.find(reach_curves.Options(points=file), Laboratory())
+    (row,) = (dict(zip(result.head, cells, strict=True)) for cells in result.rows)
+    assert (row["unanswered"], row["trojaned_found"], row["target_named"], row["clean_flagged"]) == (1, 1, 1, 0)
+    assert row["queries"] == 100
+    result.figures["curves.png"](tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_curves_ask_for_searches_that_have_a_calibration() -> None:
+    assert {setting.search for setting in SETTINGS} <= set(UniversalDetector.shipped().calibrations)
