@@ -1,7 +1,7 @@
 """Leave one kind out: the universal detector on networks of a data set and architecture that it was not fixed with.
 
-The threshold comes from the clean networks of all other kinds, and nothing is fitted to trojaned ones. Which parts count
-was chosen on networks of development pools; those of final pools are judged by it. A row of
+The threshold comes from the clean networks of all other kinds, and nothing is fitted to trojaned ones. Which parts
+count was chosen on networks of development pools; those of final pools are judged by it. A row of
 `results/any-classifier/networks/` is one network that was measured once.
 """
 
@@ -235,8 +235,8 @@ def as_markdown(kinds: Sequence[Kind], options: Options) -> str:
     """The table for people."""
     judged_are = {
         "final": """The networks judged are of final pools.
-What makes up the score was chosen on development pools. After a first look at 29 clean and 34 trojaned final networks of
-five kinds, whose thresholds had come out far too high, the parts' scales were dropped and the p-value was given its
+What makes up the score was chosen on development pools. After a first look at 29 clean and 34 trojaned final networks
+of five kinds, whose thresholds had come out far too high, the parts' scales were dropped and the p-value was given its
 present form, again by development pools.""",
         "development": """The networks judged are of development pools,
 on which the numbers that make up the score were chosen: a look, not the test.""",

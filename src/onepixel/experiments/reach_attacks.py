@@ -193,8 +193,8 @@ def as_markdown(rows: Sequence[Row], beside: dict[tuple[str, str], float]) -> st
         (
             TYPES,
             "Types of attack, LeNet-5 on MNIST",
-            """The last two columns are shares of other networks of the same recipe, found by detectors that were trained
-on LeNet-5: the papers' literal one, and the one chosen for class means (`results/attack-types`).""",
+            """The last two columns are shares of other networks of the same recipe, found by detectors that were
+trained on LeNet-5: the papers' literal one, and the one chosen for class means (`results/attack-types`).""",
         ),
     ):
         own = [row for row in rows if row.attack in names]
