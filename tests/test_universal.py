@@ -131,6 +131,12 @@ def test_windows_of_real_images_are_left_out_where_nobody_reads_them(search: str
         assert np.isnan(found["patch"].natural).all() == (name == "patch_pair")
 
 
+@pytest.mark.parametrize("search", ["composed", "gradient"])
+def test_one_image_of_each_class_is_enough_for_changes_from_all_classes(search: str) -> None:
+    found = reach(network(True), samples(1), family=Patch(2), search=search)
+    assert set(found.source.tolist()) == {EVERY_SOURCE}
+
+
 def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="search"):
         reach(network(False), samples(), search="guess")

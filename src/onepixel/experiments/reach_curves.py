@@ -27,11 +27,11 @@ from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.reach_records import OFFERED, Network, as_network, network_of
-from onepixel.experiments.results import markdown_table
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.reaches import Patch, Reach, reach, sample_images
 from onepixel.report.figures import save_figure
+from onepixel.report.tables import markdown_table
 
 NETWORKS = {
     "digits-digits_cnn-clean-development": 4,

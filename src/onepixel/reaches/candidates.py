@@ -115,7 +115,7 @@ def mean_by(values: Tensor, owner: Tensor, owners: int) -> Tensor:
 def best_of_each(candidates: Candidates, most: int) -> Numbers:
     """Numbers of the `most` worthiest candidates of every source and target, in their order."""
     order = np.lexsort((-candidates.worth, candidates.target, candidates.source))
-    key = candidates.source[order] * (candidates.target.max() + 1) + candidates.target[order]
+    key = candidates.source[order] * (candidates.target.max(initial=0) + 1) + candidates.target[order]
     first = np.searchsorted(key, key, side="left")
     rank = np.arange(len(order)) - first
     return np.sort(order[rank < most])
