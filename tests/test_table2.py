@@ -221,6 +221,9 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
         make_population(tmp_path / "zoo", f"{PREFIX}-{kind}-final", (role, count, seed))
     make_population(tmp_path / "zoo", f"{PREFIX}-clean-final", ("clean", 3, 3))
     ledger = tmp_path / "openings.csv"
+    assert Whole(zoo, tmp_path, "final").main == [NETWORKS], (
+        "stamped-vaccine is a kind of theirs, no networks of its own"
+    )
     assert Whole(zoo, tmp_path, "final").other_triggers(NETWORKS) == ["garments"]
     options = {"zoo": zoo, "prefix": PREFIX, "pool": "final", "choice": choice, "ledger": ledger, "workers": 1}
     table2.EXPERIMENT.run(tmp_path / "out", **options, triggers="garments", seeds=1)

@@ -29,7 +29,7 @@ from onepixel.experiments.judging import FOLDS, grouped
 from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
 from onepixel.populations.models import Labelled
-from onepixel.report.tables import deviation, markdown_table
+from onepixel.report.tables import deviation, markdown_table, mean
 from onepixel.threads import one_thread
 
 ALL_LOG_ODDS = "log_odds+log_odds_fall"
@@ -214,11 +214,11 @@ def find(options: Options, laboratory: Laboratory) -> Result[Method]:
         {
             "candidate": line.name,
             "chosen": "yes" if line is chosen else "",
-            "auroc_clean": float(np.mean(line.against_clean)),
-            "auroc_stamped": float(np.mean(line.against_stamped)) if line.against_stamped else None,
+            "auroc_clean": mean(line.against_clean),
+            "auroc_stamped": mean(line.against_stamped),
             "criterion": line.criterion,
             "seconds": f"{line.seconds:.1f}",
-            "parameters": "" if line.parameters is None else json.dumps(line.parameters),
+            "parameters": parameters_of(line),
         }
         for line in lines
     ]
@@ -238,19 +238,18 @@ EXPERIMENT = Experiment(
 )
 
 
+def parameters_of(line: Line) -> str:
+    """What `Detector` is set to, as it is written down; empty for a reference."""
+    return "" if line.parameters is None else json.dumps(line.parameters)
+
+
 def as_markdown(training: Training, lines: list[Line], chosen: Line, prefix: str) -> str:
     """The table for people."""
-    cells = [
-        [
-            f"**{line.name}**" if line is chosen else line.name,
-            deviation(line.against_clean),
-            deviation(line.against_stamped),
-            f"{line.criterion:.3f}",
-            f"{line.seconds:.0f}",
-            "" if line.parameters is None else f"`{json.dumps(line.parameters)}`",
-        ]
-        for line in lines
-    ]
+    cells = []
+    for line in lines:
+        name, said = f"**{line.name}**" if line is chosen else line.name, parameters_of(line)
+        areas = deviation(line.against_clean), deviation(line.against_stamped), f"{line.criterion:.3f}"
+        cells.append([name, *areas, f"{line.seconds:.0f}", said and f"`{said}`"])
     head = ["detector", "AUROC, clean", "AUROC, stamped", "lower one", "seconds", "parameters of `Detector`"]
     return f"""# Which detector: cross-validation on the training side, {prefix}
 

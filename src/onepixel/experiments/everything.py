@@ -102,16 +102,12 @@ def _line_about(step: Step) -> str:
     return f"{step.name}: done in {time.perf_counter() - started:.0f} s"
 
 
-EFFORT = Effort()
-"""What the whole run does unless it is asked for more or less."""
-
-
 def run(
     results: Path,
     *,
     zoo: Path = Path("zoo"),
     pool: Pool = "development",
-    effort: Effort = EFFORT,
+    effort: Effort = Effort(),  # noqa: B008 (frozen)
     workers: int | None = None,
     progress: bool = False,
     say: Callable[[str], None] = print,

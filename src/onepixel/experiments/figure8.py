@@ -30,6 +30,7 @@ from onepixel.classifiers import Classifier
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.judging import grouped
 from onepixel.experiments.options import Seeded
 from onepixel.populations.recipe import TrainingRecipe
 from onepixel.populations.training import predict, train
@@ -260,24 +261,15 @@ def answer(rows: list[Likeness]) -> str:
 def as_markdown(fitted: dict[str, Fitted], rows: list[Likeness], options: Options) -> str:
     """The page for people: what was done, the figure, the answer in numbers."""
     names = list(fitted)
-    models = [
-        [
-            name,
-            f"{one.accuracy:.1%}",
-            f"{np.abs(one.signature.values('change')).max():.2g}",
-            f"{one.signature.queries:,}",
-            f"{one.seconds:.0f}",
-            one.note,
-        ]
-        for name, one in fitted.items()
-    ]
+    models = []
+    for name, one in fitted.items():
+        largest = np.abs(one.signature.values("change")).max()
+        cost = [f"{one.signature.queries:,}", f"{one.seconds:.0f}"]
+        models.append([name, f"{one.accuracy:.1%}", f"{largest:.2g}", *cost, one.note])
     pairs = [row for row in rows if row.first in REPEATED and row.second.split(",")[0] in REPEATED]
-    grouped: dict[tuple[str, str], list[Likeness]] = {}
-    for row in pairs:
-        grouped.setdefault((row.first, row.second), []).append(row)
     claims = [
         [one, other, *(f"{number(row.correlation)} / {number(row.within_class)}" for row in found)]
-        for (one, other), found in grouped.items()
+        for (one, other), found in grouped(pairs, lambda row: (row.first, row.second)).items()
     ]
     return f"""# Figure 8: signatures of classifiers that are no networks
 

@@ -3,6 +3,7 @@
 The same detector scores both; the differences stand beside the spread of its scores over clean models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from pydantic import Field
 
 import onepixel
 from onepixel.detectors import Detector, load_detector
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.populations import Store, passed
 from onepixel.populations.store import signature_row
 from onepixel.populations.zoo import as_kept
@@ -100,17 +101,12 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[tuple[str, Dif
     found = [
         (name, compare(load_detector(name), rows, source)) for name in options.detectors for source, rows in sources
     ]
-    return Result(
-        found,
-        "stores" if stores else "examples",
-        ["detector", "models_from", "models", "largest_log_odds", "largest_score", "spread", "decisions_changed"],
-        [[name, *vars(difference).values()] for name, difference in found],
-        as_markdown(found),
-        said=[
-            f"{name}, {one.source}: scores differ by at most {one.largest_score / one.spread:.2g} of their spread."
-            for name, one in found
-        ],
-    )
+    records = [{"detector": name, **for_machines(one)} for name, one in found]
+    said = [
+        f"{name}, {one.source}: scores differ by at most {one.largest_score / one.spread:.2g} of their spread."
+        for name, one in found
+    ]
+    return Result.of(found, "stores" if stores else "examples", records, as_markdown(found), said=said)
 
 
 EXPERIMENT = Experiment(
@@ -124,31 +120,20 @@ EXPERIMENT = Experiment(
 )
 
 
-def as_markdown(found: list[tuple[str, Difference]]) -> str:
+def for_machines(one: Difference) -> Cells:
+    """One row for machines, whose numbers are too small for four digits."""
+    numbers = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in vars(one).items()}
+    return {"models_from": numbers.pop("source"), **numbers}
+
+
+def as_markdown(found: Sequence[tuple[str, Difference]]) -> str:
     """The table for people."""
-    head = [
-        "detector",
-        "models from",
-        "models",
-        "largest difference, log-odds",
-        "largest difference, score",
-        "sd of clean scores",
-        "largest / sd",
-        "decisions changed",
-    ]
-    lines = [
-        [
-            name,
-            one.source,
-            one.models,
-            f"{one.largest_log_odds:.2g}",
-            f"{one.largest_score:.2g}",
-            f"{one.spread:.2g}",
-            f"{one.largest_score / one.spread:.2g}",
-            one.decisions_changed,
-        ]
-        for name, one in found
-    ]
+    head = ["detector", "models from", "models", "largest difference, log-odds", "largest difference, score"]
+    head += ["sd of clean scores", "largest / sd", "decisions changed"]
+    lines = []
+    for name, one in found:
+        numbers = (one.largest_log_odds, one.largest_score, one.spread, one.largest_score / one.spread)
+        lines.append([name, one.source, one.models, *(f"{number:.2g}" for number in numbers), one.decisions_changed])
     return f"""# What the zoo's small type loses
 
 The zoo keeps how far log-odds rise and fall as float16, rounded to six significant bits. The same detector scores

@@ -56,8 +56,9 @@ class Whole:
     @cached_property
     def networks(self) -> list[PopulationName]:
         """Those that the zoo has clean and vaccine models of, once for every start of `MAIN`."""
-        families = sorted(folder.name.removesuffix("-vaccine") for folder in self.zoo.glob("*-vaccine"))
-        signed = [replace(PopulationName.parse(family), start=start) for family in families for start in MAIN]
+        there = [PopulationName.parse(folder.name) for folder in sorted(self.zoo.glob("*-vaccine*"))]
+        families = dict.fromkeys(replace(name, kind="", start=BLACK) for name in there if name.kind == "vaccine")
+        signed = [replace(family, start=start) for family in families for start in MAIN]
         return [networks for networks in signed if has(self.zoo, *map(networks.of, ("clean", "vaccine")))]
 
     @property
