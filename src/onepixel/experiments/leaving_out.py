@@ -19,15 +19,24 @@ with many targets, among which none leads, how far each source's best target lea
 STRICT = 0.01
 """A second, stricter p-value that tables look at beside the usual one."""
 
-LOOKED_AT = {"mnist-mntd": 3, "mnist-contest-2022": 3}
-"""Kinds whose populations have no pools: so many first slots were looked at when the score was chosen."""
+LOOKED_AT = {
+    "mnist-mntd-clean": 3,
+    "mnist-mntd-patch": 3,
+    "mnist-mntd-whole-image": 3,
+    "mnist-contest-2022-clean": 3,
+    "mnist-contest-2022-patch-5-percent": 2,
+    "mnist-contest-2022-patch-1-percent": 0,
+    "mnist-contest-2022-whole-image-5-percent": 2,
+    "mnist-contest-2022-whole-image-1-percent": 0,
+}
+"""Populations that have no pools: so many first slots were looked at when the score was chosen."""
 
 
 def pool_of(network: Network) -> str:
     """What the score was chosen on is "development", what it is tested on "final"."""
     if network.population.endswith("-final"):
         return "final"
-    seen = LOOKED_AT.get(network.kind)
+    seen = LOOKED_AT.get(network.population)
     return "development" if seen is None or network.slot < seen else "final"
 
 
