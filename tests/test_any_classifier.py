@@ -82,6 +82,7 @@ def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path)
     assert (rows["a"]["clean"], rows["a"]["trojaned"], rows["a"]["stamped"]) == (10, 4, 2)
     assert float(rows["a"]["auroc"]) == 1
     assert float(rows["a"]["target_named"]) == 0.75
+    assert 0 < float(rows["a"]["cross_entropy"]) < 0.6931
     # The kind that reaches farthest by itself is judged by kinds that reach less far.
     assert float(rows["c"]["false_alarm_rate"]) > float(rows["a"]["false_alarm_rate"])
     alarms = [float(rows[kind]["false_alarm_rate"]) for kind in "abc"]

@@ -126,7 +126,8 @@ def test_the_csv_has_every_row_with_every_interval(table):
         lines = list(csv.DictReader(file))
     assert len(lines) == len(table[0])
     for line in lines:
-        for name in ("attack_success", "clean_accuracy", "detection_rate", "auroc", "found", "false_alarms"):
+        rates = ("detection_rate", "auroc", "cross_entropy", "found", "false_alarms")
+        for name in ("attack_success", "clean_accuracy", *rates):
             assert float(line[f"{name}_low"]) <= float(line[name]) <= float(line[f"{name}_high"])
 
 

@@ -109,6 +109,9 @@ def test_a_baseline_that_is_told_the_truth_is_perfect(zoo, monkeypatch):
     monkeypatch.setitem(judging.BASELINES, "oracle", truth)
     judged = judge(Job(Method("oracle", None), 0, training, unseen.by_name()))
     assert judged.evaluation().detection_rate.value == 1
+    told = judged.evaluation().cross_entropy
+    assert told is not None
+    assert told.value < 0.69, "better than a coin, although a few models tell little"
     assert (judged.of("stamped_vaccine") < judged.threshold).all()
 
 

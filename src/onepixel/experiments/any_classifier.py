@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from onepixel.detectors.metrics import GOAL
 from onepixel.detectors.universal_calibration import write_calibrations
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
@@ -24,6 +25,7 @@ from onepixel.experiments.leaving_out import (
     measured,
     of_pool,
     pool_of,
+    surprise,
     together,
 )
 from onepixel.experiments.reach_records import Network, measure_store
@@ -180,7 +182,13 @@ RATES = (
 def head() -> list[str]:
     """The columns of `csv_line`."""
     rates = [f"{name}{end}" for name in RATES for end in ("", "_low", "_high")]
-    return ["kind", "search", "clean", "trojaned", "stamped", "auroc", *rates, "target_named"]
+    return ["kind", "search", "clean", "trojaned", "stamped", "auroc", "cross_entropy", *rates, "target_named"]
+
+
+def surprised(kind: Kind, unknown: str) -> str:
+    """The cross-entropy of a kind's probabilities, told by all other kinds."""
+    found = surprise(kind.clean, kind.trojaned)
+    return unknown if found is None else f"{found:.4f}"
 
 
 def csv_line(kind: Kind) -> list[object]:
@@ -200,7 +208,8 @@ def csv_line(kind: Kind) -> list[object]:
         for cell in ([""] * 3 if rate is None else [f"{one:.4f}" for one in (rate.value, rate.low, rate.high)])
     ]
     named = f"{kind.trojaned.named / len(kind.trojaned):.4f}"
-    return [kind.kind, kind.search, *counts, f"{area(kind.clean, kind.trojaned):.4f}", *numbers, named]
+    areas = [f"{area(kind.clean, kind.trojaned):.4f}", surprised(kind, "")]
+    return [kind.kind, kind.search, *counts, *areas, *numbers, named]
 
 
 def shown(judged: Judged, *, strict: bool = False) -> str:
@@ -217,6 +226,7 @@ def table(kinds: Sequence[Kind], of: str = "kind left out") -> str:
             [
                 kind.kind,
                 f"{area(kind.clean, kind.trojaned):.3f}",
+                surprised(kind, "-"),
                 f"{100 * rate.value:.1f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]",
                 shown(kind.trojaned),
                 shown(kind.clean),
@@ -226,7 +236,7 @@ def table(kinds: Sequence[Kind], of: str = "kind left out") -> str:
                 shown(kind.clean, strict=True),
             ]
         )
-    head = [of, "AUROC", "detection rate", "trojaned found", "clean flagged"]
+    head = [of, "AUROC", "cross-entropy", "detection rate", "trojaned found", "clean flagged"]
     head += ["stamped flagged", "target named", "found at 0.01", "clean flagged at 0.01"]
     return markdown_table(head, lines)
 
@@ -251,7 +261,8 @@ Called trojaned is what has a p-value of at most 0.05, and in the last two colum
 networks, none of a kind that fixed its threshold, {shown(alarms)} are called trojaned at 0.05 ({alarms.rate}), and
 {shown(alarms, strict=True)} at 0.01 ({alarms.strict_rate}). Intervals are of 95 %: Clopper-Pearson, and for the
 detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
-rate. An AUROC of several kinds together is of scores from each kind's own threshold on.
+rate. An AUROC of several kinds together is of scores from each kind's own threshold on. Cross-entropy, in nats, is
+that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
 
 {table([*kinds, *sums(kinds)])}
 """

@@ -15,7 +15,7 @@ from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import Method, papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
-from onepixel.experiments.judging import Job, grouped, judge_all, over_seeds, rates
+from onepixel.experiments.judging import CROSS_ENTROPY, Job, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Split
 from onepixel.populations.models import Models, has, load_models
@@ -171,11 +171,13 @@ def for_machines(row: Row) -> Cells:
         "clean_accuracy": mean_of(row.models, "clean_accuracy"),
         "detection_rate": row.result.detection_rate,
         "auroc": row.result.auroc,
+        "cross_entropy": row.result.cross_entropy,
         "found": row.result.true_positive_rate,
         "false_alarms": row.result.false_positive_rate,
     }
     for name, one in estimates.items():
-        about |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+        low, high = (None, None) if one is None else (one.low, one.high)
+        about |= {name: None if one is None else one.value, f"{name}_low": low, f"{name}_high": high}
     return about
 
 
@@ -184,7 +186,7 @@ def mean_of(models: Models, what: str) -> Estimate:
     return bootstrap_mean(np.array([getattr(record, what) for record in models.records]))
 
 
-RATES = ("detection rate", "AUROC", "found")
+RATES = ("detection rate", "AUROC", "cross-entropy", "found")
 
 
 def cells(rows: Sequence[Row]) -> list[str]:
@@ -229,8 +231,8 @@ def image_section(rows: Sequence[Row]) -> str:
         name = next(row.method.name for row in rows if row.start == start and row.method.name.startswith("chosen"))
         for attack, group in by_attack(rows, name, start).items():
             if attack in HIDING:
-                models, *_, detection, area, found = cells(group)
-                lines.append([start, name, ATTACKS[attack], models, detection, area, found, false_alarms(group)])
+                models, _, _, *told = cells(group)
+                lines.append([start, name, ATTACKS[attack], models, *told, false_alarms(group)])
     head = ["default image", "detector", "attack", "models", *RATES, "false alarms"]
     return (
         "## The defender's choice of default image\n\nTrained and tested on signatures that start from the same "
@@ -255,5 +257,7 @@ brackets the first seed's 95 % intervals over models
 (bootstrap, for "found" and false alarms Clopper-Pearson). Attack success and clean accuracy are means over the models
 that count: those that reached their recipe's thresholds, or all where it enforces none. Viruses are of the development
 pool; the final pool was not opened.
+
+{CROSS_ENTROPY}
 
 {sections}"""

@@ -13,7 +13,7 @@ from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
-from onepixel.experiments.judging import TOLERATED, Row, over_seeds
+from onepixel.experiments.judging import CROSS_ENTROPY, TOLERATED, Row, over_seeds
 from onepixel.experiments.models import Training, Unseen
 from onepixel.experiments.options import Tested
 from onepixel.experiments.table2 import baselines, by_method, judge_viruses, load_sides, needs, opened
@@ -73,6 +73,7 @@ def for_machines(row: Row) -> Cells:
     judged = row.judged
     about: Cells = {"method": row.method.name, "stamped_negatives": row.method.with_stamped, "seed": row.seed}
     about |= dict(zip(("auroc_clean", "auroc_stamped"), areas(row), strict=True))
+    about["cross_entropy"] = judged.evaluation().cross_entropy
     for name, threshold in (("best", judged.threshold), ("strict", judged.strict_threshold)):
         found = judged.evaluation(threshold)
         about |= {
@@ -96,12 +97,14 @@ def table_at(rows: Sequence[Row], *, strict: bool) -> str:
                 method.name,
                 "yes" if method.with_stamped else "no",
                 *(f"{area:.3f}" for area in np.mean([areas(row) for row in group], axis=0)),
+                over_seeds([one.cross_entropy for one in found], ".3f"),
                 over_seeds([one.detection_rate for one in found]),
                 over_seeds([one.false_positive_rate for one in found]),
                 *(over_seeds([one.flagged(kind, threshold) for one, threshold in pairs]) for kind in STAMPED),
             ]
         )
-    head = ["detector", "stamped negatives", "AUROC, clean", "AUROC, stamped", "detection rate", "false alarms"]
+    head = ["detector", "stamped negatives", "AUROC, clean", "AUROC, stamped", "cross-entropy"]
+    head += ["detection rate", "false alarms"]
     return markdown_table([*head, *(f"stamped flagged, {words}" for words in STAMPED.values())], lines)
 
 
@@ -122,6 +125,8 @@ stand for it. In those that saw stamped images of every class it cannot. Shares 
 {len({row.seed for row in rows})} detector seeds; in brackets the first seed's 95 % interval (Clopper-Pearson, for
 detection rates a stratified bootstrap). Stamped models with vaccine patterns are judged by held-out scores where they
 trained. AUROC against stamped models: those with virus patterns where there are any, else those with vaccine patterns.
+
+{CROSS_ENTROPY} Probabilities do not depend on the threshold.
 
 ## At the best threshold on the training side
 

@@ -1,5 +1,6 @@
 """Fit detectors and baselines on the training side, collect what each says of everything else, and put it in words."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from onepixel.detectors import Evaluation, evaluate_scores
 from onepixel.detectors.baselines import base_probability, logistic_regression, mean_and_variance, test_accuracy
-from onepixel.detectors.metrics import Estimate, best_threshold, clopper_pearson
+from onepixel.detectors.metrics import GOAL, Estimate, best_threshold, clopper_pearson
 from onepixel.experiments.choices import Method
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.fitting import fitted
@@ -73,7 +74,9 @@ class Judged:
         """Trojaned against clean models, at the threshold unless another is given."""
         clean, others = self.of("clean"), self.of(trojaned)
         labels = np.repeat([0, 1], [len(clean), len(others)])
-        return evaluate_scores(np.r_[clean, others], labels, self.threshold if threshold is None else threshold)
+        at = self.threshold if threshold is None else threshold
+        known = self.held_out_clean, self.held_out_vaccine
+        return evaluate_scores(np.r_[clean, others], labels, at, known=known)
 
     def calibrated(self, count: int) -> Evaluation | None:
         """The same without the first `count` clean models, whose highest score the threshold is.
@@ -185,12 +188,19 @@ def grouped(rows: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[On
 NUMBERS = {
     "detection rate": ("detection_rate", ".1%"),
     "AUROC": ("auroc", ".3f"),
+    "cross-entropy": ("cross_entropy", ".3f"),
     "false alarms": ("false_positive_rate", ".1%"),
     "found": ("true_positive_rate", ".1%"),
 }
 """What a table says of an evaluation, and how."""
 
-RATES = ("detection rate", "AUROC", "false alarms")
+RATES = ("detection rate", "AUROC", "cross-entropy", "false alarms")
+
+CROSS_ENTROPY = (
+    "Cross-entropy is that of the probabilities that held-out scores of the training models tell, in nats, both "
+    f"labels weighing alike; {math.log(2):.3f} is that of a coin, and contests ask for {GOAL} or less."
+)
+"""What the column says, for the text above a table."""
 
 
 def rates(results: Sequence[Evaluation], names: Sequence[str] = RATES) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson
+from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson, cross_entropy
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.reach_records import Network, read_networks
@@ -89,12 +89,15 @@ class Judged:
         How many are called trojaned at p-values of 0.05 and of 0.01.
     named : int
         How many of them have their attacker's target named.
+    probabilities : tuple of float
+        Of being trojaned, at a prior of one half; empty where the kinds left had no trojaned networks to tell them by.
     """
 
     scores: tuple[float, ...]
     flagged: int
     flagged_strictly: int
     named: int
+    probabilities: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -119,6 +122,7 @@ def judged(networks: Sequence[Network], calibration: Calibration) -> Judged:
         sum(score >= calibration.threshold for _, score, _ in scored),
         sum(score >= strict for _, score, _ in scored),
         sum(one.named[part] in one.targets for one, _, part in scored),
+        tuple(calibration.probability(score) for _, score, _ in scored) if any(calibration.trojaned.values()) else (),
     )
 
 
@@ -129,12 +133,20 @@ def together(parts: Sequence[Judged]) -> Judged:
         sum(part.flagged for part in parts),
         sum(part.flagged_strictly for part in parts),
         sum(part.named for part in parts),
+        tuple(share for part in parts for share in part.probabilities),
     )
 
 
 def area(clean: Judged, trojaned: Judged) -> float:
     """Area under the curve of clean against trojaned networks."""
     return auroc(np.array(clean.scores), np.array(trojaned.scores))
+
+
+def surprise(clean: Judged, trojaned: Judged) -> float | None:
+    """Cross-entropy in nats of the probabilities that networks of other kinds tell; None where they tell none."""
+    if len(clean.probabilities) != len(clean) or len(trojaned.probabilities) != len(trojaned):
+        return None
+    return cross_entropy(np.array(clean.probabilities), np.array(trojaned.probabilities))
 
 
 def detection_rate(clean: Judged, trojaned: Judged) -> Estimate:

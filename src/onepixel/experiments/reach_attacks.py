@@ -15,7 +15,7 @@ from pydantic import Field
 
 from onepixel.experiments.any_classifier import SEARCHES
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.leaving_out import Judged, area, calibrated, judged, measured, of_pool
+from onepixel.experiments.leaving_out import Judged, area, calibrated, judged, measured, of_pool, surprise
 from onepixel.experiments.reach_records import Network, read_networks
 from onepixel.report.tables import markdown_table
 
@@ -99,8 +99,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Judge the networks of every attack by clean networks of other kinds."""
     rows = [row for search in SEARCHES for row in judged_by(options, search)]
     beside = found_by_signatures(options.signatures)
-    head = ["attack", "search", "networks", "clean", "clean_accuracy", "attack_success", "auroc", "found", "found_low"]
-    head += ["found_high", "clean_flagged", "target_named"]
+    head = ["attack", "search", "networks", "clean", "clean_accuracy", "attack_success", "auroc"]
+    head += ["cross_entropy", "found", "found_low", "found_high", "clean_flagged", "target_named"]
     head += [f"found_by_{name}".replace(" ", "_") for name in SIGNATURES]
     return Result(rows, "attacks", head, [csv_line(row, beside) for row in rows], as_markdown(rows, beside))
 
@@ -166,6 +166,12 @@ def others_share(row: Row, detector: str, beside: dict[tuple[str, str], float]) 
     return beside.get((detector, BESIDE.get(attack, attack)))
 
 
+def surprised(row: Row) -> str:
+    """The cross-entropy of the probabilities that networks of other kinds tell."""
+    found = surprise(row.clean, row.trojaned) if len(row.clean) else None
+    return "" if found is None else f"{found:.4f}"
+
+
 def csv_line(row: Row, beside: dict[tuple[str, str], float]) -> list[object]:
     """One attack in shares; empty where something was not measured."""
     found = row.trojaned.rate
@@ -178,6 +184,7 @@ def csv_line(row: Row, beside: dict[tuple[str, str], float]) -> list[object]:
         f"{row.clean_accuracy:.4f}",
         f"{row.attack_success:.4f}",
         f"{area(row.clean, row.trojaned):.4f}" if len(row.clean) else "",
+        surprised(row),
         *(f"{one:.4f}" for one in (found.value, found.low, found.high)),
         row.clean.flagged,
         row.trojaned.named,

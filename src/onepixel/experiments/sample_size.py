@@ -95,7 +95,7 @@ def pairs_of(row: Row) -> int:
 def for_machines(row: Row) -> Cells:
     """One row for machines."""
     found, about = row.judged.evaluation(), {"method": row.method.name, "pairs": pairs_of(row), "seed": row.seed}
-    return {**about, "detection_rate": found.detection_rate, "auroc": found.auroc}
+    return {**about, "detection_rate": found.detection_rate, "auroc": found.auroc, "cross_entropy": found.cross_entropy}
 
 
 def save_curve(curves: Curves, path: Path) -> None:

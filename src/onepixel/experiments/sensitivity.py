@@ -17,7 +17,7 @@ from onepixel.detectors import Evaluation
 from onepixel.experiments.attack_types import mean_of
 from onepixel.experiments.choices import papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
-from onepixel.experiments.judging import Job, grouped, judge_all, over_seeds, rates
+from onepixel.experiments.judging import CROSS_ENTROPY, Job, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import Training, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed, Split
 from onepixel.experiments.table5 import STRATEGIES
@@ -167,8 +167,12 @@ def for_machines(row: Row) -> Cells:
         "attack_success": mean_of(row.group.models, "attack_success"),
         "detection_rate": row.result.detection_rate,
         "auroc": row.result.auroc,
+        "cross_entropy": row.result.cross_entropy,
         "found": row.result.true_positive_rate,
     }
+
+
+TOLD = ("found", "AUROC", "cross-entropy")
 
 
 def as_markdown(rows: Sequence[Row], training: Training, name: str) -> str:
@@ -177,11 +181,11 @@ def as_markdown(rows: Sequence[Row], training: Training, name: str) -> str:
     for (factor, level), same in grouped(rows, lambda row: (row.group.factor, row.group.level)).items():
         models = same[0].group.models
         by_method = grouped(same, lambda row: row.method)
-        told = [rates([row.result for row in some], ["found", "AUROC"]) for some in by_method.values()]
+        told = [rates([row.result for row in some], TOLD) for some in by_method.values()]
         success = over_seeds([mean_of(models, "attack_success")], ".2%")
         lines.append([factor, level, len(models), success, *itertools.chain(*told)])
     head = ["factor", "level", "models", "attack success"]
-    head += [f"{method}: {what}" for method in dict.fromkeys(row.method for row in rows) for what in ("found", "AUROC")]
+    head += [f"{method}: {what}" for method in dict.fromkeys(row.method for row in rows) for what in TOLD]
     return f"""# What moves the detection rate, {name}
 
 Trained on {training}; every group is held against the same {len(training.spare)} clean models, which did not train.
@@ -192,6 +196,8 @@ viruses are those that reached their thresholds, with patterns near one place. P
 length of training or contrast differ from them in that and in having no thresholds; those of Table 5, random patches
 that send zeros to ones and shrink anew for every image, in more, so that they are compared with each other. The final
 pool was not opened.
+
+{CROSS_ENTROPY}
 
 {markdown_table(head, lines)}
 """

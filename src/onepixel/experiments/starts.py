@@ -14,7 +14,7 @@ import numpy as np
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import Method, papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
-from onepixel.experiments.judging import RATES, Job, Row, grouped, judge_all, rates
+from onepixel.experiments.judging import CROSS_ENTROPY, RATES, Job, Row, grouped, judge_all, rates
 from onepixel.experiments.models import Training
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds
 from onepixel.populations import open_population
@@ -141,6 +141,7 @@ def for_machines(row: Row) -> Cells:
         "seed": row.seed,
         "detection_rate": result.detection_rate,
         "auroc": result.auroc,
+        "cross_entropy": result.cross_entropy,
         "false_positive_rate": result.false_positive_rate,
     }
 
@@ -163,6 +164,8 @@ vaccine models, and is tested on the other half and the viruses; then the halves
 models. The detectors are the papers' CNN and the one that cross-validation on the training side chose, which may have
 looked at some of these clean models. Queries are images that a model is asked about, as a plain visit of every pixel
 does. The final pool was not opened.
+
+{CROSS_ENTROPY}
 
 {markdown_table(head, lines)}
 """

@@ -11,7 +11,17 @@ from pydantic import Field
 
 from onepixel.experiments.choices import LITERAL, Method, papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
-from onepixel.experiments.judging import BASELINES, RATES, Job, Row, grouped, judge_all, over_seeds, rates
+from onepixel.experiments.judging import (
+    BASELINES,
+    CROSS_ENTROPY,
+    RATES,
+    Job,
+    Row,
+    grouped,
+    judge_all,
+    over_seeds,
+    rates,
+)
 from onepixel.experiments.models import (
     Training,
     Unseen,
@@ -127,6 +137,7 @@ def for_machines(row: Row) -> Cells:
         "seed": row.seed,
         "detection_rate": found.detection_rate,
         "auroc": found.auroc,
+        "cross_entropy": found.cross_entropy,
         "true_positive_rate": found.true_positive_rate,
         "false_positive_rate": found.false_positive_rate,
         "stamped_vaccine_flagged": row.judged.flagged("stamped_vaccine"),
@@ -155,6 +166,8 @@ cross-validation on the training models. Means over detector seeds, ± their sta
 seed's, by stratified bootstrap over the test models. Which detector is "chosen" was decided by cross-validation on the
 training side before: `results/detectors`. Stamped models carry no backdoor: they were trained on images stamped with
 vaccine patterns, with their true labels; where they trained, held-out scores count. More on them: `results/controls`.
+
+{CROSS_ENTROPY}
 
 {markdown_table(["detector", *RATES, "stamped flagged"], lines)}
 """

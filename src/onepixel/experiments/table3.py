@@ -22,7 +22,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments.candidates import ACROSS
 from onepixel.experiments.choices import Method, Parameters, papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
-from onepixel.experiments.judging import RATES, Job, Judged, grouped, judge_all, rates
+from onepixel.experiments.judging import CROSS_ENTROPY, RATES, Job, Judged, grouped, judge_all, rates
 from onepixel.experiments.models import Training, Unseen, load_training, load_unseen
 from onepixel.experiments.options import Chosen, Seeded, Seeds, Signed
 from onepixel.experiments.whole import Whole
@@ -266,6 +266,7 @@ def for_machines(row: Row) -> Cells:
         "seed": row.seed,
         "detection_rate": result.detection_rate,
         "auroc": result.auroc,
+        "cross_entropy": result.cross_entropy,
         "false_positive_rate": result.false_positive_rate,
         "held_out_auroc": row.area,
     }
@@ -346,6 +347,8 @@ the others'; one that is tested on its own architectures is trained on half of t
 half. No stamped models. Detection rate is balanced accuracy; means over {len({row.seed for row in rows})} detector
 seed(s), ± their standard deviation; intervals are the first seed's. The paper's numbers are of a detector trained on
 the two other architectures.
+
+{CROSS_ENTROPY}
 
 {candidates}## Left out, with the usual threshold
 
