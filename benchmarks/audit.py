@@ -3,12 +3,15 @@
     python benchmarks/audit.py
 
 Each audit is a process of its own, as a user starts it; the formats take turns, so that a slow moment of the machine
-meets all of them alike. Beside the times stands by how much each format's signature differs from that of the state
-dict, in probability, and the verdict.
+meets all of them alike. The bounds are for two quiet cores; on a busy machine look at the processor time, and at the
+load that is printed. Beside the times stands by how much each format's signature differs from that of the state dict,
+in probability, and the verdict.
 """
 
 import argparse
 import json
+import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -38,17 +41,21 @@ FORMATS = {
 }
 """Each format: how its file's name ends, the options it needs, and the seconds that an audit may take."""
 
+QUIET = 3.0
+"""Load up to which two cores are quiet beside the audit itself."""
+
 DECIDED = (0, 1)
 """The exit statuses of an audit that came to a verdict."""
 
 
 @dataclass
 class Line:
-    """What was measured of one format: wall times in seconds, largest difference in probability, the verdict."""
+    """What was measured of one format: wall and processor times in seconds, largest difference, the verdict."""
 
     name: str
     bound: float
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     difference: float = 0.0
     verdict: str = ""
 
@@ -68,13 +75,20 @@ def command(action: str, name: str) -> list[str]:
 
 def audit(line: Line) -> None:
     """Time one audit and keep its verdict."""
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), processor_time()
     done = subprocess.run([*command("audit", line.name), "--json"], capture_output=True, text=True, check=False)
     line.seconds.append(time.perf_counter() - started)
+    line.processor.append(processor_time() - spent)
     if done.returncode not in DECIDED:
         raise UsageError(f"The audit of {line.name} ended with status {done.returncode}: {done.stderr.strip()}")
     found = json.loads(done.stdout)
     line.verdict = f"{found['decision']}, {found['score']:.3f}"
+
+
+def processor_time() -> float:
+    """Processor time of all children that have ended, their own children included, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def largest_change(name: str, folder: Path) -> NDArray[np.floating[Any]]:
@@ -91,9 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     lines = [Line(name, bound) for name, (_, _, bound) in FORMATS.items()]
+    loads = [os.getloadavg()[0]]
     for _ in range(options.runs):
         for line in lines:
             audit(line)
+        loads.append(os.getloadavg()[0])
     with tempfile.TemporaryDirectory() as folder:
         signatures = [largest_change(line.name, Path(folder)) for line in lines]
     for line, found in zip(lines, signatures, strict=True):
@@ -103,19 +119,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
             line.name,
             *(f"{measure(line.seconds):.1f}" for measure in (min, np.median, max)),
             f"{line.bound:g}",
+            f"{np.median(line.processor):.1f}",
             f"{line.difference:.1e}",
             line.verdict,
         ]
         for line in lines
     ]
-    head = ["format", "least (s)", "median (s)", "most (s)", "bound (s)", "largest difference", "verdict and score"]
+    head = [
+        "format",
+        "least (s)",
+        "median (s)",
+        "most (s)",
+        "bound (s)",
+        "processor (s)",
+        "largest difference",
+        "verdict and score",
+    ]
     given = sys.argv[1:] if arguments is None else arguments
     made = provenance(shlex.join(["python", "benchmarks/audit.py", *given]), time.perf_counter() - started)
     text = f"""# Wall time of an audit, start-up included
 
 `onepixel audit` on `examples/trojaned.*`, a LeNet-5 for MNIST, {options.runs} times per format in turns, each a process
 of its own. The largest difference is that of the signature (`largest_change`, 256 values, every pixel) from the state
-dict's, in probability.
+dict's, in probability. Bounds are for two quiet cores. "Processor" is the median processor time, of the sandbox too.
+Load while this was measured (processes that wanted a core, mean of a minute): {min(loads):.1f} to {max(loads):.1f}, on
+{os.cpu_count()} cores{"" if max(loads) < QUIET else ", which is not quiet: wall times say little"}.
 
 {markdown_table(head, cells)}
 """

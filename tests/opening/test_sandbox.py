@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import onepixel
-from onepixel.classifiers.gradients import differentiable_log_odds, weighted_gradients
+from onepixel.classifiers.gradients import differentiable_log_odds, has_gradients, weighted_gradients
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, OnepixelError, UsageError
 from onepixel.loading import load_classifier
 from onepixel.opening import Format, Limits
+from onepixel.opening.program import open_program
 from onepixel.opening.request import Request
 from onepixel.reaches.search import choose_search
 from onepixel.sandbox import open as sandbox_open
@@ -137,6 +138,16 @@ def test_gradients_come_out_of_the_sandbox_and_are_those_of_the_module(tmp_path:
     assert torch.allclose(found, expected, atol=1e-5)
     assert choose_search(classifier, "auto") == "gradient"
     classifier.close()
+
+
+@pytest.mark.parametrize("form", [Format.TORCHSCRIPT, Format.EXPORTED_PROGRAM], ids=["torchscript", "exported"])
+def test_gradients_go_through_programs_too(form: Format, files: dict[str, Path]) -> None:
+    name = "torchscript" if form is Format.TORCHSCRIPT else "exported"
+    program = open_program(Request.make(files[name], form, **options_for(name)))
+    assert has_gradients(program)
+    images, weights = torch.rand(3, 1, 28, 28), torch.randn(3, 10)
+    expected = weighted_gradients(onepixel.as_classifier(network(), input_shape=(1, 28, 28)), images, weights)
+    assert torch.allclose(weighted_gradients(program, images, weights), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ class GradientMode:
     def __enter__(self) -> None:
         self.training = [part for part in self.module.modules() if part.training]
         self.learning = [part for part in self.module.parameters() if part.requires_grad]
-        self.module.eval()
+        if self.training:  # exported programs know no modes, and refuse to be asked
+            self.module.eval()
         for parameter in self.learning:
             parameter.requires_grad_(False)
         self.precision.__enter__()
