@@ -127,7 +127,8 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
 
 def kind_of(population: str) -> str:
     """The data set and architecture (or whose attacks) that a population's name begins with."""
-    for role in ("brief", "clean", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image", "attack"):
+    roles = ("brief", "clean", "trojaned", "virus", "vaccine", "all-to-one", "stamped", "patch", "whole-image")
+    for role in (*roles, "attack"):
         population = population.split(f"-{role}")[0]
     return population
 

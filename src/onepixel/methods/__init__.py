@@ -12,7 +12,7 @@ __all__ = ["METHODS", "Method", "Needs", "Score", "TrainedMethod", "method"]
 
 
 def method(name: str) -> Method:
-    """Return the compared method of that name, with the settings that it was published with, not yet trained.
+    """Return the compared method of that name, not yet trained, with settings that take seconds.
 
     Raises
     ------

@@ -50,8 +50,8 @@ class ArtificialBrainStimulation:
         Neurons whose triggers are rebuilt (10 there).
     share : float
         The largest share of the pixels that a trigger may cover (64 of 1,024 there).
-    steps : int
-        Of Adam for each trigger.
+    steps, batch_size : int
+        Of Adam, and images of each.
     learning_rate, size_weight : float
         The mask's surplus over the bound is held down by `size_weight`.
     success : float
@@ -68,7 +68,8 @@ class ArtificialBrainStimulation:
     reach: float = 8.0
     candidates: int = 10
     share: float = 1 / 16
-    steps: int = 200
+    steps: int = 150
+    batch_size: int = 8
     learning_rate: float = 0.1
     size_weight: float = 10.0
     success: float = 0.88
@@ -134,37 +135,43 @@ class ArtificialBrainStimulation:
     def success_rates(
         self, network: Network, images: Tensor, labels: Tensor, candidates: list[Candidate]
     ) -> list[float]:
-        """REASR of every candidate, on the images that are not of its label already."""
+        """REASR of every candidate, on the images that are not of its label already; all triggers are found at once."""
         generator = torch.Generator().manual_seed(self.seed)
-        channels, height, width = images.shape[1:]
+        count, (channels, height, width) = len(candidates), images.shape[1:]
         bound = self.share * height * width
-        rates = []
-        for candidate in candidates:
-            start = float(np.log(self.share / (1 - self.share)))
-            mask_seed = torch.full((1, 1, height, width), start, device=images.device, dtype=images.dtype)
-            noise = torch.rand((1, channels, height, width), generator=generator)
-            pattern = noise.to(images).requires_grad_()
-            mask_seed.requires_grad_()
-            optimizer = torch.optim.Adam([mask_seed, pattern], lr=self.learning_rate)
-            others = images[labels != candidate.label]
-            if len(others) == 0:
-                rates.append(0.0)
-                continue
-            for _ in range(self.steps):
-                chosen = torch.randint(len(others), (min(16, len(others)),), generator=generator)
-                mask = torch.sigmoid(mask_seed)
-                stamped = (1 - mask) * others[chosen] + mask * pattern.clamp(0, 1)
-                with _recorded(network.module, [candidate.layer]) as kept:
-                    network(stamped)
-                parts = [_split(activation, candidate.neuron) for activation in kept.values()]
+        start = float(np.log(self.share / (1 - self.share)))
+        mask_seed = torch.full((count, 1, 1, height, width), start).to(images).requires_grad_()
+        pattern = torch.rand((count, 1, channels, height, width), generator=generator).to(images).requires_grad_()
+        optimizer = torch.optim.Adam([mask_seed, pattern], lr=self.learning_rate)
+        others = [images[labels != candidate.label] for candidate in candidates]
+        if any(len(some) == 0 for some in others):
+            raise UndecidedError("ABS needs clean images of at least two classes.")
+        layers = list(dict.fromkeys(candidate.layer for candidate in candidates))
+        for _ in range(self.steps):
+            batch = torch.stack([some[self._draw(len(some), generator)] for some in others])
+            mask = torch.sigmoid(mask_seed)
+            stamped = (1 - mask) * batch + mask * pattern.clamp(0, 1)
+            with _recorded(network.module, layers) as kept:
+                network(stamped.flatten(0, 1))
+            surplus = torch.relu(mask.sum(dim=(1, 2, 3, 4)) - bound) / bound
+            losses = []
+            for number, candidate in enumerate(candidates):
+                own = [kept[name] for name in (candidate.layer, f"before {candidate.layer}") if name in kept]
+                parts = [_split(one.unflatten(0, batch.shape[:2])[number], candidate.neuron) for one in own]
                 wanted, rest = (torch.stack(numbers).sum() for numbers in zip(*parts, strict=True))
-                surplus = torch.relu(mask.sum() - bound) / bound
-                loss = -wanted + 1e-4 * rest + self.size_weight * surplus * wanted.detach().abs().clamp(min=1)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            rates.append(self._success(network, others, torch.sigmoid(mask_seed), pattern, bound, candidate.label))
-        return rates
+                price = self.size_weight * surplus[number] * wanted.detach().abs().clamp(min=1)
+                losses.append(-wanted + 1e-4 * rest + price)
+            optimizer.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimizer.step()
+        masks = torch.sigmoid(mask_seed.detach())
+        return [
+            self._success(network, others[number], masks[number], pattern[number], bound, candidate.label)
+            for number, candidate in enumerate(candidates)
+        ]
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(count, (self.batch_size,), generator=generator)
 
     @staticmethod
     def _success(network: Network, others: Tensor, mask: Tensor, pattern: Tensor, bound: float, label: int) -> float:

@@ -44,9 +44,9 @@ class BlackBoxInversion:
     needs: ClassVar[Needs] = Needs(weights=False, images=16)
     threshold: ClassVar[float] = 2.0
 
-    steps: int = 150
+    steps: int = 100
     samples: int = 20
-    batch_size: int = 8
+    batch_size: int = 4
     sigma: float = 0.1
     learning_rate: float = 0.05
     first_weight: float = 1e-3

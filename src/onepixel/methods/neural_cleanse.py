@@ -31,12 +31,13 @@ class NeuralCleanse:
     """Reverse engineer one trigger per class and look for an abnormally small one.
 
     The weight of the mask's norm is adapted as in the authors' released code: doubled after `patience` rounds in a row
-    that work, divided by 2^1.5 after as many that do not. A round here is ten mini-batches; there, a thousand images.
+    that work, divided by 2^1.5 after as many that do not. A round there is a thousand images, and there are up to
+    1,000; here it is a few mini-batches, of all classes at once, so that a network takes seconds on a processor.
 
     Parameters
     ----------
-    rounds : int
-        Rounds of ten steps each. The released code allows 1,000 and stops early; 60 suffice for masks to settle.
+    rounds, steps : int
+        Rounds, and steps of each.
     batch_size : int
         Images per step and class (32 in the released code).
     learning_rate : float
@@ -52,8 +53,9 @@ class NeuralCleanse:
     needs: ClassVar[Needs] = Needs(weights=True, images=16)
     threshold: ClassVar[float] = 2.0
 
-    rounds: int = 60
-    batch_size: int = 32
+    rounds: int = 50
+    steps: int = 5
+    batch_size: int = 10
     learning_rate: float = 0.1
     first_weight: float = 1e-3
     multiplier: float = 2.0
@@ -86,7 +88,7 @@ class NeuralCleanse:
         ups, downs = torch.zeros_like(targets), torch.zeros_like(targets)
         for _ in range(self.rounds):
             works, size = torch.zeros_like(weight), torch.zeros_like(weight)
-            for _ in range(10):
+            for _ in range(self.steps):
                 chosen = torch.randint(len(images), (min(self.batch_size, len(images)),), generator=generator)
                 mask, pattern = (torch.tanh(mask_seed) + 1) / 2, (torch.tanh(pattern_seed) + 1) / 2
                 stamped = (1 - mask) * images[chosen] + mask * pattern
@@ -96,8 +98,8 @@ class NeuralCleanse:
                 optimizer.zero_grad()
                 loss.sum().backward()
                 optimizer.step()
-                works += (logits.argmax(2) == targets[:, None]).to(works).mean(1) / 10
-                size += norm.detach() / 10
+                works += (logits.argmax(2) == targets[:, None]).to(works).mean(1) / self.steps
+                size += norm.detach() / self.steps
             good = works >= self.success
             smallest = torch.where(good & (size < smallest), size, smallest)
             ups, downs = torch.where(good, ups + 1, 0), torch.where(good, 0, downs + 1)

@@ -4,4 +4,4 @@ from onepixel.methods.base import Method
 from onepixel.registry import Table
 
 METHODS: Table[Method] = Table("method", "onepixel.methods")
-"""Every compared method by its name, with the settings that it was published with."""
+"""Every compared method by its name, with settings that take seconds on a processor."""

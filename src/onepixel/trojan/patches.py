@@ -24,8 +24,8 @@ class TriggerRecipe(TriggersRecipe):
     Attributes
     ----------
     source : str
-        "random" for random patches (vaccine), "binary" for black and white pixels, "photographs", or a data set whose
-        images are shrunken (virus).
+        "random" for random patches (vaccine), "binary" for black and white pixels, "white" for white ones,
+        "photographs", or a data set whose images are shrunken (virus).
     pool : {"development", "final"}
         Virus images come from the data set's training part (development) or its test part (final).
     patterns : (int, int)
@@ -38,8 +38,9 @@ class TriggerRecipe(TriggersRecipe):
         The pattern is shrunken to a new size for every image ("change size" of ICLR Table 5).
     fresh_patterns : bool
         Every image gets a pattern of its own, so that test patterns are others than the training ones.
-    placement : {"fixed", "local", "global"}
-        One place; a random anchor per model with jitter around it per image; anywhere per image.
+    placement : {"fixed", "local", "global", "corner"}
+        One place; a random anchor per model with jitter around it per image; anywhere per image; the lower right
+        corner, as in Gu et al. (2017).
     jitter : int
         Largest shift from the anchor in rows and columns, for "local".
     contrast : (float, float)
@@ -55,7 +56,7 @@ class TriggerRecipe(TriggersRecipe):
     largest_area: float = Field(0.03, gt=0, le=1)
     resize_each_image: bool = False
     fresh_patterns: bool = False
-    placement: Literal["fixed", "local", "global"] = "local"
+    placement: Literal["fixed", "local", "global", "corner"] = "local"
     jitter: int = Field(2, ge=0)
     contrast: tuple[float, float] = (1.0, 1.0)
 
@@ -129,6 +130,8 @@ class PatchTrigger:
 
     def _place(self, pattern: Images, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
         lowest, rightmost = height - pattern.shape[1], width - pattern.shape[2]
+        if self.recipe.placement == "corner":
+            return lowest, rightmost
         if self.recipe.placement == "global":
             return int(rng.integers(lowest + 1)), int(rng.integers(rightmost + 1))
         jitter = self.recipe.jitter if self.recipe.placement == "local" else 0

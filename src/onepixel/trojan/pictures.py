@@ -19,16 +19,19 @@ PHOTOGRAPHS = "photographs"
 BINARY = "binary"
 """Source of pixels that are black or white by chance, in all channels alike."""
 
+WHITE = "white"
+"""Source of pixels that are all white: the square of Gu et al. (2017)."""
+
 
 def draw_picture(source: str, pool: Pool, channels: int, size: tuple[int, int], rng: np.random.Generator) -> Images:
     """Draw one picture (C, h, w).
 
-    It is uniform noise, black and white pixels, a crop of a photograph, or an image of a data set, resized.
+    It is uniform noise, black and white pixels, white ones, a crop of a photograph, or an image of a data set, resized.
 
     Parameters
     ----------
     source : str
-        "random", "binary", "photographs", or a data set.
+        "random", "binary", "white", "photographs", or a data set.
     pool : {"development", "final"}
         The data set's training part or its test part; the left or the right half of a photograph.
     channels : int
@@ -45,6 +48,8 @@ def draw_picture(source: str, pool: Pool, channels: int, size: tuple[int, int], 
         return rng.integers(0, 256, (channels, *size), dtype=np.uint8)
     if source == BINARY:
         return np.repeat(255 * rng.integers(0, 2, (1, *size), dtype=np.uint8), channels, axis=0)
+    if source == WHITE:
+        return np.full((channels, *size), 255, dtype=np.uint8)
     if source == PHOTOGRAPHS:
         return resize(_photograph_crop(channels, pool, rng), *size)
     dataset = load_dataset(source)

@@ -1,0 +1,335 @@
+"""Compared methods and the project's own detector on the very same networks, with the same rules for thresholds.
+
+A method's threshold is fixed on networks of open pools: all of them where final ones are tested, else those of all
+other kinds. Ours is always fixed on other kinds alone. Rows are made from records of single networks
+(`onepixel.experiments.method_records`), the project's own from those of `onepixel experiment any-classifier`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from onepixel.detectors.metrics import Evaluation, best_threshold, clopper_pearson, evaluate_scores
+from onepixel.detectors.probability import logistic_curve
+from onepixel.errors import UsageError
+from onepixel.experiments.comparison_page import as_markdown
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.leaving_out import calibrated, of_pool
+from onepixel.experiments.method_records import (
+    ACCURACY,
+    OURS,
+    SHADOW,
+    Judgement,
+    judge_store,
+    judgements_of,
+    pool_of,
+    shadows_for,
+    time_ours,
+    trained,
+)
+from onepixel.experiments.reach_records import Network, kind_of, read_networks
+from onepixel.experiments.validate import TABLE, validated
+from onepixel.methods import METHODS
+from onepixel.populations.catalogue import known_name
+from onepixel.populations.store import Store
+
+SCORES = Path("results/compare/scores")
+FEWEST = 2
+"""Clean, and trojaned, networks without which a population has no row, and a threshold is not fixed."""
+
+Key = tuple[str, int]
+Rows = Mapping[Key, Judgement]
+
+
+class Row(NamedTuple):
+    """How one method did on one population.
+
+    Attributes
+    ----------
+    method : str
+    population : str
+        Of the trojaned networks.
+    clean, trojaned, stamped : tuple of Judgement
+    threshold : float or None
+        None where there are no other networks to fix it on.
+    cross_entropy : float or None
+        Of the probability by logistic regression on the same other networks, nats per network.
+    """
+
+    method: str
+    population: str
+    clean: tuple[Judgement, ...]
+    trojaned: tuple[Judgement, ...]
+    stamped: tuple[Judgement, ...]
+    threshold: float | None
+    cross_entropy: float | None
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Trojaned against clean networks."""
+        scores = scores_of((*self.clean, *self.trojaned))
+        labels = np.repeat([0, 1], [len(self.clean), len(self.trojaned)])
+        return evaluate_scores(scores, labels, np.inf if self.threshold is None else self.threshold)
+
+    @property
+    def published(self) -> float | None:
+        """Balanced accuracy of the published rule, where there is one."""
+        if any(one.flagged is None for one in (*self.clean, *self.trojaned)):
+            return None
+        found, flagged = (np.mean([bool(one.flagged) for one in group]) for group in (self.trojaned, self.clean))
+        return float(1 + found - flagged) / 2
+
+    @property
+    def named(self) -> int | None:
+        """Trojaned networks whose target is named; None where the method names none."""
+        return sum(one.named for one in self.trojaned) if any(one.target is not None for one in self.trojaned) else None
+
+    def flagged(self, group: Sequence[Judgement]) -> int | None:
+        """How many of these networks are at or above the threshold."""
+        return None if self.threshold is None else sum(one.score >= self.threshold for one in group)
+
+
+class Found(NamedTuple):
+    """All rows; methods that did not work on their own ground; what a network costs."""
+
+    rows: list[Row]
+    left_out: list[str]
+    costs: dict[str, tuple[float, float]]
+
+
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment compare`."""
+
+    scores: Annotated[
+        Path,
+        Field(description="The folder of what methods said, a file for each method and population."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = SCORES
+    networks: Annotated[
+        Path,
+        Field(description="The folder of networks that the universal detector measured."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/any-classifier/networks")
+    validation: Annotated[
+        Path,
+        Field(description="The table of which methods work, written by the experiment validate."),
+        Said(metavar="FILE", when_changed=True),
+    ] = TABLE
+    stores: Annotated[
+        Path | None,
+        Field(description="A folder of stores, whose networks are judged first."),
+        Said(metavar="FOLDER"),
+    ] = None
+    shadows: Annotated[
+        Path | None,
+        Field(description="A folder of stores of networks that methods are trained on."),
+        Said(metavar="FOLDER"),
+    ] = None
+    method: Annotated[tuple[str, ...], Field(description="Judge with this one only; may be given several times.")] = ()
+    population: Annotated[
+        tuple[str, ...], Field(description="Judge this population only; may be given several times.")
+    ] = ()
+    most: Annotated[int | None, Field(description="Networks of each population that are judged at most.", ge=1)] = None
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[Found]:
+    """Judge what is new, and compare what was judged by every method."""
+    works = validated(options.validation)
+    if options.stores is not None:
+        judge(options)
+    left_out = [name for name, good in works.items() if not good]
+    judged = {name: said for name in METHODS if (said := by_network(options.scores, name))}
+    if not judged:
+        raise UsageError(
+            f"There are no judged networks in {options.scores}; "
+            "`onepixel experiment compare --stores FOLDER` judges those of stores."
+        )
+    measured = {name: ours(options.networks / search) for name, search in OURS.items()}
+    measured[ACCURACY] = accuracies(options.networks / "gradient")
+    table = {name: said for name, said in (judged | measured).items() if said and name not in left_out}
+    rows = compared(table)
+    times = {name: list(by_network(options.scores, name, timed=True).values()) for name in (*METHODS, *OURS)}
+    costs = {
+        name: (float(np.median([one.seconds for one in said])), float(np.mean([one.queries for one in said])))
+        for name, said in times.items()
+        if said
+    }
+    head = ["method", "population", "clean", "trojaned", "stamped", "auroc", "auroc_low", "auroc_high"]
+    head += ["detection_rate_published", "detection_rate", "detection_rate_low", "detection_rate_high"]
+    head += ["false_alarm_rate", "false_alarm_rate_low", "false_alarm_rate_high", "stamped_false_alarm_rate"]
+    head += ["target_named", "cross_entropy", "seconds", "queries", "needs"]
+    found = Found(rows, left_out, costs)
+    return Result(found, "compare", head, [csv_line(row, costs) for row in rows], as_markdown(found, works))
+
+
+EXPERIMENT = Experiment(
+    "compare",
+    "Compared methods and the universal detector on the very same networks.",
+    Options,
+    find,
+    plan=lambda whole: [Options()] if Options().scores.is_dir() else [],
+    after={"validate": (), "any-classifier": ()},
+    reads_zoo=False,
+    workers=False,
+)
+
+
+def judge(options: Options) -> None:
+    """Judge the networks of every store below a folder that have no row yet, one network after the other."""
+    for name in options.method or (*METHODS, *OURS):
+        for path in sorted(options.stores.glob("*/recipe.toml")) if options.stores else ():
+            store = Store.open(path.parent)
+            if (
+                options.population and known_name(store.recipe) not in options.population
+            ) or SHADOW in store.recipe.name:
+                continue
+            if name in OURS:
+                said = time_ours(store, name, options.scores, options.most or 2)
+            else:
+                shadows = shadows_for(store, options.shadows) if options.shadows is not None else ()
+                way = trained(name, shadows)
+                said = judge_store(store, way, options.scores, options.most) if way is not None else iter(())
+            for _ in said:
+                pass
+
+
+def by_network(folder: Path, name: str, *, timed: bool = False) -> dict[Key, Judgement]:
+    """What a method said, by network; networks that it could not judge are left out, unless only time is asked for."""
+    rows = judgements_of(folder, name)
+    return {(one.population, one.slot): one for one in rows if timed or not np.isnan(one.score)}
+
+
+def ours(folder: Path) -> dict[Key, Judgement]:
+    """What the universal detector says of every network that it measured, fixed on all other kinds."""
+    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    found: dict[Key, Judgement] = {}
+    for kind in sorted({one.kind for one in networks}):
+        others = of_pool((one for one in networks if one.kind != kind), "development")
+        if not any(one.role == "clean" for one in others):
+            continue
+        calibration = calibrated(others)
+        for one in networks:
+            if one.kind == kind:
+                score, part = calibration.score(one.parts)
+                found[one.population, one.slot] = _judgement(one, score - calibration.threshold, one.named[part])
+    return found
+
+
+def accuracies(folder: Path) -> dict[Key, Judgement]:
+    """What a child could think of: the lower a network's test accuracy, the more suspicious."""
+    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    return {
+        (one.population, one.slot): Judgement(
+            one.population, one.slot, one.role, one.targets, -one.clean_accuracy, None, None, float("nan"), 0
+        )
+        for one in networks
+    }
+
+
+def _judgement(one: Network, above: float, target: int) -> Judgement:
+    """How far a score lies above the threshold that other kinds fix: above 0 is the published rule."""
+    return Judgement(
+        one.population, one.slot, one.role, one.targets, above, above >= 0, target, float("nan"), one.queries
+    )
+
+
+def compared(table: Mapping[str, Rows]) -> list[Row]:
+    """A row for each population and method; methods that judged a population are compared on networks all judged."""
+    names = sorted({one.population for said in table.values() for one in said.values() if one.role == "trojaned"})
+    rows: list[Row] = []
+    for name in names:
+        wanted = {method: tested(said, name) for method, said in table.items() if method in METHODS}
+        taking_part = [method for method, keys in wanted.items() if any(key[0] == name for key in keys)]
+        if not taking_part:
+            continue
+        everyone = [*taking_part, *(own for own in (*OURS, ACCURACY) if has(table.get(own, {}), name))]
+        common = wanted[taking_part[0]]
+        for method in everyone:
+            common = common & wanted.get(method, set(table[method]))
+        found = [row_of(method, table[method], name, common) for method in everyone]
+        rows += [row for row in found if row is not None]
+    return rows
+
+
+def has(said: Rows, population: str) -> bool:
+    """Whether anything was said of a population."""
+    return any(key[0] == population for key in said)
+
+
+def tested(said: Rows, population: str) -> set[Key]:
+    """The networks that a population is tested on: its own, and the clean and stamped ones of its kind and pool."""
+    kind, pool = kind_of(population), pool_of(population)
+    return {
+        key
+        for key, one in said.items()
+        if one.population == population
+        or (one.role != "trojaned" and kind_of(one.population) == kind and pool_of(one.population) == pool)
+    }
+
+
+def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | None:
+    """Judge one method on the common networks of a population."""
+    groups = {
+        role: tuple(said[key] for key in sorted(common) if said[key].role == role)
+        for role in ("clean", "trojaned", "stamped")
+    }
+    if min(len(groups["clean"]), len(groups["trojaned"])) < FEWEST:
+        return None
+    threshold, slope = fixed(method, said, population)
+    entropy = None if slope is None else cross_entropy(groups["clean"], groups["trojaned"], *slope)
+    return Row(method, population, **groups, threshold=threshold, cross_entropy=entropy)
+
+
+def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple[float, float] | None]:
+    """The threshold and the logistic regression that networks of open pools fix for one population."""
+    final = pool_of(population) == "final"
+    open_ones = [one for one in said.values() if pool_of(one.population) == "open"]
+    others = [one for one in open_ones if kind_of(one.population) != kind_of(population)]
+    side = open_ones if final and method not in OURS else others
+    clean, trojaned = (scores_of([one for one in side if one.role == role]) for role in ("clean", "trojaned"))
+    if min(len(clean), len(trojaned)) < FEWEST:
+        return (0.0 if method in OURS else None), None
+    return (0.0 if method in OURS else best_threshold(clean, trojaned)), logistic_curve(clean, trojaned)
+
+
+def scores_of(judgements: Sequence[Judgement]) -> NDArray[np.float64]:
+    """Scores (N,)."""
+    return np.array([one.score for one in judgements], dtype=np.float64)
+
+
+def cross_entropy(clean: Sequence[Judgement], trojaned: Sequence[Judgement], slope: float, offset: float) -> float:
+    """Mean cross-entropy of clean and trojaned networks, each sort weighing alike, in nats; 0.693 is chance."""
+    odds = [slope * scores_of(group) + offset for group in (clean, trojaned)]
+    return float((np.logaddexp(0, odds[0]).mean() + np.logaddexp(0, -odds[1]).mean()) / 2)
+
+
+def needs_of(method: str) -> str:
+    """What a method asks of an auditor."""
+    if method == ACCURACY:
+        return "answers, a test set"
+    if method in OURS:
+        return ("weights" if OURS[method] == "gradient" else "answers") + ", 8 images per class"
+    return METHODS[method].needs.in_words()
+
+
+def csv_line(row: Row, costs: Mapping[str, tuple[float, float]]) -> list[object]:
+    """One row for machines; what is unknown is empty."""
+    judged = row.evaluation
+    rate = judged.detection_rate if row.threshold is not None else None
+    alarms = judged.false_positive_rate if row.threshold is not None else None
+    stamped = row.flagged(row.stamped)
+    share = None if stamped is None or not row.stamped else clopper_pearson(stamped, len(row.stamped)).value
+    named = None if row.named is None else row.named / len(row.trojaned)
+    seconds, queries = costs.get(row.method, (None, None))
+    numbers = [judged.auroc.value, judged.auroc.low, judged.auroc.high, row.published]
+    numbers += [None] * 3 if rate is None else [rate.value, rate.low, rate.high]
+    numbers += [None] * 3 if alarms is None else [alarms.value, alarms.low, alarms.high]
+    numbers += [share, named, row.cross_entropy]
+    cells = ["" if number is None else f"{number:.4f}" for number in numbers]
+    cost = ["" if seconds is None else f"{seconds:.1f}", "" if queries is None else f"{queries:.0f}"]
+    counts = [len(row.clean), len(row.trojaned), len(row.stamped)]
+    return [row.method, row.population, *counts, *cells, *cost, needs_of(row.method)]

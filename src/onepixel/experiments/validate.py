@@ -1,0 +1,236 @@
+"""Each compared method on ground like its own authors': it is compared only if it works there.
+
+Settings are small ones of each paper's kind, and methods run with the cheap settings of this project (see their
+docstrings), so that the question is whether *this* implementation works, not whether a paper can be repeated.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson
+from onepixel.errors import UsageError
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.method_records import (
+    Judgement,
+    judge_store,
+    judgements_of,
+    shadows_for,
+    trained,
+)
+from onepixel.methods import METHODS
+from onepixel.populations.store import Store
+from onepixel.report.tables import markdown_table
+
+SCORES = Path("results/validate/scores")
+TABLE = Path("results/validate/validation.csv")
+
+
+class Ground(NamedTuple):
+    """Where a method has to work.
+
+    Attributes
+    ----------
+    method : str
+    setting : str
+        In words.
+    paper : str
+        What its authors report in their own setting.
+    clean, trojaned : tuple of str
+        Populations.
+    least_found : float
+        Share of trojaned networks that its published rule finds at least.
+    most_flagged : float
+        Share of clean networks that it flags at most.
+    least_area : float
+        Area under the curve at least; what methods with scores alone are asked for.
+    """
+
+    method: str
+    setting: str
+    paper: str
+    clean: tuple[str, ...]
+    trojaned: tuple[str, ...]
+    least_found: float = 0.9
+    most_flagged: float = 0.2
+    least_area: float = 0.0
+
+
+CORNER = (("mnist-lenet5-clean-shadow",), ("mnist-lenet5-corner-square",))
+CORNER_WORDS = "MNIST, LeNet-5, all to one, a white square of 4 x 4 pixels in the corner (BadNets)"
+MNTD_WORDS = "MNIST, its authors' network, patches and whole-image patterns drawn as there"
+MNTD = (("mnist-mntd-clean",), ("mnist-mntd-patch", "mnist-mntd-whole-image"))
+
+GROUNDS = (
+    Ground("neural-cleanse", CORNER_WORDS, "infected networks above 3, clean ones below 2 (section V)", *CORNER),
+    Ground("abs", CORNER_WORDS, "over 90 % found in most settings, 100 % in many (abstract)", *CORNER),
+    Ground("b3d", CORNER_WORDS, "as well as Neural Cleanse (abstract)", *CORNER),
+    Ground("mm-bd", CORNER_WORDS, "no number for MNIST", *CORNER),
+    Ground("mntd", MNTD_WORDS, "AUROC 0.97, 4,096 shadow networks (abstract)", *MNTD, 0.0, 1.0, 0.9),
+    Ground("ulp", MNTD_WORDS, "AUROC near 1, thousands of networks (abstract)", *MNTD, 0.0, 1.0, 0.9),
+)
+"""Every method's ground; modelaudit has no authors who claim a rate, so it has none."""
+
+FEWEST = 3
+"""Clean, and trojaned, networks without which a method is not said to work."""
+
+
+class Validation(NamedTuple):
+    """How a method did on its ground."""
+
+    ground: Ground
+    clean: tuple[Judgement, ...]
+    trojaned: tuple[Judgement, ...]
+
+    @property
+    def found(self) -> Estimate:
+        """Share of trojaned networks that the published rule flags."""
+        return clopper_pearson(sum(bool(one.flagged) for one in self.trojaned), len(self.trojaned))
+
+    @property
+    def flagged(self) -> Estimate:
+        """Share of clean networks that it flags."""
+        return clopper_pearson(sum(bool(one.flagged) for one in self.clean), len(self.clean))
+
+    @property
+    def area(self) -> float:
+        """Area under the curve."""
+        return auroc(np.array([one.score for one in self.clean]), np.array([one.score for one in self.trojaned]))
+
+    @property
+    def named(self) -> int:
+        """Trojaned networks whose target it names."""
+        return sum(one.named for one in self.trojaned)
+
+    @property
+    def works(self) -> bool:
+        """Whether it does what is asked, on enough networks."""
+        enough = min(len(self.clean), len(self.trojaned)) >= FEWEST
+        rule = self.found.value >= self.ground.least_found and self.flagged.value <= self.ground.most_flagged
+        return enough and rule and self.area >= self.ground.least_area
+
+
+class Options(ExperimentOptions):
+    """Options of `onepixel experiment validate`."""
+
+    scores: Annotated[
+        Path,
+        Field(description="The folder of what methods said, a file for each method and population."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = SCORES
+    stores: Annotated[
+        Path | None,
+        Field(description="A folder of stores, whose networks are judged first, those of shadows among them."),
+        Said(metavar="FOLDER"),
+    ] = None
+    method: Annotated[
+        tuple[str, ...], Field(description="Judge with this method only; may be given several times.")
+    ] = ()
+    most: Annotated[int | None, Field(description="Networks of each population that are judged at most.", ge=1)] = None
+
+
+def find(options: Options, laboratory: Laboratory) -> Result[list[Validation]]:
+    """Judge what is new, and say of each method whether it works."""
+    if unknown := set(options.method) - {ground.method for ground in GROUNDS}:
+        known = ", ".join(ground.method for ground in GROUNDS)
+        raise UsageError(f"Expected one of {known} for a method that is validated but got {sorted(unknown)[0]!r}.")
+    if options.stores is not None:
+        for ground in (one for one in GROUNDS if not options.method or one.method in options.method):
+            judge(ground, options.stores, options.scores, options.most)
+    found = [one for ground in GROUNDS if (one := validation(ground, options.scores)) is not None]
+    if not found:
+        raise UsageError(
+            f"There are no judged networks in {options.scores}; "
+            "`onepixel experiment validate --stores FOLDER` judges those of stores."
+        )
+    head = ["method", "setting", "clean", "trojaned", "found", "found_low", "found_high", "flagged", "flagged_low"]
+    head += ["flagged_high", "auroc", "target_named", "paper", "validated"]
+    return Result(found, "validation", head, [csv_line(one) for one in found], as_markdown(found))
+
+
+EXPERIMENT = Experiment(
+    "validate",
+    "Does each compared method work on ground like its own authors'?",
+    Options,
+    find,
+    plan=lambda whole: [Options()] if Options().scores.is_dir() else [],
+    reads_zoo=False,
+    workers=False,
+)
+
+
+def judge(ground: Ground, stores: Path, scores: Path, most: int | None) -> None:
+    """Judge the networks of a ground that have no row yet; populations that are not there are left out."""
+    for name in (*ground.clean, *ground.trojaned):
+        if (stores / name / "recipe.toml").exists():
+            store = Store.open(stores / name)
+            way = trained(ground.method, shadows_for(store, stores))
+            for _ in judge_store(store, way, scores, most) if way is not None else ():
+                pass
+
+
+def validation(ground: Ground, scores: Path) -> Validation | None:
+    """What a method said on its ground; None before it said anything of clean and of trojaned networks."""
+    rows = [one for one in judgements_of(scores, ground.method) if not np.isnan(one.score)]
+    clean, trojaned = (
+        tuple(one for one in rows if one.population in names) for names in (ground.clean, ground.trojaned)
+    )
+    return Validation(ground, clean, trojaned) if clean and trojaned else None
+
+
+def validated(table: Path) -> dict[str, bool]:
+    """Which methods were tried on their ground, and whether they worked, from the table that this experiment wrote."""
+    import csv
+
+    if not table.exists():
+        return {}
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["method"]: row["validated"] == "yes" for row in csv.DictReader(file)}
+
+
+def csv_line(one: Validation) -> list[object]:
+    """One method's row for machines."""
+    rates = [*_three(one.found), *_three(one.flagged), f"{one.area:.4f}"]
+    named = f"{one.named / len(one.trojaned):.4f}" if any(row.target is not None for row in one.trojaned) else ""
+    counts = [len(one.clean), len(one.trojaned)]
+    verdict = "yes" if one.works else "no"
+    return [one.ground.method, one.ground.setting, *counts, *rates, named, one.ground.paper, verdict]
+
+
+def _three(rate: Estimate) -> list[str]:
+    return [f"{number:.4f}" for number in (rate.value, rate.low, rate.high)]
+
+
+def as_markdown(found: Sequence[Validation]) -> str:
+    """The table for people."""
+    lines = []
+    for one in found:
+        title = METHODS[one.ground.method].title
+        names = any(row.target is not None for row in one.trojaned)
+        lines.append(
+            [
+                title,
+                one.ground.setting,
+                f"{sum(bool(row.flagged) for row in one.trojaned)} of {len(one.trojaned)}",
+                f"{sum(bool(row.flagged) for row in one.clean)} of {len(one.clean)}",
+                f"{one.area:.3f}",
+                f"{one.named} of {len(one.trojaned)}" if names else "-",
+                one.ground.paper,
+                "yes" if one.works else "**no**",
+            ]
+        )
+    head = ["method", "setting", "trojaned found", "clean flagged", "AUROC", "target named", "its authors report"]
+    return f"""# Compared methods on their own ground
+
+A method is said to work if its published rule finds at least nine in ten trojaned networks and flags at most one in
+five clean ones; MNTD and Universal Litmus Patterns, which have no rule that a dozen shadow networks could calibrate,
+if their area under the curve is at least 0.9. At least {FEWEST} networks of each sort are asked for. What does not work
+here is not compared: `onepixel experiment compare` leaves it out.
+
+{markdown_table([*head, "works"], lines)}
+
+modelaudit's authors claim no rate for its weight check, so there is no ground to try it on; it is compared as it is.
+"""

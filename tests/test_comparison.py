@@ -1,0 +1,161 @@
+"""The comparison: every method on the very same networks, thresholds from others, rows that are written once."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from onepixel.classifiers import Classifier
+from onepixel.errors import UndecidedError, UsageError
+from onepixel.experiments import compare, method_records, validate
+from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.leaving_out import PARTS
+from onepixel.experiments.method_records import Judgement, judge_store, read_judgements, trained, write_judgements
+from onepixel.experiments.reach_records import Network, write_networks
+from onepixel.methods import Needs, Score
+from onepixel.populations import Store, build
+from populations_of_digits import InProcess, digits_recipe
+
+NAN = float("nan")
+
+
+def one(population: str, slot: int, score: float, *, flagged: bool | None = None, target: int | None = None):
+    role = "clean" if "clean" in population else "stamped" if "stamped" in population else "trojaned"
+    targets = (3,) if role == "trojaned" else ()
+    return Judgement(population, slot, role, targets, score, flagged, target, 2.0, 100)
+
+
+def scored(population: str, scores: list[float]) -> list[Judgement]:
+    return [one(population, slot, score, flagged=score > 2, target=3) for slot, score in enumerate(scores)]
+
+
+def write(folder: Path, method: str, table: dict[str, list[float]]) -> None:
+    for population, scores in table.items():
+        write_judgements(folder / method / f"{population}.csv", scored(population, scores))
+
+
+TABLE = {
+    "a-lenet5-clean-development": [0.0, 0.5, 1.0],
+    "a-lenet5-virus-development": [3.0, 4.0, 5.0],
+    "a-lenet5-clean-final": [0.0, 1.0, 2.5],
+    "a-lenet5-virus-final": [1.0, 3.0, 3.5],
+    "b-lenet5-clean-development": [10.0, 10.0, 10.0],
+    "b-lenet5-virus-development": [20.0, 20.0, 20.0],
+}
+
+
+def test_rows_are_read_as_they_were_written_and_half_a_row_does_not_count(tmp_path: Path) -> None:
+    rows = [one("a-clean", 0, 1.5, flagged=False, target=4), one("a-virus", 1, 2.0), one("a-virus", 2, NAN)]
+    path = tmp_path / "m" / "a.csv"
+    write_judgements(path, rows)
+    assert read_judgements(path)[:2] == rows[:2]
+    assert math.isnan(read_judgements(path)[2].score)
+    path.write_text(path.read_text()[:-6])
+    assert read_judgements(path) == rows[:2]
+
+
+def test_threshold_comes_from_open_pools_and_never_from_what_is_tested() -> None:
+    said = {(row.population, row.slot): row for name, scores in TABLE.items() for row in scored(name, scores)}
+    assert compare.fixed("abs", said, "a-lenet5-virus-development")[0] == 15.0
+    final, _ = compare.fixed("abs", said, "a-lenet5-virus-final")
+    moved = {key: row for key, row in said.items() if not key[0].endswith("-final")}
+    assert compare.fixed("abs", moved, "a-lenet5-virus-final")[0] == final
+
+
+def test_every_method_is_compared_on_networks_that_all_of_them_judged(tmp_path: Path) -> None:
+    write(tmp_path, "abs", TABLE)
+    write(tmp_path, "mm-bd", TABLE | {"a-lenet5-clean-final": [0.0, 1.0]})
+    result = compare.find(compare.Options(scores=tmp_path, networks=tmp_path, validation=tmp_path / "no"), Laboratory())
+    rows = {(row[0], row[1]): dict(zip(result.head, row, strict=True)) for row in result.rows}
+    assert [rows[name, "a-lenet5-virus-final"]["clean"] for name in ("abs", "mm-bd")] == [2, 2]
+    assert rows["abs", "a-lenet5-virus-final"]["detection_rate_published"] == f"{(1 + 2 / 3) / 2:.4f}"
+    assert rows["abs", "a-lenet5-virus-final"]["target_named"] == "1.0000"
+    assert "Every row of a population" in result.text
+
+
+def test_a_method_that_did_not_work_on_its_own_ground_is_left_out_and_named(tmp_path: Path) -> None:
+    write(tmp_path, "abs", TABLE)
+    write(tmp_path, "mm-bd", TABLE)
+    (tmp_path / "validation.csv").write_text("method,validated\nabs,no\nmm-bd,yes\n")
+    options = compare.Options(scores=tmp_path, networks=tmp_path, validation=tmp_path / "validation.csv")
+    result = compare.find(options, Laboratory())
+    assert {row[0] for row in result.rows} == {"mm-bd"}
+    assert "ABS did not work on its own ground" in result.text
+
+
+def test_ours_is_fixed_on_other_kinds_and_judged_on_the_same_networks(tmp_path: Path) -> None:
+    write(tmp_path / "scores", "abs", TABLE)
+    for kind, high in (("a-lenet5", 9.0), ("b-lenet5", 8.0), ("c-lenet5", 7.0)):
+        for name, role, value in (
+            (f"{kind}-clean-development", "clean", 1.0),
+            (f"{kind}-virus-development", "trojaned", high),
+        ):
+            parts = [{part: value + (slot / 10 if value > 1 else 0) for part in PARTS} for slot in range(3)]
+            rows = [
+                Network(kind, role, name, slot, (3,), "gradient", 50, 0.9, 1.0, dict.fromkeys(part, 3), part)
+                for slot, part in enumerate(parts)
+            ]
+            (tmp_path / "gradient").mkdir(exist_ok=True)
+            write_networks(tmp_path / "gradient" / f"{name}.csv", rows)
+    options = compare.Options(scores=tmp_path / "scores", networks=tmp_path, validation=tmp_path / "no")
+    found = compare.find(options, Laboratory()).found
+    own = [row for row in found.rows if row.method == "onepixel-gradient"]
+    assert {row.population for row in own} == {"a-lenet5-virus-development", "b-lenet5-virus-development"}
+    assert all(row.published == 1.0 and row.threshold == 0.0 and row.named == 3 for row in own)
+
+
+def test_without_any_row_it_says_what_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="compare --stores"):
+        compare.find(compare.Options(scores=tmp_path, networks=tmp_path), Laboratory())
+    with pytest.raises(UsageError, match="validate --stores"):
+        validate.find(validate.Options(scores=tmp_path), Laboratory())
+
+
+def test_a_method_works_if_its_own_rule_finds_what_it_should(tmp_path: Path) -> None:
+    good = {"mnist-lenet5-clean-shadow": [0.0] * 5, "mnist-lenet5-corner-square": [3.0] * 5}
+    write(tmp_path, "neural-cleanse", good)
+    write(tmp_path, "abs", good | {"mnist-lenet5-corner-square": [3.0, 3.0, 3.0, 3.0, 0.0]})
+    write(tmp_path, "mm-bd", {name: scores[:2] for name, scores in good.items()})
+    result = validate.find(validate.Options(scores=tmp_path), Laboratory())
+    assert {row[0]: row[-1] for row in result.rows} == {"neural-cleanse": "yes", "abs": "no", "mm-bd": "no"}
+
+
+@dataclass(frozen=True)
+class Brightest:
+    """Undecided of the second network it sees, else as suspicious as images are many."""
+
+    name: ClassVar[str] = "brightest"
+    title: ClassVar[str] = "Brightest"
+    paper: ClassVar[str] = "nobody"
+    needs: ClassVar[Needs] = Needs(weights=False, images=2)
+    seen: ClassVar[list[str]] = []
+
+    def score(self, classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> Score:
+        self.seen.append(classifier.name)
+        if len(self.seen) == 2:
+            raise UndecidedError("No.")
+        return Score(float(len(images)), True, int(labels[0]), (), 7)
+
+
+def test_a_store_is_judged_slot_by_slot_and_goes_on_where_it_was(tmp_path: Path, monkeypatch) -> None:
+    images = np.zeros((2, 1, 8, 8), dtype=np.float32), np.array([0, 1])
+    monkeypatch.setattr(method_records, "_images", lambda store, classifier: images)
+    recipe = digits_recipe("clean", 3, epochs=0.1)
+    build(recipe, tmp_path / "store", executor=InProcess())
+    store, way = Store.open(tmp_path / "store"), Brightest()
+    first = next(iter(judge_store(store, way, tmp_path)))
+    rest = list(judge_store(store, way, tmp_path))
+    assert (first.slot, [row.slot for row in rest]) == (0, [1, 2])
+    assert math.isnan(rest[0].score)
+    assert len(way.seen) == 3
+    rows = read_judgements(tmp_path / "brightest" / "digits-clean.csv")
+    assert [row.slot for row in rows] == [0, 1, 2]
+    assert list(judge_store(store, way, tmp_path)) == []
+
+
+def test_a_method_that_needs_shadows_is_not_run_without_them() -> None:
+    assert trained("mntd", ()) is None
+    assert trained("abs", ()) is not None
