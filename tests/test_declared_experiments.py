@@ -103,7 +103,7 @@ def test_what_is_missing_or_wrong_is_one_sentence_and_nothing_is_written(countin
         experiment.run(tmp_path / "out", zoo=zoo, prefix="odd")
     with pytest.raises(UsageError, match="Experiment counting, least: Input should be greater than or equal to 1"):
         experiment.run(tmp_path / "out", zoo=zoo, least=0)
-    with pytest.raises(UsageError, match="Expected one of any-classifier, attacks, controls, counting"):
+    with pytest.raises(UsageError, match=r"Expected one of any-classifier, .*counting, .* but got 'astrology'"):
         registry.load("astrology")
     assert not (tmp_path / "out").exists()
 

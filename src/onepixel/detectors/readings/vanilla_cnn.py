@@ -10,14 +10,14 @@ from onepixel.detectors.readings.training import network_reading
 
 
 class VanillaCNN(nn.Module):
-    """LeNet-5 with one output, for maps (N, channels, H, W) of any size.
+    """LeNet-5 with one output, or several, for maps (N, channels, H, W) of any size.
 
     The papers give no details. Chosen here: both convolutions padded by 2 so that 8 x 8 signatures fit too, ReLU,
     max pooling, dense layers of 120 and 84 units, dropout 0.3 before each. Memory is laid out channels last, as
     in the training of populations.
     """
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
+    def __init__(self, channels: int, height: int, width: int, outputs: int = 1) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=2),
@@ -35,12 +35,12 @@ class VanillaCNN(nn.Module):
             nn.Dropout(0.3),
             nn.Linear(120, 84),
             nn.ReLU(),
-            nn.Linear(84, 1),
+            nn.Linear(84, outputs),
         )
         self.to(memory_format=torch.channels_last)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Scores (N,)."""
+        """Scores (N,), or (N, outputs) of several outputs."""
         found = self.features(maps.contiguous(memory_format=torch.channels_last))
         scores: Tensor = self.head(found).squeeze(1)
         return scores
