@@ -45,7 +45,7 @@ def audit(
         typer.Option(
             metavar="NAME_OR_FILE",
             help="Without --images: the detector that judges networks of its own kind, one that is shipped, or a file. "
-            "Default: mnist-lenet5.",
+            "Default: mnist-lenet5. With --images: what `onepixel detector adapt` wrote.",
         ),
     ] = None,
     prior: Annotated[

@@ -90,7 +90,8 @@ def audit(
     labels : array of shape (N,), optional
         What the images are said to be; only compared with what the classifier says.
     detector : str or path, optional
-        Without images: a detector that was shipped, or a file; "mnist-lenet5" unless said.
+        Without images: a detector that was shipped, or a file; "mnist-lenet5" unless said. With images: what
+        `onepixel detector adapt` wrote; the shipped universal detector unless said.
     resize : bool
         Make images in files fit that have another size.
     search : {"auto", "composed", "gradient"}
@@ -148,10 +149,30 @@ def audit(
             raise UsageError("--resize and --search go with --images, and there are none.")
         found = load_detector(detector or DEFAULT_DETECTOR)
         return found.audit(model, engine=engine, budget=budget, progress=progress).at_prior(prior)
-    if detector is not None:
-        raise UsageError("With images the universal detector judges; leave detector out, or leave images out.")
+    judges = None if detector is None else adapted_detector(detector)
     given = _given(images, labels, model, resize, budget)
-    return audit_with_images(model, given, search=search, budget=budget, progress=progress).at_prior(prior)
+    made = audit_with_images(model, given, detector=judges, search=search, budget=budget, progress=progress)
+    return made.at_prior(prior)
+
+
+def adapted_detector(detector: str | Path) -> Judges:
+    """The universal detector with the calibration in a file that `onepixel detector adapt` wrote.
+
+    Raises
+    ------
+    UsageError
+        If it is no such file but a detector that judges without images.
+    DetectorError
+        If the file is damaged.
+    """
+    from onepixel.detectors.universal import UniversalDetector
+
+    if Path(detector).suffix != ".json":
+        raise UsageError(
+            "With images the universal detector judges, by its own calibration or one that `onepixel detector adapt` "
+            "wrote (FILE.json); leave detector out, or leave images out."
+        )
+    return UniversalDetector.load(detector)
 
 
 def _given(
