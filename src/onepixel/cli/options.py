@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
+what, sandbox, endpoint, cost = (
+    functools.partial(typer.Option, rich_help_panel=panel) for panel in (WHAT, SANDBOX, ENDPOINT, COST)
+)
 
 Model = Annotated[
     str,
@@ -33,111 +36,80 @@ Model = Annotated[
 ]
 Architecture = Annotated[
     str | None,
-    typer.Option(
+    what(
         help="For weights only: the network they belong to, a name such as lenet5 or resnet50, or module:function of "
-        "your own code (which is then imported).",
-        rich_help_panel=WHAT,
+        "your own code (which is then imported)."
     ),
 ]
 InputShape = Annotated[
     str | None,
-    typer.Option(
-        metavar="C,H,W", help="One image, such as 1,28,28; needed where the file leaves it open.", rich_help_panel=WHAT
-    ),
+    what(metavar="C,H,W", help="One image, such as 1,28,28; needed where the file leaves it open."),
 ]
 Outputs = Annotated[
     str | None,
-    typer.Option(
-        metavar="logits|probabilities",
-        help="What the network answers; needed unless it visibly ends with a softmax.",
-        rich_help_panel=WHAT,
+    what(
+        metavar="logits|probabilities", help="What the network answers; needed unless it visibly ends with a softmax."
     ),
 ]
 Normalize = Annotated[
     str | None,
-    typer.Option(
+    what(
         metavar="MEAN STD | none",
         help="What is subtracted from and divided into an image in \\[0, 1], one number or one per channel: "
         "0.1307 0.3081, or 0.485,0.456,0.406 0.229,0.224,0.225.",
-        rich_help_panel=WHAT,
     ),
 ]
 PixelRange = Annotated[
     str | None,
-    typer.Option(
+    what(
         "--range",
         metavar="LOWEST,HIGHEST",
         help="What black and white are to the network, if not 0 and 1: 0,255, or -1,1. With --normalize, before it.",
-        rich_help_panel=WHAT,
     ),
 ]
 Output = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="Of a network with several answers, which: its name or number.", rich_help_panel=WHAT
-    ),
+    what(metavar="NAME", help="Of a network with several answers, which: its name or number."),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Of a file that holds several sets of weights, which: ema, say, or state.generator.",
-        rich_help_panel=WHAT,
-    ),
+    what(metavar="NAME", help="Of a file that holds several sets of weights, which: ema, say, or state.generator."),
 ]
 Sandbox = Annotated[
     bool,
-    typer.Option(
+    sandbox(
         "--sandbox",
         help="Open data formats in the sandbox too (programs always are), where this machine has one. Recommended.",
-        rich_help_panel=SANDBOX,
     ),
 ]
 RequireSandbox = Annotated[
     bool,
-    typer.Option(
-        "--require-sandbox",
-        help="As --sandbox, and refuse the file where this machine has none.",
-        rich_help_panel=SANDBOX,
-    ),
+    sandbox("--require-sandbox", help="As --sandbox, and refuse the file where this machine has none."),
 ]
 Engine = Annotated[
     str,
-    typer.Option(
-        help="auto picks the fastest exact engine; adaptive asks far fewer images and estimates its error.",
-        rich_help_panel=COST,
-    ),
+    cost(help="auto picks the fastest exact engine; adaptive asks far fewer images and estimates its error."),
 ]
 Budget = Annotated[
     int | None,
-    typer.Option(
+    cost(
         min=1,
         help="How many images may be asked at most, besides nine that check the answers; implies --engine adaptive.",
-        rich_help_panel=COST,
     ),
 ]
 Journal = Annotated[
     Path | None,
-    typer.Option(
+    endpoint(
         help="Where an endpoint's answers are kept until the command is done, so that the same command continues an "
-        "interrupted one without asking again. Default: a file in the user's state folder.",
-        rich_help_panel=ENDPOINT,
+        "interrupted one without asking again. Default: a file in the user's state folder."
     ),
 ]
-BatchSize = Annotated[
-    int, typer.Option(min=1, max=4096, help="Images per request to an endpoint.", rich_help_panel=ENDPOINT)
-]
-Concurrency = Annotated[
-    int, typer.Option(min=1, max=64, help="Requests to an endpoint at the same time.", rich_help_panel=ENDPOINT)
-]
-Timeout = Annotated[
-    float, typer.Option(min=0.1, help="Seconds until one request to an endpoint is given up.", rich_help_panel=ENDPOINT)
-]
+BatchSize = Annotated[int, endpoint(min=1, max=4096, help="Images per request to an endpoint.")]
+Concurrency = Annotated[int, endpoint(min=1, max=64, help="Requests to an endpoint at the same time.")]
+Timeout = Annotated[float, endpoint(min=0.1, help="Seconds until one request to an endpoint is given up.")]
 Patience = Annotated[
     float,
-    typer.Option(
-        min=0.0, help="Seconds for which a failing endpoint is asked again and again.", rich_help_panel=ENDPOINT
-    ),
+    endpoint(min=0.0, help="Seconds for which a failing endpoint is asked again and again."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
