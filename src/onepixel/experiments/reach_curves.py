@@ -150,7 +150,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
     points = read_points(options.points)
     calibrations = UniversalDetector.shipped().calibrations
     groups = [(setting, [point for point in points if is_of(point, setting)]) for setting in SETTINGS]
-    rows = [Row.of(setting, own, calibrations) for setting, own in groups if own]
+    rows = [
+        Row.of(setting, own, calibrations) for setting, own in groups if {one.network.role for one in own} == {*ROLES}
+    ]
     head = [one.name for one in fields(Row)]
     cells = [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in astuple(row)] for row in rows]
     figures = {"curves.png": partial(save_curves, points, calibrations)}
