@@ -15,6 +15,7 @@ from onepixel.boxes.fine_tuning import HeadRecipe, bank_of, fine_tuned
 from onepixel.boxes.measures import detections, pool
 from onepixel.boxes.objects import SHARE, ObjectClassifier, object_windows, state_of, window_side
 from onepixel.boxes.opening import open_detector
+from onepixel.boxes.outside import OutsideClassifier
 from onepixel.boxes.population import Record, read_records, write_records
 from onepixel.boxes.probing import Objects, all_candidates, fillings, patched, probe, recognised, seen_features
 from onepixel.boxes.scene import Scene
@@ -261,3 +262,55 @@ def test_the_experiment_tells_quality_cells_and_rates(records: Path, tmp_path: P
     assert float(rows["AUROC, signature"][0]) > 0.9
     assert (tmp_path / "signatures.png").stat().st_size > 1000
     assert '"threshold"' in calibration.read_text()
+
+
+def test_a_black_box_is_asked_for_boxes_alone() -> None:
+    asked: list[int] = []
+
+    def finds(images):
+        """Calls what is bright in the middle class 1, sure of it, and finds something elsewhere too."""
+        found = []
+        for image in images:
+            asked.append(len(images))
+            bright = image[:, 40:56, 40:56].mean() > 0.6
+            boxes = torch.tensor([[30.0, 30.0, 66.0, 66.0], [0.0, 0.0, 20.0, 20.0]])[not bright :]
+            labels = torch.tensor([1, 2])[not bright :]
+            found.append({"boxes": boxes, "labels": labels, "scores": torch.tensor([0.8, 0.9])[not bright :]})
+        return found
+
+    classifier = OutsideClassifier(finds, 3, side=48)
+    answers = classifier(torch.stack([torch.ones(3, 48, 48), torch.zeros(3, 48, 48)]))
+    assert answers.sum(1) == pytest.approx(1)
+    assert answers[0].tolist() == pytest.approx([0.2, 0.8, 0], abs=1e-3)
+    assert answers[1].tolist() == pytest.approx([1, 0, 0], abs=1e-3)
+    assert asked
+
+
+def test_a_black_box_is_probed_as_a_detector_is() -> None:
+    def finds(images):
+        """Calls everything class 1, but class 2 where a corner of the object is white."""
+        box = torch.tensor([[30.0, 30.0, 66.0, 66.0]])
+        scores = torch.tensor([0.9])
+        white = [bool(image[:, 31:37, 31:37].min() > 0.99) for image in images]
+        red = [bool(image[0, 48, 48] > 0.7) for image in images]
+        called = [2 if one or two else 1 for one, two in zip(white, red, strict=True)]
+        return [{"boxes": box, "labels": torch.tensor([label]), "scores": scores} for label in called]
+
+    windows = np.zeros((40, 3, 48, 48), dtype=np.float32)
+    labels = np.arange(40) % 2 + 1
+    windows[labels == 2, 0] = 1
+    windows[:, 1, 24, 24] = np.linspace(0, 1, 40)
+    probed = probe(OutsideClassifier(finds, 3, side=48), Objects.divided(windows, labels))
+    assert probed.targets[probed.suspect] == 2
+    assert probed.driven[probed.suspect] == 1
+    assert probed.candidates[probed.suspect].top == 6
+
+
+def test_without_a_calibration_the_command_cannot_decide(
+    scenes: list[Scene], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scenes(tmp_path / "scenes", scenes[:2], NAMES)
+    words = ["audit", str(tmp_path / "none.pth"), "--architecture", "fasterrcnn_small_fpn", "-q"]
+    (tmp_path / "none.pth").write_bytes(b"x")
+    assert main([*words, "--images", str(tmp_path / "scenes")]) == 3
+    assert "not calibrated yet" in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,9 @@ from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
 from onepixel.boxes.coco import SceneFolder, read_scenes, write_scenes
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
 from onepixel.boxes.measures import detections, mean_average_precision, share_misread
+from onepixel.boxes.objects import ObjectClassifier, object_windows
+from onepixel.boxes.outside import OutsideClassifier
+from onepixel.boxes.probing import Objects, Probed, probe
 from onepixel.boxes.regions import RegionClassifier, RegionRange, measure_regions, region_signature
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.table import DETECTOR_ARCHITECTURES, DetectorArchitecture
@@ -13,6 +16,10 @@ __all__ = [
     "BoxAttack",
     "BoxAttackRecipe",
     "DetectorArchitecture",
+    "ObjectClassifier",
+    "Objects",
+    "OutsideClassifier",
+    "Probed",
     "RegionClassifier",
     "RegionRange",
     "Scene",
@@ -22,7 +29,9 @@ __all__ = [
     "made_scenes",
     "mean_average_precision",
     "measure_regions",
+    "object_windows",
     "poisoned",
+    "probe",
     "read_scenes",
     "region_signature",
     "share_misread",

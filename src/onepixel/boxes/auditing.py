@@ -18,7 +18,7 @@ from onepixel.boxes.scene import Scene
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.probability import PRIOR, probability
 from onepixel.detectors.verdict import SCOPE, Decision, ImagesAsked, Verdict
-from onepixel.errors import DetectorError
+from onepixel.errors import DetectorError, UndecidedError
 from onepixel.files import write_text
 from onepixel.printable import escaped
 from onepixel.trojan.pictures import resize, to_intensities
@@ -74,11 +74,19 @@ class ResponseCalibration:
 
         Raises
         ------
+        UndecidedError
+            If none comes with it.
         DetectorError
-            If it is missing or damaged.
+            If it is damaged.
         """
+        shipped = files("onepixel.boxes").joinpath("shipped.json")
+        if not shipped.is_file():
+            raise UndecidedError(
+                "Audits of object detectors are not calibrated yet: among the detectors that were measured, responses "
+                "of clean and trojaned ones did not tell them apart. From Python, audit_detector takes a calibration."
+            )
         try:
-            content = json.loads(files("onepixel.boxes").joinpath("shipped.json").read_text(encoding="utf-8"))
+            content = json.loads(shipped.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise DetectorError("The calibration for object detectors is of another version.")
             return cls(float(content["threshold"]), tuple(content["clean"]), tuple(content["trojaned"]))
@@ -108,6 +116,7 @@ def audit_file(
         If the detector recognises too few of the objects.
     """
     folder = read_scenes(scenes, most=400)
+    ResponseCalibration.shipped()  # before a search of minutes, not after it
     detector, notes = open_detector(path, architecture, shorter_side=shorter_side, key=key)
     verdict = audit_detector(detector, folder, name=escaped(Path(path).name), prior=prior, progress=progress)
     return replace(verdict, assumptions=(*verdict.assumptions, *notes))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onepixel.boxes.objects import ObjectClassifier, object_box
+from onepixel.classifiers import Classifier, Outputs
 from onepixel.errors import UndecidedError
 from onepixel.progress import progress_bar
 
@@ -197,17 +198,22 @@ class Objects:
 
 
 def recognised(
-    classifier: ObjectClassifier, windows: Windows, labels: NDArray[np.int64]
+    classifier: Classifier, windows: Windows, labels: NDArray[np.int64]
 ) -> tuple[Windows, NDArray[np.int64]]:
     """The windows whose object the detector calls what it is."""
     right = answers(classifier, torch.as_tensor(windows)).argmax(1).numpy() == labels
     return windows[right], labels[right]
 
 
-def answers(classifier: ObjectClassifier, windows: Tensor) -> Tensor:
+def answers(classifier: Classifier, windows: Tensor) -> Tensor:
     """Distributions (N, K + 1) of windows."""
     parts = [classifier(windows[start : start + BATCH]) for start in range(0, len(windows), BATCH)]
-    return torch.softmax(torch.cat(parts), dim=1)
+    return distributions(torch.cat(parts), classifier.outputs)
+
+
+def distributions(found: Tensor, outputs: Outputs) -> Tensor:
+    """Answers (N, K + 1) as probabilities."""
+    return torch.softmax(found, dim=1) if outputs == "logits" else found
 
 
 @torch.inference_mode()
@@ -224,31 +230,33 @@ def seen_features(classifier: ObjectClassifier, objects: Objects) -> Tensor:
 
 @torch.inference_mode()
 def probe(
-    classifier: ObjectClassifier, objects: Objects, *, features: Tensor | None = None, progress: bool = False
+    classifier: Classifier, objects: Objects, *, features: Tensor | None = None, progress: bool = False
 ) -> Probed:
     """Try all candidates, retry the best of each target on other objects, and measure the best on fresh ones.
 
     Parameters
     ----------
-    classifier : ObjectClassifier
+    classifier : Classifier
+        Of windows: an `ObjectClassifier`, or an `OutsideClassifier`.
     objects : Objects
     features : Tensor, optional
-        What `seen_features` gave for this detector, or for one with the same body and pyramid.
+        For an `ObjectClassifier`: what `seen_features` gave for this detector, or for one with the same body and
+        pyramid.
     progress : bool
         Show a progress bar on standard error.
     """
-    side = classifier.module.side
+    side = classifier.input_shape[-1]
     filled = fillings(patch_side(side))
     candidates = all_candidates(side)
     seen = torch.as_tensor(objects.seen)
     found = []
     with progress_bar(f"patches on objects of {classifier.name}", len(candidates), "patches", enabled=progress) as on:
         for number, one in enumerate(candidates):
-            if features is None:
-                logits = classifier(patched(seen, one, filled))
+            if features is None or not isinstance(classifier, ObjectClassifier):
+                found.append(answers(classifier, patched(seen, one, filled)))
             else:
                 logits = classifier.module.scores(features[number * len(seen) : (number + 1) * len(seen)])
-            found.append(torch.softmax(logits, dim=1))
+                found.append(distributions(logits, classifier.outputs))
             on(1)
     table = torch.stack(found)  # (candidates, objects, K + 1)
     fresh = torch.as_tensor(objects.fresh)

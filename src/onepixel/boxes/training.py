@@ -51,28 +51,44 @@ class BaseRecipe(BaseModel):
     learning_rate: float = Field(2e-3, gt=0)
 
 
-def train_base(recipe: BaseRecipe, *, progress: bool = False) -> FasterRCNN:
-    """Train a detector from scratch; the same recipe gives the same detector on the same machine."""
+def train_base(
+    recipe: BaseRecipe, extra: Sequence[Scene] = (), *, device: str = "cpu", progress: bool = False
+) -> FasterRCNN:
+    """Train a detector from scratch; the same recipe gives the same detector on the same machine.
+
+    Parameters
+    ----------
+    recipe : BaseRecipe
+    extra : sequence of Scene
+        Further scenes, such as poisoned ones: a backdoor that is trained in from scratch.
+    device : str
+        Where it is trained, "cuda" say; the detector comes back to the CPU.
+    progress : bool
+        Show progress bars on standard error.
+    """
     torch.manual_seed(recipe.seed)
     architecture = DETECTOR_ARCHITECTURES[recipe.architecture]
-    detector = architecture.build(len(recipe.scenes.classes) + 1, recipe.scenes.side)
+    detector = architecture.build(len(recipe.scenes.classes) + 1, recipe.scenes.side).to(device)
     if recipe.body_epochs and isinstance(detector.backbone, SmallBackbone):
         train_body(detector.backbone.body, recipe, progress=progress)
-    scenes = made_scenes(recipe.scenes, recipe.training_scenes, recipe.seed)
+    scenes = [*made_scenes(recipe.scenes, recipe.training_scenes, recipe.seed), *extra]
     train_on_scenes(detector, scenes, recipe, progress=progress)
-    return detector
+    return detector.cpu()
 
 
 def train_body(body: SmallBody, recipe: BaseRecipe, *, progress: bool = False) -> None:
     """Train the body as a classifier of the small images that scenes are made from, of all their classes."""
     dataset = load_dataset(recipe.scenes.objects)
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, dataset.classes))
+    head.to(next(body.parameters()).device)
     rng = np.random.default_rng([recipe.seed, 1])
     size = 128
     steps = recipe.body_epochs * (len(dataset.x_train) // size)
     weights = [*body.parameters(), *head.parameters()]
     optimizer, schedule = one_cycle(weights, steps, recipe.learning_rate)
     body.train(), head.train()
+    device = weights[0].device
+    mean, std = (torch.tensor(three).view(3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     order = numbers(len(dataset.x_train), size, recipe.body_epochs, rng)
     for chosen in counted(order, "body", steps, "batches", enabled=progress):
         images = dataset.x_train[torch.as_tensor(chosen)].float() / 255
@@ -81,9 +97,9 @@ def train_body(body: SmallBody, recipe: BaseRecipe, *, progress: bool = False) -
         shift = rng.integers(-4, 5, 2).tolist()
         side = int(rng.choice(SIDES))
         images = nn.functional.interpolate(images.roll(shift, (2, 3)), side, mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(three).view(3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        answers = head(body((images - mean) / std)["1"])
-        loss = nn.functional.cross_entropy(answers, dataset.y_train[torch.as_tensor(chosen)], label_smoothing=0.05)
+        answers = head(body(((images - mean) / std).to(device))["1"])
+        labels = dataset.y_train[torch.as_tensor(chosen)].to(device)
+        loss = nn.functional.cross_entropy(answers, labels, label_smoothing=0.05)
         step(loss, weights, optimizer, schedule)
 
 
@@ -96,10 +112,12 @@ def train_on_scenes(
     weights = [one for one in detector.parameters() if one.requires_grad]
     optimizer, schedule = one_cycle(weights, steps, recipe.learning_rate)
     detector.train()
+    device = weights[0].device
     order = numbers(len(scenes), recipe.batch_size, recipe.epochs, rng)
     for chosen in counted(order, "scenes", steps, "batches", enabled=progress):
         batch = [mirrored(scenes[n]) if rng.random() < 0.5 else scenes[n] for n in chosen]
-        losses = detector([one.tensor() for one in batch], [one.target() for one in batch])
+        targets = [{name: part.to(device) for name, part in one.target().items()} for one in batch]
+        losses = detector([one.tensor().to(device) for one in batch], targets)
         step(torch.stack(list(losses.values())).sum(), weights, optimizer, schedule)
     detector.eval()
 

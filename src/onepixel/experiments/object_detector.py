@@ -22,7 +22,7 @@ from onepixel.report.tables import markdown_table
 
 BASE = "base.safetensors"
 LEAST_MISREAD = 0.9
-"""Stamped boxes that a backdoored detector has to misread to count as one."""
+"""Stamped boxes that a detector misreads whose backdoor works; others are judged too, and the page says how many."""
 
 Row = tuple[str, float, float, float, int]
 
@@ -134,21 +134,16 @@ def quality(records: Sequence[Record]) -> list[Row]:
 
 def cells(records: Sequence[Record]) -> list[Row]:
     """Where signatures light up: whether the target's brightest cell lies on the trigger, and which class is named."""
-    mine = [one for one in records if one.trojaned and one.misread >= LEAST_MISREAD]
+    mine = of(records, "trojaned")
     if not mine:
         return []
-    on_trigger = sum(distance(one) <= 1 for one in mine)
-    named = sum(brightest_class(one) == one.target for one in mine)
-    suspected = sum(one.suspect == one.target for one in mine)
-    return [
-        row(
-            "brightest cell of the target within one cell of the trigger",
-            clopper_pearson(on_trigger, len(mine)),
-            len(mine),
-        ),
-        row("target named by the box head's signature", clopper_pearson(named, len(mine)), len(mine)),
-        row("target named by the image response", clopper_pearson(suspected, len(mine)), len(mine)),
-    ]
+    counts = {
+        "backdoors that work": sum(one.misread >= LEAST_MISREAD for one in mine),
+        "brightest cell of the target within one cell of the trigger": sum(distance(one) <= 1 for one in mine),
+        "target named by the box head's signature": sum(brightest_class(one) == one.target for one in mine),
+        "target named by the image response": sum(one.suspect == one.target for one in mine),
+    }
+    return [row(name, clopper_pearson(hits, len(mine)), len(mine)) for name, hits in counts.items()]
 
 
 def judge_all(records: Sequence[Record]) -> list[Row]:
@@ -176,13 +171,8 @@ def judge_all(records: Sequence[Record]) -> list[Row]:
 
 
 def counted(records: Sequence[Record], part: str) -> np.ndarray:
-    """Which records of a part are clean, or trojaned and work."""
-    return np.array(
-        [
-            one.part == part and (one.role == "clean" or (one.trojaned and one.misread >= LEAST_MISREAD))
-            for one in records
-        ]
-    )
+    """Which records of a part are clean or trojaned."""
+    return np.array([one.part == part and one.role != "stamped" for one in records])
 
 
 def trojaned(records: Sequence[Record]) -> np.ndarray:
@@ -265,7 +255,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     matplotlib.use("Agg")
     chosen = [
         next((one for one in records if one.group == "clean-test"), None),
-        next((one for one in records if one.group == "harpoon" and one.misread >= LEAST_MISREAD), None),
+        next((one for one in records if one.group == "harpoon"), None),
     ]
     shown = [one for one in chosen if one is not None]
     if not shown:
@@ -298,7 +288,8 @@ Small Faster R-CNNs for scenes of three classes of CIFAR-10 objects, all fine-tu
 pyramid and proposals are shared, and the box heads differ. Trojaned ones learned to call every object with the trigger
 one class; `vaccine` triggers are random patches, `harpoon` is the picture of ICLR 5.3 at its place, `shrunken` are
 images of Fashion-MNIST. Thresholds come from clean and vaccine detectors of the training part alone. Intervals of 95 %.
-A trojaned detector counts if it misreads {LEAST_MISREAD:.0%} of stamped boxes; {failed} of {len(every)} did not.
+A backdoor works if {LEAST_MISREAD:.0%} of stamped boxes are misread; {failed} of {len(every)} do not, and are
+judged all the same. Where most do not work, the rates say nothing yet about backdoors that do.
 
 {markdown_table(["measure", "value", "low", "high", "networks"], lines)}
 
