@@ -274,20 +274,22 @@ def verdict(found: Sequence[Reading]) -> str:
         rough = change_of(found, definition, "roughness")
         word = "rises" if (rugged > 0).all() else "falls" if (rugged < 0).all() else "goes both ways"
         sentences.append(
-            f"under `{definition}` ruggedness {word} in {len(rugged)} trainings (by {rugged.mean():+.2f}; without the "
-            f"division by the deviation {rough.mean():+.3g})"
+            f"under `{definition}` ruggedness {word} in {len(rugged)} training(s) (by {rugged.mean():+.2f}; without "
+            f"the division by the deviation {rough.mean():+.3g})"
         )
     epochs = sorted({one.epochs for one in found})
     steps = [np.mean([o.to_last for o in found if o.epochs == e and o.definition == "log_odds"]) for e in epochs[:-1]]
-    others = [np.nanmean([o.to_other for o in found if o.epochs == e and o.definition == "log_odds"]) for e in epochs]
     likeness = " to ".join(f"{value:.2f}" for value in (steps[0], steps[-1]))
-    together = " to ".join(f"{value:.2f}" for value in (others[0], others[-1]))
-    return (
-        f"From the first to the last point, {'; '.join(sentences)}. The signature converges within a training: its "
-        f"correlation with the last one goes from {likeness} at the last point but one, under `log_odds`. It does not "
-        f"do so towards one that the architecture would determine: the correlation of two networks' signatures goes "
-        f"from {together}."
+    word = "converges" if steps[-1] > steps[0] else "does not converge"
+    said = (
+        f"From the first to the last point, {'; '.join(sentences)}. The signature {word} within a training: its "
+        f"correlation with the last one goes from {likeness} at the last point but one, under `log_odds`."
     )
+    others = [[o.to_other for o in found if o.epochs == e and o.definition == "log_odds"] for e in epochs]
+    if np.isnan(others).any():
+        return f"{said} One training says nothing of others."
+    together = " to ".join(f"{np.mean(values):.2f}" for values in (others[0], others[-1]))
+    return f"{said} Towards other networks' signatures the mean correlation goes from {together}."
 
 
 def as_markdown(options: Options, found: Sequence[Reading], network: str) -> str:
@@ -297,7 +299,7 @@ def as_markdown(options: Options, found: Sequence[Reading], network: str) -> str
         for epochs in dict.fromkeys(one.epochs for one in found):
             group = [one for one in found if (one.definition, one.epochs) == (definition, epochs)]
             cells = [
-                f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+                "-" if np.isnan(values).any() else f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
                 for what in ("ruggedness", "roughness", "to_last", "to_other")
                 for values in [[getattr(one, what) for one in group]]
             ]
