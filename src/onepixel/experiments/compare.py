@@ -7,16 +7,15 @@ other kinds. Ours is always fixed on other kinds alone. Rows are made from recor
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from onepixel.detectors.metrics import Evaluation, best_threshold, clopper_pearson, evaluate_scores
+from onepixel.detectors.metrics import best_threshold, clopper_pearson
 from onepixel.detectors.probability import logistic_curve
 from onepixel.errors import UsageError
-from onepixel.experiments.comparison_page import as_markdown
+from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import calibrated, of_pool
 from onepixel.experiments.method_records import (
@@ -43,62 +42,6 @@ FEWEST = 2
 
 Key = tuple[str, int]
 Rows = Mapping[Key, Judgement]
-
-
-class Row(NamedTuple):
-    """How one method did on one population.
-
-    Attributes
-    ----------
-    method : str
-    population : str
-        Of the trojaned networks.
-    clean, trojaned, stamped : tuple of Judgement
-    threshold : float or None
-        None where there are no other networks to fix it on.
-    cross_entropy : float or None
-        Of the probability by logistic regression on the same other networks, nats per network.
-    """
-
-    method: str
-    population: str
-    clean: tuple[Judgement, ...]
-    trojaned: tuple[Judgement, ...]
-    stamped: tuple[Judgement, ...]
-    threshold: float | None
-    cross_entropy: float | None
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """Trojaned against clean networks."""
-        scores = scores_of((*self.clean, *self.trojaned))
-        labels = np.repeat([0, 1], [len(self.clean), len(self.trojaned)])
-        return evaluate_scores(scores, labels, np.inf if self.threshold is None else self.threshold)
-
-    @property
-    def published(self) -> float | None:
-        """Balanced accuracy of the published rule, where there is one."""
-        if any(one.flagged is None for one in (*self.clean, *self.trojaned)):
-            return None
-        found, flagged = (np.mean([bool(one.flagged) for one in group]) for group in (self.trojaned, self.clean))
-        return float(1 + found - flagged) / 2
-
-    @property
-    def named(self) -> int | None:
-        """Trojaned networks whose target is named; None where the method names none."""
-        return sum(one.named for one in self.trojaned) if any(one.target is not None for one in self.trojaned) else None
-
-    def flagged(self, group: Sequence[Judgement]) -> int | None:
-        """How many of these networks are at or above the threshold."""
-        return None if self.threshold is None else sum(one.score >= self.threshold for one in group)
-
-
-class Found(NamedTuple):
-    """All rows; methods that did not work on their own ground; what a network costs."""
-
-    rows: list[Row]
-    left_out: list[str]
-    costs: dict[str, tuple[float, float]]
 
 
 class Options(ExperimentOptions):
@@ -294,11 +237,6 @@ def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple
     if min(len(clean), len(trojaned)) < FEWEST:
         return (0.0 if method in OURS else None), None
     return (0.0 if method in OURS else best_threshold(clean, trojaned)), logistic_curve(clean, trojaned)
-
-
-def scores_of(judgements: Sequence[Judgement]) -> NDArray[np.float64]:
-    """Scores (N,)."""
-    return np.array([one.score for one in judgements], dtype=np.float64)
 
 
 def cross_entropy(clean: Sequence[Judgement], trojaned: Sequence[Judgement], slope: float, offset: float) -> float:

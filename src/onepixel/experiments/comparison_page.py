@@ -1,14 +1,77 @@
 """The page of the comparison: areas, rates and named targets by population, costs, and ECCV's own row beside ours."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from onepixel.experiments.method_records import ACCURACY, OURS
+import numpy as np
+from numpy.typing import NDArray
+
+from onepixel.detectors.metrics import Evaluation, evaluate_scores
+from onepixel.experiments.method_records import ACCURACY, OURS, Judgement
 from onepixel.methods import METHODS
 from onepixel.report.tables import markdown_table
 
-if TYPE_CHECKING:
-    from onepixel.experiments.compare import Found, Row
+
+def scores_of(judgements: Sequence[Judgement]) -> NDArray[np.float64]:
+    """Scores (N,)."""
+    return np.array([one.score for one in judgements], dtype=np.float64)
+
+
+class Row(NamedTuple):
+    """How one method did on one population.
+
+    Attributes
+    ----------
+    method : str
+    population : str
+        Of the trojaned networks.
+    clean, trojaned, stamped : tuple of Judgement
+    threshold : float or None
+        None where there are no other networks to fix it on.
+    cross_entropy : float or None
+        Of the probability by logistic regression on the same other networks, nats per network.
+    """
+
+    method: str
+    population: str
+    clean: tuple[Judgement, ...]
+    trojaned: tuple[Judgement, ...]
+    stamped: tuple[Judgement, ...]
+    threshold: float | None
+    cross_entropy: float | None
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Trojaned against clean networks."""
+        scores = scores_of((*self.clean, *self.trojaned))
+        labels = np.repeat([0, 1], [len(self.clean), len(self.trojaned)])
+        return evaluate_scores(scores, labels, np.inf if self.threshold is None else self.threshold)
+
+    @property
+    def published(self) -> float | None:
+        """Balanced accuracy of the published rule, where there is one."""
+        if any(one.flagged is None for one in (*self.clean, *self.trojaned)):
+            return None
+        found, flagged = (np.mean([bool(one.flagged) for one in group]) for group in (self.trojaned, self.clean))
+        return float(1 + found - flagged) / 2
+
+    @property
+    def named(self) -> int | None:
+        """Trojaned networks whose target is named; None where the method names none."""
+        return sum(one.named for one in self.trojaned) if any(one.target is not None for one in self.trojaned) else None
+
+    def flagged(self, group: Sequence[Judgement]) -> int | None:
+        """How many of these networks are at or above the threshold."""
+        return None if self.threshold is None else sum(one.score >= self.threshold for one in group)
+
+
+class Found(NamedTuple):
+    """All rows; methods that did not work on their own ground; what a network costs."""
+
+    rows: list[Row]
+    left_out: list[str]
+    costs: dict[str, tuple[float, float]]
+
 
 TITLES = {
     "onepixel-gradient": "onepixel, by gradient",
@@ -31,7 +94,7 @@ def title(method: str) -> str:
     return TITLES.get(method) or METHODS[method].title
 
 
-def as_markdown(found: "Found", works: Mapping[str, bool]) -> str:
+def as_markdown(found: Found, works: Mapping[str, bool]) -> str:
     """The page."""
     return f"""# Compared methods on the same networks
 
@@ -63,7 +126,7 @@ def _left_out(names: list[str], works: Mapping[str, bool]) -> str:
     return " ".join(said) or "All methods worked on their own ground."
 
 
-def _table(found: "Found") -> str:
+def _table(found: Found) -> str:
     lines = []
     for row in found.rows:
         judged = row.evaluation
@@ -91,7 +154,7 @@ def _of(count: int | None, total: int) -> str:
     return "-" if count is None or not total else f"{count} of {total}"
 
 
-def _costs(found: "Found") -> str:
+def _costs(found: Found) -> str:
     own = {name: found.costs[name] for name in OURS if name in found.costs}
     base = own.get("onepixel-gradient") or next(iter(own.values()), None)
     lines = []
@@ -104,7 +167,7 @@ def _costs(found: "Found") -> str:
     return f"{words}{compared_with}\n\n{markdown_table(head, lines)}"
 
 
-def _paper(found: "Found") -> str:
+def _paper(found: Found) -> str:
     lines = []
     for (method, dataset), reported in PAPER.items():
         rows = [row for row in found.rows if row.method == method and _one_to_one(row, dataset)]
@@ -114,5 +177,5 @@ def _paper(found: "Found") -> str:
     return markdown_table(["method", "data set", "ECCV", "here"], lines)
 
 
-def _one_to_one(row: "Row", dataset: str) -> bool:
+def _one_to_one(row: Row, dataset: str) -> bool:
     return row.population.startswith(f"{dataset}-") and "-virus" in row.population
