@@ -15,7 +15,7 @@ from onepixel.errors import ExactnessError
 from onepixel.reaches.candidates import Candidates, measure
 from onepixel.reaches.hints import Hint, grouped
 from onepixel.reaches.task import Numbers, Task, capped
-from onepixel.signatures.incremental import NotIncrementalError, block_log_odds
+from onepixel.signatures.incremental import NotIncrementalError, block_log_odds, whole_passes
 
 GREY_VALUES = (0.0, 0.5, 1.0)
 """What a pixel of one channel is set to; of three channels it is set to the eight corners of the colour cube."""
@@ -105,20 +105,22 @@ def block_changes(task: Task, values: Tensor, places: Numbers, alpha: float = 1.
 def incremental_changes(task: Task, values: Tensor, places: Numbers, before: Tensor) -> Tensor | None:
     """The same table for all classes (M, B, V, K) by the incremental engine; None where that would gain nothing.
 
-    Every cell counts as a query, as if it had been asked, so that a budget buys the same by either way.
+    Every cell counts as a query, as if it had been asked, so that a budget buys the same by either way. Where the
+    engine gives up, what it has sent through the network counts too.
     """
     classifier = task.classifier
     base = task.images[torch.as_tensor(task.seen)]
     if not isinstance(classifier, ModuleClassifier):
         return None
     same = already(base, places, values)
-    cells = int((~same).sum())
-    if not task.questions.affords(cells):
+    cells, overhead = int((~same).sum()), whole_passes(len(base))
+    if cells < overhead or not task.questions.affords(cells + overhead):
         return None
     try:
         with torch.inference_mode():
             odds = block_log_odds(classifier, base, places, values, task.questions.advance)
     except (NotIncrementalError, ExactnessError):
+        task.questions.spend(overhead)
         return None
     task.questions.spend(cells)
     changes = capped(odds) - before[:, None, None]

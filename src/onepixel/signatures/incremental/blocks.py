@@ -85,6 +85,11 @@ def block_log_odds(
     return table
 
 
+def whole_passes(images: int) -> int:
+    """Images that `block_log_odds` sends through the whole network for so many, to trace it and to check itself."""
+    return 2 * (images + 1) + CHECKED
+
+
 def block_windows(length: int, side: int) -> Window:
     """The block that begins at every row or column."""
     places = np.arange(length)
