@@ -12,7 +12,7 @@ from onepixel.classifiers import to_log_odds
 from onepixel.errors import ExactnessError
 from onepixel.reaches import Patch, SampleImages, composed, reach
 from onepixel.reaches.composed import blocks, pixel_values
-from onepixel.signatures.incremental import NotIncrementalError, block_log_odds
+from onepixel.signatures.incremental import NotIncrementalError, block_log_odds, whole_passes
 from onepixel.signatures.incremental import blocks as engine
 from random_networks import networks
 
@@ -90,7 +90,8 @@ def test_composed_search_is_the_same_by_either_engine(monkeypatch: pytest.Monkey
     assert np.array_equal(fast.place, slow.place)
     assert np.array_equal(fast.fillings, slow.fillings)
     assert fast.log_odds == pytest.approx(slow.log_odds, abs=1e-4)
-    assert fast.queries == slow.queries
+    # Where the engine gives up, what it may have sent through the network counts: two images of four classes were seen.
+    assert slow.queries == fast.queries + whole_passes(8)
 
 
 def test_wrong_answers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_example_images_judge_a_network_of_any_kind(trojaned: Path, tmp_path: Pa
         trojaned / "model.pt", tmp_path / "r", "--examples_dirpath", str(trojaned / "clean-example-data"),
         "--prior", "0.1",
     )  # fmt: skip
-    assert rare == pytest.approx(moved(bad, 0.5, 0.1), abs=2e-6)
+    assert rare == pytest.approx(moved(bad, 0.5, 0.1), abs=1e-5)  # both are written with six digits
 
 
 def test_the_folder_brings_its_images_and_its_size(trojaned: Path, capsys) -> None:
