@@ -124,9 +124,15 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
 
 def plan(whole: Whole) -> Iterator[Options]:
     """From every start that two architectures were signed from."""
+    for start in starts_of_two(whole):
+        yield Options(default_image=str(start))
+
+
+def starts_of_two(whole: Whole) -> Iterator[Start]:
+    """The starts that networks of two architectures or more were signed from, on MNIST."""
     for start in STARTS.values():
         if sum(has(whole.zoo, name) for name in populations("mnist", start).values()) > 1:
-            yield Options(default_image=str(start))
+            yield start
 
 
 EXPERIMENT = Experiment(

@@ -30,7 +30,7 @@ from onepixel.experiments.method_records import (
     time_ours,
     trained,
 )
-from onepixel.experiments.reach_records import Network, kind_of, read_networks
+from onepixel.experiments.reach_records import Network, kind_of, read_folder
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
 from onepixel.populations.catalogue import known_name
@@ -148,7 +148,7 @@ def by_network(folder: Path, name: str, *, timed: bool = False) -> dict[Key, Jud
 
 def ours(folder: Path) -> dict[Key, Judgement]:
     """What the universal detector says of every network that it measured, fixed on all other kinds."""
-    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    networks = read_folder(folder)
     found: dict[Key, Judgement] = {}
     for kind in sorted({one.kind for one in networks}):
         others = of_pool((one for one in networks if one.kind != kind), "development")
@@ -164,7 +164,7 @@ def ours(folder: Path) -> dict[Key, Judgement]:
 
 def accuracies(folder: Path) -> dict[Key, Judgement]:
     """What a child could think of: the lower a network's test accuracy, the more suspicious."""
-    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    networks = read_folder(folder)
     return {
         (one.population, one.slot): Judgement(
             one.population, one.slot, one.role, one.targets, -one.clean_accuracy, None, None, float("nan"), 0

@@ -12,12 +12,11 @@ from pydantic import Field
 
 from onepixel.detectors.features import maps
 from onepixel.errors import UsageError
-from onepixel.experiments.architecture import networks, populations
+from onepixel.experiments.architecture import networks, populations, starts_of_two
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.options import DefaultImage, Signed
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import has, load_models, missing
-from onepixel.populations.names import STARTS
 from onepixel.report.signature import save_rows
 from onepixel.report.tables import markdown_table
 from onepixel.signatures import DEFINITIONS, Signature
@@ -111,9 +110,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Likeness]]:
 
 def plan(whole: Whole) -> Iterator[Options]:
     """From every start that two architectures were signed from."""
-    for start in STARTS.values():
-        if sum(has(whole.zoo, name) for name in populations("mnist", start).values()) > 1:
-            yield Options(default_image=str(start))
+    for start in starts_of_two(whole):
+        yield Options(default_image=str(start))
 
 
 EXPERIMENT = Experiment(

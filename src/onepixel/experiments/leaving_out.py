@@ -9,7 +9,7 @@ import numpy as np
 from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson, cross_entropy
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
-from onepixel.experiments.reach_records import Network, read_networks
+from onepixel.experiments.reach_records import Network, read_folder
 
 PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair_each")
 """The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
@@ -53,7 +53,7 @@ def measured(folder: Path) -> list[Network]:
     UsageError
         If there is none.
     """
-    networks = [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+    networks = read_folder(folder)
     if not networks:
         raise UsageError(
             f"There are no measured networks in {folder}; "

@@ -47,6 +47,16 @@ class Prefixed(Networked):
         return str(self.networks)
 
 
+class Measured(ExperimentOptions):
+    """Networks that the universal detector measured."""
+
+    networks: Annotated[
+        Path,
+        Field(description="The folder of measured networks, which fix what is a high score."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/any-classifier/networks")
+
+
 class Signed(ExperimentOptions):
     """What signatures start from."""
 

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from onepixel.errors import UsageError
 from onepixel.experiments.any_classifier import SEARCHES, Kind, csv_line, has_enough, head, judge, table
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import calibrated, judged, measured
-from onepixel.experiments.reach_records import Network, read_networks
+from onepixel.experiments.options import Measured
+from onepixel.experiments.reach_records import Network, read_folder
 
 LENETS = ("mnist-lenet5", "fashion-lenet5")
 """Kinds of `any-classifier` that stand beside, by networks of their final pools."""
@@ -23,14 +24,9 @@ PAPER = {"mnist-lenet5": 85.2, "mnist-resnet8": 76.5, "mnist-vgg10": 80.0}
 """ECCV Table 3, MNIST: detection rate in percent on the architecture that was left out."""
 
 
-class Options(ExperimentOptions):
+class Options(Measured):
     """Options of `onepixel experiment reach-architectures`."""
 
-    networks: Annotated[
-        Path,
-        Field(description="The folder of measured networks, which fix what is a high score."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = Path("results/any-classifier/networks")
     architectures: Annotated[
         Path,
         Field(description="The folder of measured networks of the other architectures."),
@@ -67,11 +63,10 @@ EXPERIMENT = Experiment(
 
 def judged_by(options: Options, search: str) -> list[Kind]:
     """Every architecture whose networks were measured by a search."""
-    files = sorted((options.architectures / search).glob("*.csv"))
-    if not files:
+    every = read_folder(options.architectures / search)
+    if not every:
         return []
     known = measured(options.networks / search)
-    every = [one for file in files for one in read_networks(file)]
     kinds = [judge(known, kind, "final") for kind in LENETS if has_enough(known, kind, "final")]
     kinds += [judged_apart(known, [one for one in every if one.kind == kind]) for kind in sorted(kinds_of(every))]
     return [kind for kind in kinds if len(kind.clean) and len(kind.trojaned)]

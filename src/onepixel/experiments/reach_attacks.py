@@ -14,9 +14,10 @@ from typing import Annotated
 from pydantic import Field
 
 from onepixel.experiments.any_classifier import SEARCHES
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
 from onepixel.experiments.leaving_out import Judged, area, calibrated, judged, measured, of_pool, surprise
-from onepixel.experiments.reach_records import Network, read_networks
+from onepixel.experiments.options import Measured
+from onepixel.experiments.reach_records import Network, read_folder
 from onepixel.report.tables import markdown_table
 
 OTHERS = {
@@ -75,14 +76,9 @@ class Row:
     trojaned: Judged
 
 
-class Options(ExperimentOptions):
+class Options(Measured):
     """Options of `onepixel experiment reach-attacks`."""
 
-    networks: Annotated[
-        Path,
-        Field(description="The folder of measured networks, which fix what is a high score."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = Path("results/any-classifier/networks")
     attacks: Annotated[
         Path,
         Field(description="The folder of measured networks of the other types of attack."),
@@ -122,8 +118,7 @@ def judged_by(options: Options, search: str) -> Iterator[Row]:
     if not any((options.networks / search).glob("*.csv")):
         return
     known = measured(options.networks / search)
-    files = sorted((options.attacks / search).glob("*.csv"))
-    every = [*known, *(one for file in files for one in read_networks(file))]
+    every = [*known, *read_folder(options.attacks / search)]
     for attack in (*OTHERS, *TYPES):
         own = [one for one in every if one.population == attack]
         if attack in OTHERS:

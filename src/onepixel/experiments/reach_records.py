@@ -202,6 +202,11 @@ def as_csv(networks: Sequence[Network], *, head: bool = True) -> str:
     return text.getvalue()
 
 
+def read_folder(folder: Path) -> list[Network]:
+    """The networks of every file of a folder, in the order of the files' names."""
+    return [one for path in sorted(folder.glob("*.csv")) for one in read_networks(path)]
+
+
 def read_networks(path: Path) -> list[Network]:
     """Read what `write_networks` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
