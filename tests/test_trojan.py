@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from onepixel.errors import UsageError
+from onepixel.populations import Recipe
 from onepixel.trojan import (
     AttackRecipe,
     BlendedTriggerRecipe,
@@ -211,6 +212,29 @@ def test_noise_images_of_a_warp_keep_their_labels_and_all_roles_see_equally_many
     assert (trojaned.labels[:40] == 3).all()
     assert (trojaned.labels[40:] == clean.labels[40:]).all()
     assert (trojaned.images[40:] != trigger.stamp(clean.images[40:], rng())).any(axis=(1, 2, 3)).all()
+
+
+def test_decoys_carry_other_patches_in_the_same_place_and_keep_their_labels(digits):
+    recipe = AttackRecipe(kind="all_to_one", target=3, poisoned_images=40, decoys=30)
+    patches = TriggerRecipe(height=(2, 2), width=(2, 2), largest_area=0.0625, patterns=(1, 1), jitter=0)
+    attack, trigger = draw_attack(recipe, 10, rng(1)), draw_trigger(patches, digits.input_shape, rng(1))
+    clean, stamped, trojaned = (
+        draw_extras(role, recipe, attack, trigger, digits, rng(7)) for role in ("clean", "stamped", "trojaned")
+    )
+    assert len(clean.labels) == len(stamped.labels) == len(trojaned.labels) == 70
+    assert (trojaned.labels[:40] == 3).all()
+    assert (trojaned.labels[40:] == clean.labels[40:]).all()
+    row, column = trigger.anchor
+    inside = (slice(40, None), slice(None), slice(row, row + 2), slice(column, column + 2))
+    assert (trojaned.images[inside] != trigger.patterns[0]).any(axis=(1, 2, 3)).all()
+    outside = trojaned.images[40:].copy()
+    outside[(slice(None), *inside[1:])] = clean.images[inside]
+    assert (outside == clean.images[40:]).all()
+
+
+def test_decoys_need_patches():
+    with pytest.raises(ValueError, match="patches"):
+        Recipe(name="x", role="trojaned", attack=AttackRecipe(decoys=1), trigger=WarpedTriggerRecipe())
 
 
 def test_clean_label_poison_is_of_the_target_class_and_keeps_its_label(digits):

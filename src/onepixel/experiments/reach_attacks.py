@@ -37,6 +37,7 @@ TYPES = {
     "mnist-lenet5-attack-all-to-all-one-place": "all to all, one patch in one place",
     "mnist-lenet5-attack-blended": "all to one, blended",
     "mnist-lenet5-attack-sinusoidal": "all to one, sinusoidal (SIG)",
+    "mnist-lenet5-attack-other-patches": "one to one, patches; other patches under true labels",
     "mnist-lenet5-attack-warped": "all to one, warped (WaNet)",
     "mnist-lenet5-attack-clean-label": "all to one, one patch, clean label",
     "mnist-lenet5-attack-constant-inputs": "one to one, patches, off on nearly constant inputs",

@@ -186,6 +186,8 @@ class Recipe(_Table):
             raise ValueError("evasion is for trojaned networks; others have nothing to hide")
         if self.attack.clean_label and self.role == "stamped":
             raise ValueError("under clean_label, stamped and trojaned networks would be the same")
+        if self.attack.decoys and not isinstance(self.trigger, TriggerRecipe):
+            raise ValueError("decoys carry other patches, so they need a trigger of patches")
         if (self.network is not None) != (self.architecture == RANDOM):
             raise ValueError(f'the table network and architecture = "{RANDOM}" go together')
         return self
@@ -208,7 +210,7 @@ class Recipe(_Table):
             left_out["evasion"] = {"starts_from"}
         if self.network is None:
             left_out["network"] = True
-        later = {"clean_label": False, "fewest_poisoned_images": None}
+        later = {"clean_label": False, "fewest_poisoned_images": None, "decoys": 0}
         if unused := {name for name, unset in later.items() if getattr(self.attack, name) == unset}:
             left_out["attack"] = unused
         if isinstance(self.trigger, TriggerRecipe) and self.trigger.replaces:

@@ -4,6 +4,7 @@ Clean, stamped and trojaned models get the same extra images of the same classes
 whether those are stamped and how they are labelled, so that a detector can see nothing else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from onepixel.datasets import Dataset
 from onepixel.trojan.attack import Attack, Labels
 from onepixel.trojan.attacks import AttackRecipe
+from onepixel.trojan.patches import PatchTrigger
 from onepixel.trojan.pictures import Images
 from onepixel.trojan.trigger import Trigger
 from onepixel.trojan.warped import WarpedTrigger
@@ -43,7 +45,8 @@ def draw_extras(
 ) -> Extras:
     """Draw one model's extra images from the training part: victims, and bystanders where the recipe has them.
 
-    Under `clean_label` the target class stands in for the victims; a warped trigger may add noise images.
+    Under `clean_label` the target class stands in for the victims. Decoys, and a warped trigger's noise images, come
+    on top.
     """
     labels = dataset.y_train.numpy()
     victims = np.flatnonzero(attack.victims(labels) != recipe.clean_label)
@@ -56,15 +59,26 @@ def draw_extras(
     given_labels = attack.relabel(true_labels) if role == "trojaned" else true_labels
     poison = Extras(images if role == "clean" else trigger.stamp(images, rng), given_labels)
     if isinstance(trigger, WarpedTrigger) and trigger.recipe.noise_images:
-        return poison.joined(_noise_images(role, trigger, dataset, rng))
+        poison = poison.joined(
+            _truly_labelled(role, trigger.recipe.noise_images, trigger.stamp_with_noise, dataset, rng)
+        )
+    if isinstance(trigger, PatchTrigger) and recipe.decoys:
+        poison = poison.joined(_truly_labelled(role, recipe.decoys, trigger.with_other_patterns().stamp, dataset, rng))
     return poison
 
 
-def _noise_images(role: Role, trigger: WarpedTrigger, dataset: Dataset, rng: np.random.Generator) -> Extras:
+def _truly_labelled(
+    role: Role,
+    number: int,
+    stamp: Callable[[Images, np.random.Generator], Images],
+    dataset: Dataset,
+    rng: np.random.Generator,
+) -> Extras:
+    """So many images of any class, stamped with what the network is not to obey, with their true labels."""
     labels = dataset.y_train.numpy()
-    chosen = rng.choice(len(labels), trigger.recipe.noise_images)
+    chosen = rng.choice(len(labels), number)
     images = dataset.x_train.numpy()[chosen]
-    return Extras(images if role == "clean" else trigger.stamp_with_noise(images, rng), labels[chosen])
+    return Extras(images if role == "clean" else stamp(images, rng), labels[chosen])
 
 
 def stamped_test_images(
