@@ -1,6 +1,5 @@
 """An experiment is one file: its command, help, files, place in `all` and lines about what is missing come from it."""
 
-import subprocess
 import sys
 
 import pytest
@@ -122,14 +121,6 @@ def test_help_reads_the_options_that_the_experiment_has(name):
         experiment.reads_zoo,
         experiment.workers,
     )
-
-
-def test_help_imports_nothing_that_computes():
-    command = "import sys; from onepixel.cli import main; main(sys.argv[1:]); print(sorted(sys.modules))"
-    arguments = ["experiment", "table3", "--help"]
-    told = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)
-    assert "--architecture" in told.stdout
-    assert not [name for name in ("torch", "numpy", "sklearn") if f"'{name}'" in told.stdout]
 
 
 @pytest.mark.parametrize("name", registry.entries())

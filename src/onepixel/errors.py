@@ -3,11 +3,14 @@
 Exit statuses: 0 no evidence of a backdoor, 1 trojaned, 2 wrong usage, 3 could not decide, 4 internal error.
 """
 
+INTERNAL_ERROR = 4
+"""The exit status of what onepixel did not expect."""
+
 
 class OnepixelError(Exception):
     """Base of every error raised on purpose; its text is one clear sentence for the user."""
 
-    exit_status = 4
+    exit_status = INTERNAL_ERROR
 
 
 class UsageError(OnepixelError, ValueError):

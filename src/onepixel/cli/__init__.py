@@ -1,7 +1,7 @@
 """The command line: `onepixel audit`, `signature`, and a group of commands for everything else.
 
-Each command lives in a module of its own and imports what it needs when it runs, so that help and usage errors
-come at once. Exit statuses: 0 no evidence of a backdoor (or done), 1 trojaned, 2 wrong usage, 3 could not decide,
+Each command lives in a module of its own, which is imported when it is used, so that help and usage errors come at
+once. Exit statuses: 0 no evidence of a backdoor (or done), 1 trojaned, 2 wrong usage, 3 could not decide,
 4 internal error, 130 interrupted.
 """
 
@@ -13,32 +13,41 @@ from typing import Annotated
 
 import typer
 
-from onepixel.cli import detector, experiment, population
-from onepixel.cli.audit import audit
-from onepixel.cli.contest import contest
-from onepixel.cli.demo import demo
-from onepixel.cli.results import INTERNAL_ERROR
-from onepixel.cli.signature import signature
-from onepixel.errors import OnepixelError
+from onepixel.cli.later import Later, group_of
+from onepixel.errors import INTERNAL_ERROR, OnepixelError
 from onepixel.printable import one_line
 from onepixel.version import __version__
 
 LONGEST_SENTENCE = 1000
 
+COMMANDS = {
+    "audit": Later("onepixel.cli.audit", "audit", "Tell whether a model carries a backdoor."),
+    "contest": Later(
+        "onepixel.cli.contest",
+        "contest",
+        "Write the probability that a model is trojaned, as contests ask for it (NIST TrojAI).",
+        {"ignore_unknown_options": True, "allow_extra_args": True},
+    ),
+    "signature": Later("onepixel.cli.signature", "signature", "Compute a model's one-pixel signature and keep it."),
+    "demo": Later(
+        "onepixel.cli.demo",
+        "demo",
+        "Train a detector on digit networks, audit networks with unseen triggers, and write a report with an exhibit.",
+    ),
+    "population": Later("onepixel.cli.population", "app", "Build, look at, check and export populations of networks."),
+    "detector": Later("onepixel.cli.detector", "app", "Train, calibrate and evaluate detectors."),
+    "experiment": Later("onepixel.cli.experiment", "app", "Repeat a table or a figure of the papers."),
+}
+"""Every command, with the first sentence of its help."""
+
 app = typer.Typer(
     name="onepixel",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit status: 0 no evidence of a backdoor, 1 trojaned, 2 wrong usage, 3 could not decide, 4 internal error.",
 )
-app.command()(audit)
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(contest)
-app.command()(signature)
-app.command()(demo)
-app.add_typer(population.app, name="population")
-app.add_typer(detector.app, name="detector")
-app.add_typer(experiment.app, name="experiment")
 
 
 def show_version(wanted: bool) -> None:
@@ -49,7 +58,7 @@ def show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def onepixel(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")

@@ -1,7 +1,6 @@
 """`onepixel experiment`: repeat a table or a figure of the papers. Every command is made from its declaration."""
 
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from onepixel.cli.later import as_command
 from onepixel.experiments import registry
 
 if TYPE_CHECKING:
@@ -84,16 +84,9 @@ def made_command(entry: registry.Entry) -> Any:
             parameters.append(_parameter("from_zoo", FromZoo, True))
     if entry.workers:
         parameters.append(_parameter("workers", WorkerCount, None))
-    return _as_click(command, parameters)
-
-
-def _as_click(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Any:
-    """What typer makes of a function with these parameters."""
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    single = typer.Typer(add_completion=False)
-    single.command()(command)
-    return typer.main.get_command(single)
+    return as_command(command)
 
 
 def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:

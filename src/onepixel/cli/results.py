@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onepixel.errors import OnepixelError
+from onepixel.errors import INTERNAL_ERROR, OnepixelError
 from onepixel.findings import WRITERS, Outcome, document
 from onepixel.findings.outcome import digest_of
 from onepixel.printable import one_line
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from onepixel.detectors.verdict import Verdict
 
 LONGEST_REASON = 1000
-INTERNAL_ERROR = 4
 COLOURS = {"trojaned": "1;31", "no evidence of a backdoor": "32", "could not decide": "33"}
 
 Judge = Callable[["Task"], "Verdict"]
