@@ -11,6 +11,7 @@ import pytest
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.experiments import compare, method_records, validate
+from onepixel.experiments.comparison_page import Found, Row, as_markdown
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.method_records import Judgement, judge_store, read_judgements, trained, write_judgements
@@ -65,6 +66,28 @@ def test_threshold_comes_from_open_pools_and_never_from_what_is_tested() -> None
     assert compare.fixed("abs", moved, "a-lenet5-virus-final")[0] == final
 
 
+def test_clean_networks_are_of_the_same_pool_and_trained_as_long() -> None:
+    names = ["a-lenet5-clean", "a-lenet5-brief-clean-development", "a-lenet5-brief-clean-final", "a-vgg10-clean"]
+    said = {(name, 0): one(name, 0, 0.0) for name in (*names, "a-lenet5-brief-virus-development", "a-lenet5-virus")}
+    brief = compare.tested(said, "a-lenet5-brief-virus-development")
+    assert brief == {("a-lenet5-brief-virus-development", 0), ("a-lenet5-brief-clean-development", 0)}
+    assert compare.tested(said, "a-lenet5-virus") == {("a-lenet5-virus", 0), ("a-lenet5-clean", 0)}
+
+
+def test_networks_that_were_looked_at_are_not_tested() -> None:
+    said = {
+        (name, slot): one(name, slot, 0.0) for name in ("mnist-mntd-clean", "mnist-mntd-patch") for slot in range(5)
+    }
+    assert {slot for _, slot in compare.tested(said, "mnist-mntd-patch")} == {3, 4}
+
+
+def test_a_reported_rate_is_set_beside_the_interval_of_the_measured_one() -> None:
+    networks = scored("mnist-lenet5-clean", [0.0] * 20), scored("mnist-lenet5-virus", [3.0] * 20)
+    row = Row("neural-cleanse", "mnist-lenet5-virus", *map(tuple, networks), (), None, None)
+    page = as_markdown(Found([row], [], {}), {})
+    assert "60.53 % | `mnist-lenet5-virus` | 100 % [83, 100] | contradicted: better here" in page
+
+
 def test_every_method_is_compared_on_networks_that_all_of_them_judged(tmp_path: Path) -> None:
     write(tmp_path, "abs", TABLE)
     write(tmp_path, "mm-bd", TABLE | {"a-lenet5-clean-final": [0.0, 1.0]})
@@ -104,7 +127,7 @@ def test_ours_is_fixed_on_other_kinds_and_judged_on_the_same_networks(tmp_path: 
     found = compare.find(options, Laboratory()).found
     own = [row for row in found.rows if row.method == "onepixel-gradient"]
     assert {row.population for row in own} == {"a-lenet5-virus-development", "b-lenet5-virus-development"}
-    assert all(row.published == 1.0 and row.threshold == 0.0 and row.named == 3 for row in own)
+    assert all(row.published and row.published.value == 1.0 and row.threshold == 0.0 and row.named == 3 for row in own)
 
 
 def test_without_any_row_it_says_what_makes_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.methods import METHODS, method
 from onepixel.methods.artificial_brain_stimulation import ArtificialBrainStimulation
-from onepixel.methods.base import anomaly_index
+from onepixel.methods.base import Network, anomaly_index
 from onepixel.methods.black_box_inversion import BlackBoxInversion
 from onepixel.methods.maximum_margin import MaximumMargin, order_statistic_p_value
 from onepixel.methods.meta_classifier import MetaNeuralAnalysis, UniversalLitmusPatterns
@@ -67,7 +67,7 @@ def pictures(per_class: int = 8) -> tuple[np.ndarray, np.ndarray]:
 
 INVERTING = [
     NeuralCleanse(rounds=40, batch_size=16),
-    ArtificialBrainStimulation(steps=60, candidates=7),
+    ArtificialBrainStimulation(candidates=7),
     BlackBoxInversion(steps=100, samples=16),
     MaximumMargin(starts=10, steps=60),
 ]
@@ -120,6 +120,19 @@ def test_scoring_leaves_the_network_as_it_was():
     NeuralCleanse(rounds=1).score(classifier, *pictures())
     assert module.training
     assert all(weight.requires_grad and weight.grad is None for weight in module.parameters())
+
+
+def test_filters_lie_in_memory_afterwards_as_they_did_before():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, CLASSES))
+    numbers = [weight.data for weight in module.parameters()]
+    network = Network(onepixel.as_classifier(module, input_shape=(3, SIZE, SIZE)))
+    images = torch.rand(2, 3, SIZE, SIZE)
+    before = network(images)
+    with network.frozen():
+        torch.testing.assert_close(network(images), before)
+    after = [weight.data_ptr() for weight in module.parameters()]
+    assert after == [kept.data_ptr() for kept in numbers]
+    assert module[0].weight.is_contiguous()
 
 
 def test_anomaly_index_is_positive_on_the_small_side_only():

@@ -132,6 +132,16 @@ def cross_entropy_of_scores(clean: Scores, trojaned: Scores, known: tuple[Scores
     return None if told is None else cross_entropy(told[: len(clean)], told[len(clean) :])
 
 
+def balanced_rate(alarms: Estimate, found: Estimate) -> Estimate:
+    """Mean of the shares of clean models let pass and of trojaned ones found.
+
+    The interval goes to both ends of the two shares' own, which is cautious.
+    """
+    return Estimate(
+        (1 - alarms.value + found.value) / 2, (1 - alarms.high + found.low) / 2, (1 - alarms.low + found.high) / 2
+    )
+
+
 def evaluate_scores(
     scores: Scores,
     labels: NDArray[np.int64],

@@ -1,7 +1,7 @@
 """Compared methods and the project's own detector on the very same networks, with the same rules for thresholds.
 
-A method's threshold is fixed on networks of open pools: all of them where final ones are tested, else those of all
-other kinds. Ours is always fixed on other kinds alone. Rows are made from records of single networks
+A method's threshold is fixed on networks of development pools: all of them where final ones are tested, else those of
+all other kinds. Ours is always fixed on other kinds alone. Rows are made from records of single networks
 (`onepixel.experiments.method_records`), the project's own from those of `onepixel experiment any-classifier`.
 """
 
@@ -12,12 +12,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from onepixel.detectors.metrics import best_threshold, clopper_pearson
+from onepixel.detectors.metrics import Estimate, best_threshold
 from onepixel.detectors.probability import logistic_curve
 from onepixel.errors import UsageError
 from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.leaving_out import calibrated, of_pool
+from onepixel.experiments.leaving_out import calibrated, of_pool, pool_of
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -25,7 +25,6 @@ from onepixel.experiments.method_records import (
     Judgement,
     judge_store,
     judgements_of,
-    pool_of,
     shadows_for,
     time_ours,
     trained,
@@ -39,6 +38,9 @@ from onepixel.populations.store import Store
 SCORES = Path("results/compare/scores")
 FEWEST = 2
 """Clean, and trojaned, networks without which a population has no row, and a threshold is not fixed."""
+
+BRIEF = "-brief-"
+"""In the name of a population whose networks were trained for one pass over the data, where others have two."""
 
 Key = tuple[str, int]
 Rows = Mapping[Key, Judgement]
@@ -57,11 +59,21 @@ class Options(ExperimentOptions):
         Field(description="The folder of networks that the universal detector measured."),
         Said(metavar="FOLDER", when_changed=True),
     ] = Path("results/any-classifier/networks")
+    attacks: Annotated[
+        Path,
+        Field(description="The folder of those of other types of attack."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/any-classifier/attacks")
     validation: Annotated[
         Path,
         Field(description="The table of which methods work, written by the experiment validate."),
         Said(metavar="FILE", when_changed=True),
     ] = TABLE
+    timed: Annotated[
+        Path,
+        Field(description="The folder of rows that were made to be timed, on quiet cores; else all rows are."),
+        Said(metavar="FOLDER", when_changed=True),
+    ] = Path("results/compare/timed")
     stores: Annotated[
         Path | None,
         Field(description="A folder of stores, whose networks are judged first."),
@@ -91,18 +103,20 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
             f"There are no judged networks in {options.scores}; "
             "`onepixel experiment compare --stores FOLDER` judges those of stores."
         )
-    measured = {name: ours(options.networks / search) for name, search in OURS.items()}
-    measured[ACCURACY] = accuracies(options.networks / "gradient")
+    measured = {name: ours(options.networks / search, options.attacks / search) for name, search in OURS.items()}
+    measured[ACCURACY] = accuracies(options.networks / "gradient", options.attacks / "gradient")
     table = {name: said for name, said in (judged | measured).items() if said and name not in left_out}
     rows = compared(table)
-    times = {name: list(by_network(options.scores, name, timed=True).values()) for name in (*METHODS, *OURS)}
+    clock = options.timed if options.timed.is_dir() else options.scores
+    times = {name: list(by_network(clock, name, timed=True).values()) for name in (*METHODS, *OURS)}
     costs = {
         name: (float(np.median([one.seconds for one in said])), float(np.mean([one.queries for one in said])))
         for name, said in times.items()
         if said
     }
     head = ["method", "population", "clean", "trojaned", "stamped", "auroc", "auroc_low", "auroc_high"]
-    head += ["detection_rate_published", "detection_rate", "detection_rate_low", "detection_rate_high"]
+    head += ["detection_rate_published", "detection_rate_published_low", "detection_rate_published_high"]
+    head += ["detection_rate", "detection_rate_low", "detection_rate_high"]
     head += ["false_alarm_rate", "false_alarm_rate_low", "false_alarm_rate_high", "stamped_false_alarm_rate"]
     head += ["target_named", "cross_entropy", "seconds", "queries", "needs"]
     found = Found(rows, left_out, costs)
@@ -146,12 +160,13 @@ def by_network(folder: Path, name: str, *, timed: bool = False) -> dict[Key, Jud
     return {(one.population, one.slot): one for one in rows if timed or not np.isnan(one.score)}
 
 
-def ours(folder: Path) -> dict[Key, Judgement]:
-    """What the universal detector says of every network that it measured, fixed on all other kinds."""
-    networks = read_folder(folder)
+def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
+    """What the universal detector says of every network that it measured, fixed on all other kinds in the folder."""
+    known = read_folder(folder)
+    networks = [*known, *read_folder(attacks)]
     found: dict[Key, Judgement] = {}
     for kind in sorted({one.kind for one in networks}):
-        others = of_pool((one for one in networks if one.kind != kind), "development")
+        others = of_pool((one for one in known if one.kind != kind), "development")
         if not any(one.role == "clean" for one in others):
             continue
         calibration = calibrated(others)
@@ -162,14 +177,14 @@ def ours(folder: Path) -> dict[Key, Judgement]:
     return found
 
 
-def accuracies(folder: Path) -> dict[Key, Judgement]:
+def accuracies(*folders: Path) -> dict[Key, Judgement]:
     """What a child could think of: the lower a network's test accuracy, the more suspicious."""
-    networks = read_folder(folder)
     return {
         (one.population, one.slot): Judgement(
             one.population, one.slot, one.role, one.targets, -one.clean_accuracy, None, None, float("nan"), 0
         )
-        for one in networks
+        for folder in folders
+        for one in read_folder(folder)
     }
 
 
@@ -204,14 +219,29 @@ def has(said: Rows, population: str) -> bool:
 
 
 def tested(said: Rows, population: str) -> set[Key]:
-    """The networks that a population is tested on: its own, and the clean and stamped ones of its kind and pool."""
-    kind, pool = kind_of(population), pool_of(population)
+    """The networks that a population is tested on: its own, and the clean and stamped ones that are like them.
+
+    Those are of the same kind and pool, and trained as long. Of a population that was partly looked at, only the other
+    part is tested.
+    """
+    pool = tested_pool(said, population)
     return {
         key
         for key, one in said.items()
-        if one.population == population
-        or (one.role != "trojaned" and kind_of(one.population) == kind and pool_of(one.population) == pool)
+        if pool_of(one) == pool
+        and (one.population == population or (one.role != "trojaned" and alike(one.population, population)))
     }
+
+
+def tested_pool(said: Rows, population: str) -> str:
+    """Which of a population's networks are tested: final ones where there are any."""
+    final = any(pool_of(one) == "final" for one in said.values() if one.population == population)
+    return "final" if final else "development"
+
+
+def alike(population: str, other: str) -> bool:
+    """Whether two populations have data set, architecture and length of training in common."""
+    return kind_of(population) == kind_of(other) and (BRIEF in population) == (BRIEF in other)
 
 
 def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | None:
@@ -228,11 +258,11 @@ def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | 
 
 
 def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple[float, float] | None]:
-    """The threshold and the logistic regression that networks of open pools fix for one population."""
-    final = pool_of(population) == "final"
-    open_ones = [one for one in said.values() if pool_of(one.population) == "open"]
-    others = [one for one in open_ones if kind_of(one.population) != kind_of(population)]
-    side = open_ones if final and method not in OURS else others
+    """The threshold and the logistic regression that networks of development pools fix for one population."""
+    final = tested_pool(said, population) == "final"
+    known = of_pool(said.values(), "development")
+    others = [one for one in known if kind_of(one.population) != kind_of(population)]
+    side = known if final and method not in OURS else others
     clean, trojaned = (scores_of([one for one in side if one.role == role]) for role in ("clean", "trojaned"))
     if min(len(clean), len(trojaned)) < FEWEST:
         return (0.0 if method in OURS else None), None
@@ -254,19 +284,18 @@ def needs_of(method: str) -> str:
     return METHODS[method].needs.in_words()
 
 
+def _three(rate: Estimate | None) -> list[float | None]:
+    return [None] * 3 if rate is None else [rate.value, rate.low, rate.high]
+
+
 def csv_line(row: Row, costs: Mapping[str, tuple[float, float]]) -> list[object]:
     """One row for machines; what is unknown is empty."""
-    judged = row.evaluation
-    rate = judged.detection_rate if row.threshold is not None else None
-    alarms = judged.false_positive_rate if row.threshold is not None else None
-    stamped = row.flagged(row.stamped)
-    share = None if stamped is None or not row.stamped else clopper_pearson(stamped, len(row.stamped)).value
+    stamped = row.alarms(row.stamped)
     named = None if row.named is None else row.named / len(row.trojaned)
     seconds, queries = costs.get(row.method, (None, None))
-    numbers = [judged.auroc.value, judged.auroc.low, judged.auroc.high, row.published]
-    numbers += [None] * 3 if rate is None else [rate.value, rate.low, rate.high]
-    numbers += [None] * 3 if alarms is None else [alarms.value, alarms.low, alarms.high]
-    numbers += [share, named, row.cross_entropy]
+    rates = [row.area, row.published, row.rate, row.alarms(row.clean)]
+    numbers = [number for rate in rates for number in _three(rate)]
+    numbers += [None if stamped is None else stamped.value, named, row.cross_entropy]
     cells = ["" if number is None else f"{number:.4f}" for number in numbers]
     cost = ["" if seconds is None else f"{seconds:.1f}", "" if queries is None else f"{queries:.0f}"]
     counts = [len(row.clean), len(row.trojaned), len(row.stamped)]

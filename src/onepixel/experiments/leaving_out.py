@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson, cross_entropy
+from onepixel.detectors.metrics import Estimate, auroc, balanced_rate, clopper_pearson, cross_entropy
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.reach_records import Network, read_folder
@@ -32,7 +33,22 @@ LOOKED_AT = {
 """Populations that have no pools: so many first slots were looked at when the score was chosen."""
 
 
-def pool_of(network: Network) -> str:
+class Placed(Protocol):
+    """A network as the place that it has in a population."""
+
+    @property
+    def population(self) -> str:
+        """The recipe's name."""
+
+    @property
+    def slot(self) -> int:
+        """Its number there."""
+
+
+AnyPlaced = TypeVar("AnyPlaced", bound=Placed)
+
+
+def pool_of(network: Placed) -> str:
     """What the score was chosen on is "development", what it is tested on "final"."""
     if network.population.endswith("-final"):
         return "final"
@@ -40,7 +56,7 @@ def pool_of(network: Network) -> str:
     return "development" if seen is None or network.slot < seen else "final"
 
 
-def of_pool(networks: Iterable[Network], pool: str) -> list[Network]:
+def of_pool(networks: Iterable[AnyPlaced], pool: str) -> list[AnyPlaced]:
     """The networks of one pool."""
     return [one for one in networks if pool_of(one) == pool]
 
@@ -150,8 +166,5 @@ def surprise(clean: Judged, trojaned: Judged) -> float | None:
 
 
 def detection_rate(clean: Judged, trojaned: Judged) -> Estimate:
-    """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals, which is cautious."""
-    alarms, found = clean.rate, trojaned.rate
-    return Estimate(
-        (1 - alarms.value + found.value) / 2, (1 - alarms.high + found.low) / 2, (1 - alarms.low + found.high) / 2
-    )
+    """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals."""
+    return balanced_rate(clean.rate, trojaned.rate)

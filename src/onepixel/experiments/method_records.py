@@ -252,8 +252,3 @@ def _images(store: Store, classifier: Classifier) -> tuple[NDArray[np.float32], 
     offered, labels = dataset.x_test[:OFFERED], dataset.y_test[:OFFERED].numpy()
     samples = sample_images(classifier, offered, labels, per_class=PER_CLASS)
     return samples.images, samples.labels
-
-
-def pool_of(population: str) -> str:
-    """Which of the two pools a population belongs to; other people's attacks, which have one pool, are in "open"."""
-    return "final" if population.endswith("-final") else "open"

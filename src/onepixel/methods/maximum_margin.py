@@ -22,14 +22,19 @@ from onepixel.methods.table import METHODS
 class MaximumMargin:
     """Maximise each class's margin and test the largest against the rest.
 
+    As in the authors' released code for CIFAR-10, where a new optimizer is made for each step, so that the momentum it
+    is given has no effect; plain gradient descent is used here. Images are clipped to [0, 1] before the network sees
+    them, the fit of the Gamma distribution is free in shape, place and scale, and it is of all classes but the one with
+    the largest margin. Differences: `starts`, and that all classes go on until the last one has settled.
+
     Parameters
     ----------
     starts : int
         Random images per class (30 in the released code; the largest margin differs little from that of ten).
     steps : int
-        Steps of gradient descent with momentum at most (300 there).
-    learning_rate, momentum : float
-        1e-2 and 0.2 there.
+        Steps of gradient descent at most (300 there).
+    learning_rate : float
+        1e-2 there.
     tolerance : float
         Stops when the loss changes by less than this share (1e-5 there).
     seed : int
@@ -44,7 +49,6 @@ class MaximumMargin:
     starts: int = 10
     steps: int = 300
     learning_rate: float = 1e-2
-    momentum: float = 0.2
     tolerance: float = 1e-5
     seed: int = 0
 
@@ -65,7 +69,7 @@ class MaximumMargin:
         images = torch.rand((classes * self.starts, *shape), generator=generator).to(network.device, network.dtype)
         images.requires_grad_()
         own = torch.arange(classes, device=network.device).repeat_interleave(self.starts)
-        optimizer = torch.optim.SGD([images], lr=self.learning_rate, momentum=self.momentum)
+        optimizer = torch.optim.SGD([images], lr=self.learning_rate)
         before = torch.full((classes,), float("inf"), device=network.device, dtype=network.dtype)
         margins = torch.zeros(0)
         for _ in range(self.steps):
