@@ -7,13 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
-from onepixel.detectors.reach_parts import parts_of, target_values
+from onepixel.classifiers.gradients import GradientMode
+from onepixel.detectors.reach_parts import joint_values, parts_of, target_values
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
-from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, reach, response, sample_images
+from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, climbing, reach, response, sample_images
 from onepixel.reaches.asking import Questions
+from onepixel.reaches.candidates import Candidates, adopted_by_all, adopted_by_pairs
 from onepixel.reaches.composed import block_changes, blocks, pixel_values
+from onepixel.reaches.gradient import gradient_hint
+from onepixel.reaches.looking import Look
 from onepixel.reaches.task import Task, capped
 
 SIDE = 8
@@ -151,7 +155,7 @@ def calibration() -> Calibration:
     rng = np.random.default_rng(0)
     clean = {kind: [{"patch_pair": float(x)} for x in rng.normal(size=30)] for kind in ("one", "two")}
     trojaned = {"one": [{"patch_pair": float(x)} for x in rng.normal(6, 1, size=30)]}
-    return Calibration.fit(clean, trojaned, ["patch_pair"])
+    return Calibration.fit(clean, trojaned, {"patch_pair": 1.0})
 
 
 def test_p_values_count_the_worst_kind_and_probabilities_rise_with_score_and_prior(tmp_path) -> None:
@@ -184,7 +188,7 @@ def test_a_threshold_is_the_lowest_score_of_its_p_value() -> None:
 def test_small_kinds_count_together() -> None:
     rng = np.random.default_rng(1)
     kinds = {str(kind): [{"patch_pair": float(x)} for x in rng.normal(size=5)] for kind in range(8)}
-    fitted = Calibration.fit(kinds, {}, ["patch_pair"])
+    fitted = Calibration.fit(kinds, {}, {"patch_pair": 1.0})
     assert sum(score >= fitted.threshold for kind in fitted.clean.values() for score in kind) == 1
 
 
@@ -244,3 +248,55 @@ def test_the_response_is_the_mean_probability_of_brute_force_and_keeps_its_budge
     assert np.isnan(short.mean).any()
     with pytest.raises(BudgetError):
         response(classifier, images, budget=20)
+
+
+def test_pairs_may_be_left_out() -> None:
+    found = reach(network(True), samples(), family=Patch(2), search="gradient", pairs=False)
+    assert set(found.source.tolist()) == {EVERY_SOURCE}
+    whole = reach(network(True), samples(), family=Patch(2), search="gradient")
+    assert found.queries < whole.queries / 2
+
+
+def test_with_many_classes_every_pair_is_looked_at_before_some_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint of images says nothing of the attacker's pair here, but a few steps do."""
+    monkeypatch.setattr(climbing, "PAIRS", 4)
+    classifier = network(True)
+    look = Look(Task.of(Questions(classifier), samples()), 2, 2, 1.0)
+    with GradientMode(classifier):
+        pairs = climbing.skim(look, gradient_hint(look.task, classifier))
+    assert len(pairs) <= 4
+    assert any(target == 2 for _, target in pairs)
+
+
+def test_a_change_of_one_pair_is_tried_on_all_classes_and_back() -> None:
+    source, target, worth = np.array([0, 1, 3]), np.array([2, 2, 1]), np.array([1.0, 5.0, 2.0], dtype=np.float32)
+    found = Candidates(source, target, np.tile([0, 0, 1, 1], (3, 1)), torch.arange(3.0)[:, None, None, None], worth)
+    every = adopted_by_all(found, 1)
+    assert every.source.tolist() == [EVERY_SOURCE] * 2
+    assert {(int(t), float(f)) for t, f in zip(every.target, every.filling.flatten(), strict=True)} == {(2, 1), (1, 2)}
+    back = adopted_by_pairs(every, [(EVERY_SOURCE, 2), (0, 2), (1, 3), (3, 1)])
+    assert sorted(back.named()) == [(0, 2), (3, 1)]
+
+
+def test_a_target_leads_by_everything_together() -> None:
+    """Pairs: class 1 reaches target 0 and target 2 alike; over all classes, target 2 leads by 3."""
+    rows = [(1, 0, 6.0), (2, 0, -2.0), (1, 2, 6.0), (0, 2, 0.0), (EVERY_SOURCE, 0, -4.0), (EVERY_SOURCE, 2, -1.0)]
+    source, target, value = (np.array(part) for part in zip(*rows, strict=True))
+    measured = np.zeros(len(rows), dtype=np.float32)
+    found = Reach(
+        sources=np.arange(3),
+        targets=np.arange(3),
+        source=source.astype(np.int64),
+        target=target.astype(np.int64),
+        place=np.tile([0, 0, 1, 1], (len(rows), 1)),
+        log_odds=value.astype(np.float32),
+        flipped=measured,
+        natural=measured,
+        base=np.zeros((3, 3), dtype=np.float32),
+        fillings=np.zeros((len(rows), 1, 1, 1), dtype=np.float32),
+    )
+    assert joint_values(found) == {0: 6 + 2 - 4, 2: 6 + 3 - 1}
+    parts = {part.name: part for part in parts_of({"patch": found})}
+    assert parts["patch_joint_lead"].value == pytest.approx(4)
+    assert found.target[parts["patch_joint_lead"].finding] == 2
+    assert target_values("patch_joint_lead", {"patch": found}) == pytest.approx({0: -4, 2: 4})

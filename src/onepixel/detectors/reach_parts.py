@@ -43,7 +43,9 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     For pairs and for changes from all classes alike: the highest reach, how far it lies above the median of all
     targets' highest (what other targets allow) and above the second highest, and above what windows of real images do
     at its place. For pairs also how far each source's best target lies above its second best, the median over sources:
-    an attacker with many targets lets none of them lead, but each source has one of its own.
+    an attacker with many targets lets none of them lead, but each source has one of its own. And how far the best
+    target leads by all of this together (`joint_values`): what drives one class, or all of them only so far, often
+    does both a little.
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)]
 
@@ -77,7 +79,32 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         )
         wildest = list(best.values())[int(excess.argmax())]
         found.append(Part(f"{family}_{what}_excess", float(excess.max()), reach, wildest))
+    joint = joint_values(reach)
+    if joint:
+        highest = max(joint, key=lambda target: joint[target])
+        best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
+        found.append(Part(f"{family}_joint_lead", leads(joint)[highest], reach, best[highest]))
     return found
+
+
+def joint_values(reach: Reach) -> dict[int, float]:
+    """For each target: the reach of its best pair, the mean over the sources' best, and that from all classes, added.
+
+    Targets without a pair that was searched, or without a change from all classes, have none.
+    """
+    every = best_by_target(reach, np.flatnonzero(reach.source == EVERY_SOURCE))
+    own: dict[int, dict[int, float]] = {}
+    for source, target, value in zip(
+        reach.source.tolist(), reach.target.tolist(), reach.log_odds.tolist(), strict=True
+    ):
+        if source != EVERY_SOURCE:
+            by_source = own.setdefault(target, {})
+            by_source[source] = max(value, by_source.get(source, -np.inf))
+    return {
+        target: max(values.values()) + float(np.mean(list(values.values()))) + float(reach.log_odds[every[target]])
+        for target, values in own.items()
+        if target in every
+    }
 
 
 def best_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, int]:
@@ -119,7 +146,7 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair" or "all", and "lead", "each" or nothing: "patch_pair_lead", say.
+        Of a part: its family, "pair", "all" or "joint", and "lead", "each" or nothing: "patch_pair_lead", say.
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -127,6 +154,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     if family not in reaches:
         return {}
     reach = reaches[family]
+    if what == "joint":
+        return leads(joint_values(reach))
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
     if reading == ["each"]:

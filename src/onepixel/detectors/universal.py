@@ -86,6 +86,7 @@ class UniversalDetector:
                     search=chosen,
                     budget=share,
                     natural=natural,
+                    pairs=family.alpha == 1,
                     progress=progress,
                 )
             except BudgetError:

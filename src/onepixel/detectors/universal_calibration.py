@@ -30,8 +30,8 @@ class Calibration:
     Attributes
     ----------
     parts : dict
-        For each part that counts, its centre and scale: 0 and 1 where a calibration is fitted, since every part is a
-        lead in log-odds already, and what would be fitted to some kinds need not hold for another.
+        For each part that counts, its centre and scale. No centre is fitted, and the scales are given, since every part
+        is a lead in log-odds already, and what would be fitted to some kinds need not hold for another.
     clean, trojaned : dict
         Scores of clean and of trojaned networks by kind.
     threshold : float
@@ -130,7 +130,7 @@ class Calibration:
         cls,
         clean: Mapping[str, Sequence[Mapping[str, float]]],
         trojaned: Mapping[str, Sequence[Mapping[str, float]]],
-        names: Sequence[str],
+        scales: Mapping[str, float],
         alpha: float = ALPHA,
     ) -> "Calibration":
         """Fit on the parts of clean and trojaned networks by kind.
@@ -142,8 +142,8 @@ class Calibration:
         ----------
         clean, trojaned : dict
             By kind, each network's parts.
-        names : sequence of str
-            The parts that count.
+        scales : dict
+            The parts that count, and what each is divided by.
         alpha : float
             The p-value at and below which a classifier is called trojaned.
 
@@ -155,7 +155,7 @@ class Calibration:
         if not any(clean.values()):
             raise UsageError("The universal detector is calibrated on clean networks; there are none.")
 
-        bare = cls(dict.fromkeys(names, (0.0, 1.0)), {}, {}, float("inf"))
+        bare = cls({name: (0.0, scale) for name, scale in scales.items()}, {}, {}, float("inf"))
         tables = [
             {kind: tuple(bare.score(one)[0] for one in networks) for kind, networks in group.items() if len(networks)}
             for group in (clean, trojaned)

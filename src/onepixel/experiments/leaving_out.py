@@ -12,10 +12,20 @@ from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.reach_records import Network, read_folder
 
-PARTS = ("patch_pair_lead", "patch_all_lead", "blend_all_lead", "patch_pair_each")
-"""The parts that count towards the score, chosen on networks of development pools: how far the best target's reach lies
-above the second best target's, by a patch of a pair, a patch for all classes, and a blended picture; and for attackers
-with many targets, among which none leads, how far each source's best target leads, the median over sources."""
+PARTS = ("patch_pair_lead", "patch_all_lead", "patch_pair_each", "patch_joint_lead", "blend_all_lead")
+"""The parts that count towards the score, chosen on networks that are no test.
+
+How far the best target's reach lies above the second best target's, by a patch of a pair, by a patch for all classes,
+by both together, and by a picture blended in; and for attackers with many targets, among which none leads, how far each
+source's best target leads, the median over sources.
+"""
+
+SCALES = {
+    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7), strict=True)),
+    "composed": dict.fromkeys(PARTS[:3], 1.0),
+}
+"""What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture
+blended in some clean networks bend. By queries alone both together tell less than each by itself, and do not count."""
 
 STRICT = 0.01
 """A second, stricter p-value that tables look at beside the usual one."""
@@ -89,8 +99,9 @@ def by_kind(networks: Iterable[Network], role: str) -> dict[str, list[Mapping[st
 
 def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration:
     """The calibration from clean and trojaned networks."""
-    names = [name for name in PARTS if all(name in one.parts for one in networks)]
-    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), names, alpha)
+    known = SCALES[networks[0].search]
+    scales = {name: scale for name, scale in known.items() if all(name in one.parts for one in networks)}
+    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), scales, alpha)
 
 
 @dataclass(frozen=True)

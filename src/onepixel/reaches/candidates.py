@@ -10,6 +10,7 @@ from torch import Tensor
 
 from onepixel.reaches.pasting import paste
 from onepixel.reaches.task import Numbers, Task, capped
+from onepixel.reaches.value import EVERY_SOURCE
 
 AT_ONCE = 2048
 """Changed images that are made at once."""
@@ -51,6 +52,18 @@ class Candidates:
     def with_worth(self, worth: NDArray[np.float32]) -> "Candidates":
         """The same, measured."""
         return replace(self, worth=worth)
+
+    def of_pairs(self) -> "Candidates":
+        """Those with a source of their own."""
+        return self.pick(np.flatnonzero(self.source != EVERY_SOURCE))
+
+    def of_all(self) -> "Candidates":
+        """Those for all classes but the target."""
+        return self.pick(np.flatnonzero(self.source == EVERY_SOURCE))
+
+    def named(self) -> set[tuple[int, int]]:
+        """Their sources and targets."""
+        return set(zip(self.source.tolist(), self.target.tolist(), strict=True))
 
     def chunks(self, task: Task, *, fresh: bool, at_once: int = AT_ONCE) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
         """Divide (candidate, image) into batches: candidates of the batch, owner in it, and image of each row."""
@@ -110,6 +123,21 @@ def mean_by(values: Tensor, owner: Tensor, owners: int) -> Tensor:
     """Means (owners,) of the values (N,) of each owner; gradients flow."""
     total = torch.zeros(owners).index_add(0, owner, values)
     return total / torch.bincount(owner, minlength=owners).clamp(min=1)
+
+
+def adopted_by_all(candidates: Candidates, most: int) -> Candidates:
+    """The `most` worthiest of every target as changes from all classes to it, not measured."""
+    every = np.full(len(candidates), EVERY_SOURCE)
+    one = Candidates(every, candidates.target, candidates.place, candidates.filling, candidates.worth)
+    return one.pick(best_of_each(one, most))
+
+
+def adopted_by_pairs(candidates: Candidates, pairs: Sequence[tuple[int, int]]) -> Candidates:
+    """Changes from all classes as changes of each source by itself, not measured."""
+    rows = {int(target): row for row, target in enumerate(candidates.target)}
+    own = [(source, rows[target]) for source, target in pairs if source != EVERY_SOURCE and target in rows]
+    numbers = np.array([row for _, row in own], dtype=np.int64)
+    return replace(candidates.pick(numbers), source=np.array([source for source, _ in own], dtype=np.int64))
 
 
 def best_of_each(candidates: Candidates, most: int) -> Numbers:

@@ -1,38 +1,25 @@
 """`onepixel.reach`: the searches by their names, and what they have in common."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier
-from onepixel.classifiers.gradients import GradientMode, gives_gradients
+from onepixel.classifiers.gradients import gives_gradients
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.progress import progress_bar
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
+from onepixel.reaches.climbing import by_gradient, estimate_climbing
 from onepixel.reaches.composed import ascend, blocks, composed_hint, hint_cost, pixel_values
 from onepixel.reaches.families import Family, Patch
-from onepixel.reaches.gradient import climb, gradient_hint, softened
-from onepixel.reaches.hints import Hint, windows
+from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
 from onepixel.reaches.samples import SampleImages, sample_images
 from onepixel.reaches.task import FRESH_OF_ALL, Numbers, Task, capped
 from onepixel.reaches.value import EVERY_SOURCE, Reach
-
-WINDOWS = 8
-"""Windows of every pair that a first look is taken at."""
-
-PAIRS = 90
-"""Pairs of classes that a search goes on with, the most promising ones; changes from all classes come on top."""
-
-CLIMBED = 3
-"""Windows of every pair that the gradient search climbs from."""
-
-CLIMBS = (5, 8)
-"""Steps of Adam for each of those, and for the best of them."""
 
 ASCENDED = 30
 """Pairs that the composed search ascends from in its first round, and as many changes from all classes; half in the
@@ -51,21 +38,6 @@ BLOCKS_AT_MOST = 60_000
 """Queries of that look where there is no budget."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a search has to know: the task, the size of a filling, and how much of it is mixed in."""
-
-    task: Task
-    height: int
-    width: int
-    alpha: float
-
-    @property
-    def questions(self) -> Questions:
-        """Who is asked."""
-        return self.task.questions
-
-
 def reach(
     classifier: Classifier,
     images: ArrayLike | SampleImages,
@@ -75,6 +47,7 @@ def reach(
     search: str = "auto",
     budget: int | None = None,
     natural: bool = True,
+    pairs: bool = True,
     progress: bool = False,
 ) -> Reach:
     """Find how far images of each class, and of all classes at once, can be driven to each other class.
@@ -95,6 +68,8 @@ def reach(
         gradient search a step forwards and backwards counts as three.
     natural : bool
         Measure what windows of real images of the target reach, too, which takes six queries for one; NaN otherwise.
+    pairs : bool
+        Look for changes from each class to each other one, too, and not only for those from all classes at once.
     progress : bool
         Show a progress bar on standard error.
 
@@ -125,7 +100,7 @@ def reach(
     size = family.places(height, width)[0, 2:]
     questions = Questions(classifier, budget)
     task = Task.of(questions, samples)
-    look = Look(task, int(size[0]), int(size[1]), family.alpha)
+    look = Look(task, int(size[0]), int(size[1]), family.alpha, pairs)
     if not task.pairs():
         raise UndecidedError("The images do not suffice to search with some and measure with others.")
     total = estimate(look, chosen, natural=natural)
@@ -144,7 +119,7 @@ def reserve(look: Look, budget: int, *, natural: bool) -> int:
         return share
     task = look.task
     each = int(np.bincount(task.labels[task.fresh]).max())
-    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1))
+    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1)) if look.pairs else 0
     every = sum(len(task.members(EVERY_SOURCE, int(target), fresh=True)) for target in task.targets)
     return min(share, len(task.fresh) + pairs * each + every)
 
@@ -167,76 +142,15 @@ def choose_search(classifier: Classifier, search: str) -> str:
     return search
 
 
-def promising(look: Look, hint: Hint) -> Candidates:
-    """The best windows of the most promising pairs by the hint, measured on the seen images.
-
-    Where the budget is short, fewer windows.
-    """
-    task = look.task
-    found = windows(task, hint, look.height, look.width, WINDOWS)
-    single = found.source != EVERY_SOURCE
-    pairs = np.column_stack([found.source, found.target])
-    first = np.flatnonzero(single)[best_of_each(found.pick(np.flatnonzero(single)), 1)]
-    keep = first[np.argsort(-found.worth[first], kind="stable")[:PAIRS]]
-    kept = {tuple(pair) for pair in pairs[keep].tolist()}
-    chosen = np.array([not s or tuple(p) in kept for s, p in zip(single, pairs.tolist(), strict=True)])
-    found = found.pick(np.flatnonzero(chosen))
-    for most in (WINDOWS, 3, 1):
-        part = found.pick(best_of_each(found, most))
-        cost = sum(len(image) for _, _, image in part.chunks(task, fresh=False))
-        if task.questions.left is None or cost <= task.questions.left // 3:
-            break
-    else:
-        part = cheapest(task, part)
-    worth, _ = measure(task, part, look.alpha)
-    return part.with_worth(worth)
-
-
-def cheapest(task: Task, candidates: Candidates) -> Candidates:
-    """As many of the worthiest candidates as a third of the budget holds, changes from all classes first.
-
-    Raises
-    ------
-    BudgetError
-        If it holds none.
-    """
-    order = np.lexsort((-candidates.worth, candidates.source != EVERY_SOURCE))
-    cost = np.array(
-        [
-            len(task.members(int(s), int(t), fresh=False))
-            for s, t in zip(candidates.source[order], candidates.target[order], strict=True)
-        ]
-    )
-    left = task.questions.left or 0
-    held = int((np.cumsum(cost) <= left // 3).sum())
-    if not held:
-        raise BudgetError(f"A budget of {task.questions.budget:,} queries is too small to look for anything.")
-    return candidates.pick(np.sort(order[:held]))
-
-
-def by_gradient(look: Look) -> Candidates:
-    """The gradient search: hints from gradients, then Adam by successive halving."""
-    classifier = look.task.classifier
-    with GradientMode(classifier):
-        found = softened(promising(look, gradient_hint(look.task, classifier)))
-        found = found.pick(best_of_each(found, CLIMBED))
-        for steps in CLIMBS:
-            try:
-                found = climb(look.task, classifier, found, steps, look.alpha)
-            except BudgetError:
-                break
-            found = found.pick(best_of_each(found, 1))
-    return found.pick(best_of_each(found, 1))
-
-
 def by_composing(look: Look) -> Candidates:
     """The composed search: hints from single pixels or blocks, then coordinate ascent from the most promising pairs."""
     task = look.task
     side = 1
     most = BLOCKS_AT_MOST if task.questions.left is None else int(HINT_SHARE * task.questions.left)
-    while hint_cost(task, side) > most and side < max(task.size[1:]):
+    while hint_cost(task.skimmed(), side) > most and side < max(task.size[1:]):
         side += 1
-    found = promising(look, composed_hint(task, side, look.alpha))
+    hint = composed_hint(task.skimmed(), side, look.alpha)
+    found = promising(look, hint, by_worth(look, hint) if look.pairs else set())
     found = found.pick(best_of_each(found, 1))
     # Windows have 25 pixels or so; on larger ones, blocks are turned together.
     turned = max(1, round(max(look.height, look.width) / 5))
@@ -325,16 +239,15 @@ def base_table(task: Task) -> NDArray[np.float32]:
 def estimate(look: Look, search: str, *, natural: bool = True) -> int:
     """About how many queries a search will ask, for its progress bar."""
     task = look.task
-    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1))
+    pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1)) if look.pairs else 0
     singles = max(1, len(task.seen) // len(task.sources))
     every = len(task.targets) * len(task.members(EVERY_SOURCE, -1, fresh=False))
     one_round = pairs * singles + every
     windows_each = 1 + MOST_WINDOWS if natural else 1
     total = WINDOWS * one_round + windows_each * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
     if search == "gradient":
-        total += 3 * len(task.seen) * (1 + 2 * len(task.targets))
-        total += 3 * one_round * (CLIMBED * CLIMBS[0] + CLIMBS[1])
+        total += estimate_climbing(look, pairs, singles, every)
     else:
-        total += min(hint_cost(task, 1), BLOCKS_AT_MOST) + 40 * len(ASCENT_SHARES) * one_round
+        total += min(hint_cost(task.skimmed(), 1), BLOCKS_AT_MOST) + 40 * len(ASCENT_SHARES) * one_round
     budget = task.questions.budget
     return total if budget is None else min(total, budget)

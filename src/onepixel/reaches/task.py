@@ -1,6 +1,6 @@
 """What every search is given: the images it may look at, the fresh ones that measure it, and whom to ask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ SEEN_OF_ALL = 9
 FRESH_OF_ALL = 27
 """Images of all other classes together that measure it."""
 
-SEEN_TOGETHER = 30
-"""Images that a search looks at, of all classes together: with many classes, fewer of each."""
+SKIMMED_TOGETHER = 30
+"""Images that a first look is taken at, of all classes together: with many classes, fewer of each."""
 
 MOST_TARGETS = 100
 """With more classes than this, targets are those that there are sample images of, as many as this at most."""
@@ -53,7 +53,6 @@ class Task:
     @classmethod
     def of(cls, questions: Questions, samples: SampleImages, searched: int = SEARCHED) -> "Task":
         """Divide sample images into seen and fresh ones and say which classes take part."""
-        searched = max(1, min(searched, SEEN_TOGETHER // len(samples.classes)))
         seen, fresh = samples.split(searched)
         classes = questions.classifier.classes
         targets = np.arange(classes)
@@ -68,6 +67,13 @@ class Task:
             np.array(samples.classes, dtype=np.int64),
             targets.astype(np.int64),
         )
+
+    def skimmed(self) -> "Task":
+        """The same with fewer images that a search may look at, where there are many classes."""
+        each = max(1, SKIMMED_TOGETHER // len(self.sources))
+        labels = self.labels[self.seen]
+        kept = [self.seen[labels == source][:each] for source in self.sources]
+        return replace(self, seen=np.sort(np.concatenate(kept)))
 
     @property
     def classifier(self) -> Classifier:
