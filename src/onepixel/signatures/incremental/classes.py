@@ -5,7 +5,7 @@ numbers for both: the same slices, and base maps that are equal bit for bit wher
 default image makes most inner pixels of the first layers one class. Classes only ever split from one step to the next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class Level:
         Classes of equal layout can be computed together.
     pixel : array of shape (classes,)
         One pixel of each class.
+    future : array of shape (classes,)
+        A number that orders classes by layout, and those of one layout by the layouts of the steps that follow: what
+        stands together in a batch parts late.
     crowd : array of shape (classes,), bool
         Whether other classes have the same layout.
     refines, mixes : bool
@@ -46,6 +49,7 @@ class Level:
     parent: Numbers
     first_child: Numbers
     layout: Numbers
+    future: Numbers
     pixel: Numbers
     crowd: NDArray[np.bool_]
     refines: bool
@@ -101,7 +105,18 @@ def classify(program: Program, windows: dict[int, Axes], pixels: Numbers) -> lis
         if len(levels[-1].pixel) < len(pixels):
             content = contents(step, ins, out, pixels)
         levels.append(level(members, layout, content))
-    return levels
+    return with_futures(levels)
+
+
+def with_futures(levels: list[Level]) -> list[Level]:
+    """Number what lies before every class, from the last step to the first."""
+    later = np.zeros(len(levels[-1].members), dtype=np.int64)
+    numbered = []
+    for one in reversed(levels):
+        _, later = np.unique(one.layout[one.members] * (later.max() + 1) + later, return_inverse=True)
+        later = later.reshape(-1)
+        numbered.append(replace(one, future=later[one.pixel]))
+    return numbered[::-1]
 
 
 def contents(step: Step, ins: list[Axes], out: Axes, pixels: Numbers) -> Numbers | None:
@@ -126,7 +141,7 @@ def level(members: Numbers, layout: Numbers, content: Numbers | None) -> Level:
     crowd = np.bincount(layouts)[layouts] > 1
     refines = len(pixel) > members.max() + 1
     mixes = bool((layouts != layouts[0]).any())
-    return Level(split.reshape(-1), parent, first_child, layouts, pixel, crowd, refines, mixes)
+    return Level(split.reshape(-1), parent, first_child, layouts, layouts, pixel, crowd, refines, mixes)
 
 
 def number_rows(table: Numbers) -> Numbers:

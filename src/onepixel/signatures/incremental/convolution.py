@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from onepixel.signatures.incremental.spots import Spots, same_layout
+from onepixel.signatures.incremental.spots import Spots, same_layout, served
 from onepixel.signatures.incremental.steps import Step
 from onepixel.signatures.incremental.windows import Positions, Window, reached
 
@@ -20,6 +20,9 @@ Pair = tuple[int, int]
 
 PACKED_BYTES = 4 * 2**20
 """Weights of a single output position are repacked, once for each place of the window, if they are no larger."""
+
+MOST_WASTE = 1.5
+"""Products with zeros that are worth it, so that an output row is one product, against those with the kernel alone."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,44 @@ class Convolution(Step):
             return self.single_output(x, offset)
         if x.shape[0] == 1 and x.shape[2] == 1 and self.dilation == (1, 1):
             return self.single_input(x, offset, size)
+        if self.dilation == (1, 1) and self.mostly_met(x, offset[1], size[1]):
+            return self.whole_rows(x, offset, size)
         return self.row_by_row(x, offset, size)
+
+    def mostly_met(self, x: Tensor, left: int, width: int) -> bool:
+        """Whether nearly every column of the window meets nearly every column of the output, in a small matrix."""
+        pairs = x.shape[2] * width
+        met = sum(stop - start for _, start, stop, *_ in self.columns_served(left, width, x.shape[2]))
+        largest = min(self.kernel[0], x.shape[0]) * x.shape[1] * self.weight.shape[0] * pairs
+        return 0 < pairs <= MOST_WASTE * met and largest * x.element_size() <= PACKED_BYTES
+
+    def whole_rows(self, x: Tensor, offset: Pair, size: Pair) -> Tensor:
+        """A small window: each output row in one product, with a matrix that spreads the kernel over the columns."""
+        height, channels, width, images = x.shape
+        outputs = self.weight.shape[0]
+        out = x.new_empty(size[0], outputs, size[1], images)
+        for y in range(size[0]):
+            top = offset[0] + y * self.stride[0]
+            rows = meeting(top, height, self.kernel[0])
+            if not rows:
+                out[y].zero_()
+                continue
+            matrix = self.spread((rows.start, rows.stop), offset[1], width, size[1])
+            block = x[top + rows.start : top + rows.stop].view(-1, images)
+            torch.mm(matrix, block, out=out[y].view(-1, images))
+        return out
+
+    def spread(self, rows: Pair, left: int, width: int, columns: int) -> Tensor:
+        """(O * columns, rows * C * width): kernel rows [first, last), laid at every column of the output."""
+        key = (*rows, left, width, columns)
+        if key not in self.packed:
+            kernel = self.weight[:, :, rows[0] : rows[1]].permute(3, 0, 2, 1)
+            matrix = kernel.new_zeros(kernel.shape[1], columns, *kernel.shape[2:], width)
+            for tap, start, stop, first in self.columns_served(left, columns, width):
+                for number in range(stop - start):
+                    matrix[:, start + number, :, :, first + number * self.stride[1]] = kernel[tap]
+            self.packed[key] = matrix.view(kernel.shape[1] * columns, -1)
+        return self.packed[key]
 
     def single_output(self, x: Tensor, offset: Pair) -> Tensor:
         """One position of the output: a product with the weights that meet the window."""
@@ -145,15 +185,20 @@ class Convolution(Step):
         stride = self.stride[1]
         phases: dict[int, Tensor] = {0: x} if stride == 1 else {}
         found = []
-        for tap in range(self.kernel[1]):
-            shift = left + tap * self.dilation[1]
-            start, stop = max(0, -(shift // stride)), min(width, (x.shape[2] - 1 - shift) // stride + 1)
-            if start >= stop:
-                continue
-            phase = shift % stride
+        for tap, start, stop, first in self.columns_served(left, width, x.shape[2]):
+            phase = first % stride
             if phase not in phases:
                 phases[phase] = x[:, :, phase::stride].contiguous()
-            found.append((tap, start, stop, phases[phase], (start * stride + shift) // stride))
+            found.append((tap, start, stop, phases[phase], first // stride))
+        return found
+
+    def columns_served(self, left: int, outputs: int, width: int) -> list[tuple[int, int, int, int]]:
+        """For each kernel column that meets the window: outputs [start, stop) and the first one's place in it."""
+        found = []
+        for tap in range(self.kernel[1]):
+            met = served(left + tap * self.dilation[1], self.stride[1], width, outputs)
+            if met is not None:
+                found.append((tap, met[0].start, met[0].stop, met[1].start))
         return found
 
     def grouped(self, x: Tensor, offset: Pair, size: Pair) -> Tensor:
@@ -203,12 +248,3 @@ class Convolution(Step):
 def meeting(first: int, length: int, kernel: int) -> range:
     """The taps of a kernel laid at `first` that fall on [0, length)."""
     return range(max(0, -first), min(kernel, length - first))
-
-
-def served(shift: int, stride: int, length: int, outputs: int) -> tuple[slice, slice] | None:
-    """Outputs that one tap serves, and their inputs; None if there are none."""
-    start, stop = max(0, -(shift // stride)), min(outputs, (length - 1 - shift) // stride + 1)
-    if start >= stop:
-        return None
-    first = start * stride + shift
-    return slice(start, stop), slice(first, first + (stop - start - 1) * stride + 1, stride)

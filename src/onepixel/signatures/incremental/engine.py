@@ -199,17 +199,18 @@ class Found:
     def take(self, pixels: Numbers, owner: Numbers, image: Numbers, differences: Tensor, first_value: int) -> None:
         """Count answers' differences (K, U, V) from those of images (U,) in; pixel n has those of owner[n]."""
         base = self.program.base[torch.from_numpy(image).to(self.low.device)]
-        answers = (differences + base.T[:, :, None]).permute(1, 2, 0)
+        answers = differences + base.T[:, :, None]
         of_image = image[owner]
         for number in np.unique(of_image):
             own = of_image == number
-            self.checks[number].collect(pixels[own] - number * self.pixels, owner[own], answers, first_value)
-        odds = to_log_odds(answers.flatten(0, 1), self.classifier.outputs).unflatten(0, answers.shape[:2])
+            by_pixel = answers.permute(1, 2, 0)
+            self.checks[number].collect(pixels[own] - number * self.pixels, owner[own], by_pixel, first_value)
+        odds = to_log_odds(answers.flatten(1).T, self.classifier.outputs).T.reshape(answers.shape)
         index = torch.from_numpy(pixels).to(self.low.device)
         rows = torch.from_numpy(owner).to(self.low.device)
         low, high = self.low.flatten(0, 1), self.high.flatten(0, 1)
-        low[index] = torch.minimum(low[index], odds.amin(1)[rows])
-        high[index] = torch.maximum(high[index], odds.amax(1)[rows])
+        low[index] = torch.minimum(low[index], odds.amin(2).T[rows])
+        high[index] = torch.maximum(high[index], odds.amax(2).T[rows])
 
 
 def values_at_once(program: Program, windows: dict[int, Axes], values: int) -> int:

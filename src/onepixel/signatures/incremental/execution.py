@@ -155,7 +155,7 @@ class Execution:
         for number, maps in batch.maps.items():
             columns = split_columns(maps, maps.shape[-1] // self.values)
             if len(pick) == 1:
-                found[number] = columns[..., int(pick[0]), :].contiguous()
+                found[number] = columns[..., int(pick[0]), :].clone(memory_format=torch.contiguous_format)
             else:
                 found[number] = columns.index_select(3, torch.from_numpy(pick).to(maps.device)).flatten(-2)
         return found
@@ -175,7 +175,7 @@ class Execution:
             parents = np.repeat(np.arange(len(classes)), counts)
             within = np.arange(len(parents)) - np.repeat(np.cumsum(counts) - counts, counts)
             children = children[parents] + within
-        order = np.argsort(level.layout[children], kind="stable")
+        order = np.argsort(level.future[children], kind="stable")
         children, parents = children[order], parents[order]
         edges = np.flatnonzero(np.diff(level.layout[children])) + 1
         parts: list[Part] = []

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from onepixel.signatures.incremental.convolution import Convolution
 from onepixel.signatures.incremental.nonlinear_steps import Nonlinear
-from onepixel.signatures.incremental.steps import Scale, Step
+from onepixel.signatures.incremental.steps import Scale, Step, Sum
 
 MONOTONE: tuple[Callable[[Tensor], Tensor], ...] = (torch.relu_,)
 """Functions that never turn two numbers round, so that they commute with a maximum without any rounding."""
@@ -35,7 +35,19 @@ def fuse(steps: list[Step], answer: int) -> tuple[Step, ...]:
             maker[step.output] = len(fused)
             fused[before] = None
             fused.append(merged)
-    return tuple(pooled_first(step) if isinstance(step, Nonlinear) else step for step in fused if step is not None)
+    kept = [step for step in fused if step is not None]
+    fresh = {step.output for step in kept if makes_new_map(step)}
+    return tuple(
+        replace(pooled_first(step), owns_input=uses[step.inputs[0]] == 1 and step.inputs[0] in fresh)
+        if isinstance(step, Nonlinear)
+        else step
+        for step in kept
+    )
+
+
+def makes_new_map(step: Step) -> bool:
+    """Whether a step's output never lies where its input does, as a sum with a constant does."""
+    return isinstance(step, Convolution | Scale) or (isinstance(step, Sum) and len(step.inputs) > 1)
 
 
 def merge(first: Step, second: Step) -> Step | None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onepixel.signatures.incremental.spots import Axes, Span, Spots, same_layout, split_columns
+from onepixel.signatures.incremental.spots import Axes, Span, Spots, same_layout, served, split_columns
 from onepixel.signatures.incremental.steps import (
     Shape,
     Step,
@@ -40,6 +40,8 @@ class Nonlinear(Step):
     base_in: Tensor
     base_middle: Tensor
     base_out: Tensor
+    owns_input: bool = False
+    """Whether nothing else reads the input, so that it may be overwritten."""
 
     def window(self, axis: int, windows: Sequence[Window]) -> Window:
         """What the pooling reaches."""
@@ -66,50 +68,65 @@ class Nonlinear(Step):
 
     def run(self, maps: list[Tensor], spots: Spots) -> Tensor:
         """Base plus difference, the functions, minus the base."""
-        source, target = self.inputs[0], self.output
-        pixels = len(spots)
-        full = split_columns(maps[0], pixels) + spots.base(self.base_in, spots.windows[source])
+        base = spots.base(self.base_in, spots.windows[self.inputs[0]])
+        changed = split_columns(maps[0], len(spots))
+        full = changed.add_(base) if self.owns_input else changed + base
         for function in self.before:
             full = function(full)
-        if self.pool is not None:
-            full = self.pool.run(full, self.surround(full, spots))
-        for function in self.after:
-            full = function(full)
-        return full.sub_(spots.base(self.base_out, spots.windows[target])).flatten(-2)
+        if self.pool is None:
+            for function in self.after:
+                full = function(full)
+        else:
+            full = self.pooled(full, spots)
+        return full.sub_(spots.base(self.base_out, spots.windows[self.output])).flatten(-2)
 
-    def surround(self, full: Tensor, spots: Spots) -> Tensor:
-        """Set a window (h, C, w, U, V) into the cells of the pooling, among base values; outside the map is -inf."""
+    def pooled(self, window: Tensor, spots: Spots) -> Tensor:
+        """The largest of every cell, of a window (h, C, w, U, V) and of the base around it, and the functions after."""
         assert self.pool is not None
         source, out = spots.span(self.inputs[0]), spots.span(self.output)
+        found = self.pool.run(window, source, out)
+        around = self.around(source, out, spots)
+        if around is None:
+            rest = self.after
+        elif self.after[:1] == (torch.relu_,):
+            torch.maximum(found, torch.relu_(around), out=found)
+            rest = self.after[1:]
+        else:
+            torch.maximum(found, around, out=found)
+            rest = self.after
+        for function in rest:
+            found = function(found)
+        return found
+
+    def around(self, source: Span, out: Span, spots: Spots) -> Tensor | None:
+        """The largest of what the cells hold beside the window (h, C, w, U, 1), -inf for nothing; None if that is all.
+
+        It is the same for all values, so that this costs little.
+        """
+        assert self.pool is not None
         patch = self.pool.patch_span(out)
-        if patch == source:
-            return full
         _, height, width = self.shapes[0]
-        top, bottom = max(patch.top, 0), min(patch.bottom, height)
-        left, right = max(patch.left, 0), min(patch.right, width)
-        shape = (patch.height, full.shape[1], patch.width, *full.shape[3:])
-        wide = (
-            full.new_full(shape, float("-inf"))
-            if (top, bottom, left, right) != (patch.top, patch.bottom, patch.left, patch.right)
-            else full.new_empty(shape)
+        on_map = Span(max(patch.top, 0), min(patch.bottom, height), max(patch.left, 0), min(patch.right, width))
+        common = Span(
+            max(source.top, on_map.top),
+            min(source.bottom, on_map.bottom),
+            max(source.left, on_map.left),
+            min(source.right, on_map.right),
         )
-        axes = tuple(
-            inside(p.low, p.high, length)
-            for p, length in zip(
+        if common == on_map:
+            return None
+        rows, columns = (
+            inside(cells.low, cells.high, length)
+            for cells, length in zip(
                 (self.pool.patch(axis, spots.windows[self.output][axis]) for axis in (0, 1)),
                 (height, width),
                 strict=True,
             )
         )
-        context = spots.base(self.base_middle, (axes[0], axes[1]))
-        on_map = Span(top, bottom, left, right)
-        inner(wide, on_map, patch).copy_(context.expand(*context.shape[:-1], full.shape[-1]))
-        # The window may stick out of the cells (floor mode drops a last row); only what is in them counts.
-        common = Span(
-            max(source.top, top), min(source.bottom, bottom), max(source.left, left), min(source.right, right)
-        )
-        inner(wide, common, patch).copy_(inner(full, common, source))
-        return wide
+        base = spots.base(self.base_middle, (rows, columns)).clone()
+        if common.height > 0 and common.width > 0:
+            inner(base, common, on_map).fill_(float("-inf"))
+        return self.pool.run(base, on_map, out)
 
     def multiply_adds(self, ins: list[tuple[Positions, Positions]], out: tuple[Positions, Positions]) -> Positions:
         """None, but passes over the memory, counted as four multiply-adds for each number."""
@@ -143,22 +160,50 @@ class Pool:
             bounds += [int(patch.low[0]), int(patch.high[0])]
         return Span(*bounds)
 
-    def run(self, full: Tensor, patch: Tensor) -> Tensor:
-        """The largest of every cell, rows first."""
-        for axis, dimension in ((0, 0), (1, 2)):
-            k, s, d = self.kernel[axis], self.stride[axis], self.dilation[axis]
-            cells = (patch.shape[dimension] - d * (k - 1) - 1) // s + 1
-            taps = [take(patch, dimension, tap * d, cells, s) for tap in range(k)]
-            best = torch.maximum(taps[0], taps[1]) if k > 1 else taps[0].clone()
-            for tap in taps[2:]:
-                torch.maximum(best, tap, out=best)
-            patch = best
-        return patch
+    def run(self, window: Tensor, source: Span, out: Span) -> Tensor:
+        """The largest of what every cell of `out` has in the window `source` (h, C, w, U, V), or -inf; rows first."""
+        by_rows = self.along(window, 0, source.top, out.top, out.height)
+        return self.along(by_rows, 1, source.left, out.left, out.width)
+
+    def along(self, window: Tensor, axis: int, first: int, first_cell: int, cells: int) -> Tensor:
+        """The largest along one axis; `first` is where the window begins."""
+        dimension = (0, 2)[axis]
+        k, s, p, d = (part[axis] for part in (self.kernel, self.stride, self.padding, self.dilation))
+        corner = first_cell * s - p - first
+        if k == 1 and corner == 0 and s == 1 and cells == window.shape[dimension]:
+            return window
+        seen = [served(corner + tap * d, s, window.shape[dimension], cells) for tap in range(k)]
+        best = window.new_empty((*window.shape[:dimension], cells, *window.shape[dimension + 1 :]))
+        # Cells that lie in the window whole are served together, the few others one by one.
+        begin = max(range(cells)[one[0]].start if one else cells for one in seen)
+        end = max(begin, min(range(cells)[one[0]].stop if one else 0 for one in seen))
+        for low, high in ((begin, end), *((cell, cell + 1) for cell in (*range(begin), *range(end, cells)))):
+            taps = [
+                take(window, dimension, low * s + corner + tap * d, high - low, s)
+                for tap, one in enumerate(seen)
+                if low < high and one and one[0].start <= low and high <= one[0].stop
+            ]
+            into = take(best, dimension, low, high - low, 1)
+            if low < high:
+                largest_of(taps, into)
+        return best
+
+
+def largest_of(taps: list[Tensor], into: Tensor) -> None:
+    """Write the largest of some maps into another; -inf if there are none."""
+    if not taps:
+        into.fill_(float("-inf"))
+    elif len(taps) == 1:
+        into.copy_(taps[0])
+    else:
+        torch.maximum(taps[0], taps[1], out=into)
+        for tap in taps[2:]:
+            torch.maximum(into, tap, out=into)
 
 
 def take(maps: Tensor, dimension: int, first: int, count: int, step: int) -> Tensor:
     """Every step-th slice along a dimension."""
-    slices = [slice(None)] * maps.ndim
+    slices = [slice(None)] * (dimension + 1)
     slices[dimension] = slice(first, first + (count - 1) * step + 1, step)
     return maps[tuple(slices)]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -66,13 +67,20 @@ class Spots:
             row, column = self.rows[0], self.columns[0]
             cut = base[self.images[0], rows.low[row] : rows.high[row], :, columns.low[column] : columns.high[column]]
             return cut[..., None, None]
+        _, map_height, channels, map_width = base.shape
         height, width = int(rows.size[self.rows[0]]), int(columns.size[self.columns[0]])
-        windows = base.unfold(1, height, 1).unfold(3, width, 1)
-        images, tops, lefts = (
-            torch.from_numpy(places).to(base.device)
-            for places in (self.images, rows.low[self.rows], columns.low[self.columns])
-        )
-        return windows[images, tops, :, lefts].permute(2, 1, 3, 0)[..., None]
+        corners = (self.images * map_height + rows.low[self.rows]) * (channels * map_width)
+        corners += columns.low[self.columns]
+        places = window_places(height, channels, width, map_width).to(base.device)
+        numbers = places[:, None] + torch.from_numpy(corners).to(base.device)
+        return base.reshape(-1).index_select(0, numbers.view(-1)).view(height, channels, width, len(self), 1)
+
+
+@lru_cache(maxsize=256)
+def window_places(height: int, channels: int, width: int, map_width: int) -> Tensor:
+    """Where the numbers of a window (h, C, w) lie in memory after its first one, in a map (H, C, W): (h * C * w,)."""
+    rows, own = torch.arange(height * channels), torch.arange(width)
+    return (rows[:, None] * map_width + own).view(-1)
 
 
 def split_columns(maps: Tensor, pixels: int) -> Tensor:
@@ -83,3 +91,12 @@ def split_columns(maps: Tensor, pixels: int) -> Tensor:
 def same_layout(*parts: Positions) -> Positions:
     """Stack what a step's slices depend on; positions with equal rows are computed alike."""
     return np.stack(parts, axis=1)
+
+
+def served(shift: int, stride: int, length: int, outputs: int) -> tuple[slice, slice] | None:
+    """Outputs that one tap serves, and their inputs; None if there are none."""
+    start, stop = max(0, -(shift // stride)), min(outputs, (length - 1 - shift) // stride + 1)
+    if start >= stop:
+        return None
+    first = start * stride + shift
+    return slice(start, stop), slice(first, first + (stop - start - 1) * stride + 1, stride)
