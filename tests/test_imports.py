@@ -11,7 +11,7 @@ from scipy.sparse import lil_matrix
 from scipy.sparse.csgraph import connected_components
 
 LAYERS = (
-    {"errors", "threads", "version"},
+    {"errors", "starting", "threads", "version"},
     {"parallel", "printable", "progress", "registry"},
     {"files", "findings", "pictures"},
     {"architectures", "classifiers", "datasets"},
@@ -26,6 +26,7 @@ LAYERS = (
     {"report"},
     {"experiments"},
     {"cli"},
+    {"__main__"},
 )
 """The parts of onepixel from left to right; those of one layer may read each other, but not in a circle."""
 

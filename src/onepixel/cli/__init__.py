@@ -16,6 +16,7 @@ import typer
 from onepixel.cli.later import Later, group_of
 from onepixel.errors import INTERNAL_ERROR, OnepixelError
 from onepixel.printable import one_line
+from onepixel.starting import leave
 from onepixel.version import __version__
 
 LONGEST_SENTENCE = 1000
@@ -85,6 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"onepixel failed, which is a bug in onepixel ({what}); --debug shows where.")
         return INTERNAL_ERROR
     return 0
+
+
+def run() -> None:
+    """The command `onepixel`: run what stands on the command line, and end with its exit status."""
+    leave(main())
 
 
 def complain(sentence: str) -> None:

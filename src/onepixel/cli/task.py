@@ -51,9 +51,10 @@ class Task:
             raise UsageError(f"There is no folder or file {escaped(asking.images)}.")
         if object_detector.is_detector(self.opening):
             return object_detector.verdict(self.opening, asking.images, self._idle(), asking.prior, progress=progress)
+        # Opened first: where a sandbox is needed, it starts while this process imports what judges.
+        classifier = self.opening.classifier()
         from onepixel.detectors.auditing import audit
 
-        classifier = self.opening.classifier()
         with closing(classifier):
             verdict = audit(
                 classifier,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -202,6 +201,8 @@ def search(ask: Questions, known: Tensor, first_pixel: int, advance: Advance) ->
 
 def upper_bound(moved: int, checks: int) -> float:
     """The largest share that is compatible with `moved` out of `checks` (Clopper and Pearson 1934, one-sided)."""
+    from scipy.special import betaincinv  # takes long to import, and few signatures are adaptive
+
     return float(betaincinv(moved + 1, checks - moved, CONFIDENCE)) if moved < checks else 1.0
 
 

@@ -95,7 +95,7 @@ class Convolution(Step):
 
     def whole_rows(self, x: Tensor, offset: Pair, size: Pair) -> Tensor:
         """A small window: each output row in one product, with a matrix that spreads the kernel over the columns."""
-        height, channels, width, images = x.shape
+        height, _, width, images = x.shape
         outputs = self.weight.shape[0]
         out = x.new_empty(size[0], outputs, size[1], images)
         for y in range(size[0]):

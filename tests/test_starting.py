@@ -1,0 +1,51 @@
+"""The command's end: everything registered for it is done, and the exit status and what was printed arrive."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onepixel.version import __version__
+
+WITH_TORCH = """
+import atexit, weakref, sys, torch
+from onepixel.starting import leave
+class Thing: pass
+thing = Thing()
+finalizer = weakref.finalize(thing, print, "closed")
+atexit.register(print, "ended")
+print("said")
+leave(3)
+"""
+
+
+def run(code, **streams):
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run([sys.executable, "-c", code], text=True, check=False, env=buffered, **streams)
+
+
+def test_short_end_keeps_status_output_and_what_was_registered_for_the_end():
+    done = run(WITH_TORCH, capture_output=True)
+    assert done.returncode == 3
+    assert sorted(done.stdout.split()) == ["closed", "ended", "said"]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_an_error_as_ever():
+    with Path("/dev/full").open("w") as full:
+        done = run(WITH_TORCH, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 120
+    assert "No space left" in done.stderr
+
+
+def test_module_runs_as_the_command_does():
+    done = subprocess.run([sys.executable, "-m", "onepixel", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; from onepixel.cli import main; main(['audit', '--help']); print('torch' in sys.modules)"
+    assert run(code, capture_output=True).stdout.splitlines()[-1] == "False"
