@@ -77,7 +77,7 @@ def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path)
     write(tmp_path)
     options = Options(networks=tmp_path, calibration=tmp_path / "calibration.json")
     result = any_classifier.find(options, Laboratory())
-    rows = {row[0]: dict(zip(result.head, row, strict=True)) for row in result.rows}
+    rows = {row[1]: dict(zip(result.head, row, strict=True)) for row in result.rows}
     assert set(rows) == {"a", "b", "c", "colour kinds together", "all kinds together"}
     assert (rows["a"]["clean"], rows["a"]["trojaned"], rows["a"]["stamped"]) == (10, 4, 2)
     assert float(rows["a"]["auroc"]) == 1
@@ -95,3 +95,17 @@ def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path)
 def test_no_measured_networks_is_said_with_the_command_that_measures(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--stores FOLDER"):
         any_classifier.find(Options(networks=tmp_path), Laboratory())
+
+
+def test_networks_that_were_looked_at_are_no_part_of_the_test(tmp_path: Path) -> None:
+    write(tmp_path)
+    seen = [f"{kind}-{role}-final,{slot}" for kind in "abc" for role in ("clean", "trojaned") for slot in (0, 1)]
+    (tmp_path / "seen.csv").write_text("\n".join(["population,slot", *seen]) + "\n")
+    result = any_classifier.find(Options(networks=tmp_path), Laboratory())
+    rows = {(row[0], row[1]): dict(zip(result.head, row, strict=True)) for row in result.rows}
+    assert (rows["fresh", "a"]["clean"], rows["fresh", "a"]["trojaned"], rows["fresh", "a"]["stamped"]) == (8, 2, 2)
+    assert (rows["final", "a"]["clean"], rows["final", "a"]["trojaned"]) == (10, 4)
+    # The network whose target is named wrongly is on the list; the thresholds are of all clean networks of other kinds.
+    assert float(rows["fresh", "a"]["target_named"]) == 1
+    assert rows["fresh", "all kinds together"]["clean"] == 24
+    assert "Fresh networks only" in result.text

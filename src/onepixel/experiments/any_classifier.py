@@ -5,7 +5,7 @@ count was chosen on networks of development pools; those of final pools are judg
 `results/any-classifier/networks/` is one network that was measured once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,10 +21,12 @@ from onepixel.experiments.leaving_out import (
     area,
     calibrated,
     detection_rate,
+    fresh_ones,
     judged,
     measured,
     of_pool,
     pool_of,
+    seen_networks,
     surprise,
     together,
 )
@@ -91,12 +93,14 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         networks = of_pool(networks, "development")
     names = sorted({one.kind for one in networks})
     kinds = [judge(networks, kind, options.pool) for kind in names if has_enough(networks, kind, options.pool)]
+    fresh = untouched(networks, seen_networks(options.networks)) if options.pool == "final" else []
     if not kinds:
         raise UsageError(f"No kind has clean and trojaned networks of the {options.pool} pool that were measured.")
     name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")
     name += "" if options.pool == "final" else f"-{options.pool}"
-    rows = [csv_line(kind) for kind in [*kinds, *sums(kinds)]]
-    return Result(kinds, name, head(), rows, as_markdown(kinds, options))
+    groups = {"fresh": fresh, options.pool: kinds}
+    rows = [[group, *csv_line(kind)] for group, own in groups.items() for kind in [*own, *sums(own)]]
+    return Result(kinds, name, ["networks", *head()], rows, as_markdown(kinds, fresh, options))
 
 
 EXPERIMENT = Experiment(
@@ -133,14 +137,34 @@ def has_enough(networks: Sequence[Network], kind: str, pool: str) -> bool:
     return own.count("clean") >= FEWEST and "trojaned" in own and any(one.kind != kind for one in networks)
 
 
+def untouched(networks: Sequence[Network], seen: Container[tuple[str, int]]) -> list[Kind]:
+    """Judge the fresh networks of each kind that has enough of them; of none without a list of seen ones."""
+    fresh = fresh_ones(networks, seen)
+    if len(fresh) == len(of_pool(networks, "final")):
+        return []
+    found = []
+    for kind in sorted({one.kind for one in fresh}):
+        own = [one for one in fresh if one.kind == kind]
+        roles = [one.role for one in own]
+        others = [one for one in networks if one.kind != kind]
+        if others and roles.count("clean") >= FEWEST and "trojaned" in roles:
+            found.append(judged_by(own, others))
+    return found
+
+
 def judge(networks: Sequence[Network], kind: str, pool: str) -> Kind:
     """Judge one kind's networks of a pool with what all other kinds fix."""
-    calibration = calibrated([one for one in networks if one.kind != kind])
     own = of_pool([one for one in networks if one.kind == kind], pool)
+    return judged_by(own, [one for one in networks if one.kind != kind])
+
+
+def judged_by(own: Sequence[Network], others: Sequence[Network]) -> Kind:
+    """Judge networks of one kind with what others fix."""
+    calibration = calibrated(others)
     clean, trojaned, stamped = (
         judged([one for one in own if one.role == role], calibration) for role in ("clean", "trojaned", "stamped")
     )
-    return Kind(kind, own[0].search, clean, trojaned, stamped)
+    return Kind(own[0].kind, own[0].search, clean, trojaned, stamped)
 
 
 def is_grey(kind: str) -> bool:
@@ -241,28 +265,43 @@ def table(kinds: Sequence[Kind], of: str = "kind left out") -> str:
     return markdown_table(head, lines)
 
 
-def as_markdown(kinds: Sequence[Kind], options: Options) -> str:
+def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options) -> str:
     """The table for people."""
     judged_are = {
-        "final": """The networks judged are of final pools.
-What makes up the score was chosen on development pools. After a first look at 29 clean and 34 trojaned final networks
-of five kinds, whose thresholds had come out far too high, the parts' scales were dropped and the p-value was given its
-present form, again by development pools.""",
+        "final": """Search and score were chosen on the networks that
+`results/any-classifier/networks/seen.csv` lists, of development pools and of final ones, and frozen. Networks of final
+pools that are not on the list were measured after that: they are the test.""",
         "development": """The networks judged are of development pools,
 on which the numbers that make up the score were chosen: a look, not the test.""",
     }
-    alarms = sums(kinds)[-1].clean if len(kinds) > 1 else kinds[0].clean
+    alarms = together_of(fresh or kinds).clean
+    tables = f"{table([*kinds, *sums(kinds)])}\n"
+    if options.pool == "final":
+        test = table([*fresh, *sums(fresh)]) if fresh else "None has been measured yet."
+        tables = f"""## Fresh networks only: the test
+
+{test}
+
+## All networks of final pools, those that search and score were chosen on among them
+
+{tables}"""
     return f"""# Any classifier: one kind left out at a time
 
 The universal detector by the {options.search} search, on eight test images per class. The threshold comes from the
 clean networks of all other kinds. {judged_are[options.pool]}
 
-Called trojaned is what has a p-value of at most 0.05, and in the last two columns of at most 0.01. Of all clean
+Called trojaned is what has a p-value of at most 0.05, and in the last two columns of at most 0.01. Of all {
+        "fresh " if fresh else ""
+    }clean
 networks, none of a kind that fixed its threshold, {shown(alarms)} are called trojaned at 0.05 ({alarms.rate}), and
 {shown(alarms, strict=True)} at 0.01 ({alarms.strict_rate}). Intervals are of 95 %: Clopper-Pearson, and for the
 detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
 rate. An AUROC of several kinds together is of scores from each kind's own threshold on. Cross-entropy, in nats, is
 that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
 
-{table([*kinds, *sums(kinds)])}
-"""
+{tables}"""
+
+
+def together_of(kinds: Sequence[Kind]) -> Kind:
+    """All kinds as one."""
+    return sums(kinds)[-1] if len(kinds) > 1 else kinds[0]

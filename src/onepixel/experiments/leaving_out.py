@@ -1,6 +1,7 @@
 """Judging networks of one kind by a universal detector that was fixed on clean networks of all other kinds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -26,6 +27,9 @@ SCALES = {
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture
 blended in some clean networks bend. By queries alone both together tell less than each by itself, and do not count."""
+
+SEEN = "seen.csv"
+"""The list of networks that were looked at, in the folder of measured networks."""
 
 STRICT = 0.01
 """A second, stricter p-value that tables look at beside the usual one."""
@@ -69,6 +73,26 @@ def pool_of(network: Placed) -> str:
 def of_pool(networks: Iterable[AnyPlaced], pool: str) -> list[AnyPlaced]:
     """The networks of one pool."""
     return [one for one in networks if pool_of(one) == pool]
+
+
+def seen_networks(folder: Path) -> frozenset[tuple[str, int]]:
+    """Populations and slots of the networks that were looked at while the detector was being made; none without a list.
+
+    Parameters
+    ----------
+    folder : Path
+        Of measured networks; the list is its `seen.csv`, written when search and score were frozen.
+    """
+    path = folder / SEEN
+    if not path.exists():
+        return frozenset()
+    with path.open(encoding="utf-8", newline="") as file:
+        return frozenset((row["population"], int(row["slot"])) for row in csv.DictReader(file))
+
+
+def fresh_ones(networks: Iterable[Network], seen: Container[tuple[str, int]]) -> list[Network]:
+    """The networks of final pools that nobody had looked at when search and score were frozen."""
+    return [one for one in of_pool(networks, "final") if (one.population, one.slot) not in seen]
 
 
 def measured(folder: Path) -> list[Network]:
