@@ -279,24 +279,25 @@ def test_a_change_of_one_pair_is_tried_on_all_classes_and_back() -> None:
 
 
 def test_a_target_leads_by_everything_together() -> None:
-    """Pairs: class 1 reaches target 0 and target 2 alike; over all classes, target 2 leads by 3."""
-    rows = [(1, 0, 6.0), (2, 0, -2.0), (1, 2, 6.0), (0, 2, 0.0), (EVERY_SOURCE, 0, -4.0), (EVERY_SOURCE, 2, -1.0)]
+    """Pairs: class 1 reaches targets 0 and 2 alike; of all classes, 2 leads by 3. Target 1 has one source."""
+    rows = [(1, 0, 6.0), (2, 0, -2.0), (3, 0, -1.0), (1, 2, 6.0), (0, 2, 0.0), (3, 2, 3.0), (0, 1, 9.0)]
+    rows += [(EVERY_SOURCE, 0, -4.0), (EVERY_SOURCE, 2, -1.0), (EVERY_SOURCE, 1, 5.0)]
     source, target, value = (np.array(part) for part in zip(*rows, strict=True))
     measured = np.zeros(len(rows), dtype=np.float32)
     found = Reach(
-        sources=np.arange(3),
-        targets=np.arange(3),
+        sources=np.arange(4),
+        targets=np.arange(4),
         source=source.astype(np.int64),
         target=target.astype(np.int64),
         place=np.tile([0, 0, 1, 1], (len(rows), 1)),
         log_odds=value.astype(np.float32),
         flipped=measured,
         natural=measured,
-        base=np.zeros((3, 3), dtype=np.float32),
+        base=np.zeros((4, 4), dtype=np.float32),
         fillings=np.zeros((len(rows), 1, 1, 1), dtype=np.float32),
     )
-    assert joint_values(found) == {0: 6 + 2 - 4, 2: 6 + 3 - 1}
+    assert joint_values(found) == {0: 6 + 1 - 4, 2: 6 + 3 - 1}
     parts = {part.name: part for part in parts_of({"patch": found})}
-    assert parts["patch_joint_lead"].value == pytest.approx(4)
+    assert parts["patch_joint_lead"].value == pytest.approx(5)
     assert found.target[parts["patch_joint_lead"].finding] == 2
-    assert target_values("patch_joint_lead", {"patch": found}) == pytest.approx({0: -4, 2: 4})
+    assert target_values("patch_joint_lead", {"patch": found}) == pytest.approx({0: -5, 2: 5})

@@ -8,6 +8,9 @@ import numpy as np
 from onepixel.reaches import Reach
 from onepixel.reaches.value import EVERY_SOURCE
 
+FEWEST_SOURCES = 3
+"""Sources of a target without which its pairs and its change from all classes are nearly the same, and count once."""
+
 OF_WINDOWS = ("unnatural", "excess")
 """Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
 
@@ -79,18 +82,19 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         )
         wildest = list(best.values())[int(excess.argmax())]
         found.append(Part(f"{family}_{what}_excess", float(excess.max()), reach, wildest))
-    joint = joint_values(reach)
-    if joint:
-        highest = max(joint, key=lambda target: joint[target])
-        best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
-        found.append(Part(f"{family}_joint_lead", leads(joint)[highest], reach, best[highest]))
+    best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
+    if best:
+        joint = leads(joint_values(reach))
+        # Where too few sources were searched, nothing leads.
+        highest = max(joint or best, key=lambda target: joint.get(target, float(reach.log_odds[best[target]])))
+        found.append(Part(f"{family}_joint_lead", joint.get(highest, 0.0), reach, best[highest]))
     return found
 
 
 def joint_values(reach: Reach) -> dict[int, float]:
     """For each target: the reach of its best pair, the mean over the sources' best, and that from all classes, added.
 
-    Targets without a pair that was searched, or without a change from all classes, have none.
+    Targets with fewer than `FEWEST_SOURCES` pairs that were searched, or without a change from all classes, have none.
     """
     every = best_by_target(reach, np.flatnonzero(reach.source == EVERY_SOURCE))
     own: dict[int, dict[int, float]] = {}
@@ -103,7 +107,7 @@ def joint_values(reach: Reach) -> dict[int, float]:
     return {
         target: max(values.values()) + float(np.mean(list(values.values()))) + float(reach.log_odds[every[target]])
         for target, values in own.items()
-        if target in every
+        if target in every and len(values) >= FEWEST_SOURCES
     }
 
 
