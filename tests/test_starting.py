@@ -49,3 +49,12 @@ def test_module_runs_as_the_command_does():
 def test_help_does_not_import_torch():
     code = "import sys; from onepixel.cli import main; main(['audit', '--help']); print('torch' in sys.modules)"
     assert run(code, capture_output=True).stdout.splitlines()[-1] == "False"
+
+
+def test_onnx_graph_is_opened_without_the_compiler_of_torch():
+    example = Path(__file__).parents[1] / "examples" / "clean.onnx"
+    code = (
+        f"import sys, onepixel; onepixel.load_classifier({str(example)!r}, outputs='logits', normalize='none'); "
+        "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
+    )
+    assert run(code, capture_output=True).stdout.split() == ["False", "False"]

@@ -19,7 +19,7 @@ from onepixel.architectures import architecture
 from onepixel.opening import onnx_file, onnx_operators
 from onepixel.opening.onnx_file import RuntimeJudged
 from onepixel.opening.onnx_graph import MOST_OPERATIONS, graph_module
-from onepixel.opening.onnx_module import NotConvertibleError
+from onepixel.opening.onnx_module import Maps, NotConvertibleError
 from onepixel.opening.preparation import Layout
 from opening.model_files import lenet_graph, network, onnx_model
 
@@ -439,3 +439,16 @@ def test_what_torch_exports_becomes_a_module(name: str, dynamo: bool, tmp_path: 
     assert isinstance(classifier, RuntimeJudged), classifier.assumptions
     found = onepixel.signature(classifier, engine="incremental", values=2, pixels=16)
     assert found.engine == "incremental"
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_size_of_what_a_sliding_window_finds_is_that_of_torch(data):
+    kernel, stride = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    dilation, margin = data.draw(st.integers(1, 2)), data.draw(st.integers(0, kernel // 2))
+    extent = dilation * (kernel - 1) + 1
+    length, ceil = data.draw(st.integers(max(1, extent - 2 * margin), 12)), data.draw(st.booleans())
+    pool = torch.nn.MaxPool2d(kernel, stride, margin, dilation, ceil_mode=ceil)
+    maps, pads = Maps(0, (1, length, length), (1, length, length)), (margin,) * 4
+    found = onnx_operators.slid(maps, pads, [extent, extent], [stride, stride], ceil=ceil)
+    assert found == tuple(pool(torch.zeros(1, 1, length, length)).shape[2:])

@@ -109,8 +109,13 @@ class Builder:
         self.operations: dict[str, Operation] = {}
         self.spent = 0
 
-    def add(self, name: str, function: Callable[..., Tensor], *arguments: Value) -> Value:
+    def add(
+        self, name: str, function: Callable[..., Tensor], *arguments: Value, shape: tuple[int, ...] | None = None
+    ) -> Value:
         """What a function gives for stored results and constants; for constants alone it is computed at once.
+
+        `shape` is that of the result for two images, where it is known: torch's meta device imports torch's compiler to
+        tell the shape of a convolution, which takes longer than a small signature.
 
         Raises
         ------
@@ -121,17 +126,17 @@ class Builder:
             raise NotConvertibleError(f"{name} computes in another type than float32")
         shapes = [(2, *a.stored) if isinstance(a, Maps) else tuple(a.shape) for a in arguments]
         with torch.no_grad():
-            inferred = function(*(torch.empty(shape, device="meta") for shape in shapes))
-            self.spend(inferred.numel())
+            if shape is None:
+                shape = tuple(function(*(torch.empty(each, device="meta") for each in shapes)).shape)
+            self.spend(math.prod(shape))
             constants = [argument for argument in arguments if isinstance(argument, Tensor)]
             if len(constants) == len(arguments):
                 return function(*constants)
-        if inferred.ndim < 2 or len(inferred) != 2 or 0 in inferred.shape:
-            raise NotConvertibleError(f"{name} gives results of shape {tuple(inferred.shape)} for two images")
+        if len(shape) < 2 or shape[0] != 2 or min(shape) < 1:
+            raise NotConvertibleError(f"{name} gives results of shape {shape} for two images")
         unique = name if name not in self.operations else f"{name} ({len(self.operations)})"
         self.operations[unique] = Operation(function, arguments)
-        shape = tuple(inferred.shape[1:])
-        return Maps(len(self.operations), shape, shape)
+        return Maps(len(self.operations), shape[1:], shape[1:])
 
     def spend(self, numbers: int) -> None:
         """Count numbers that the module holds for two images, or as constants."""

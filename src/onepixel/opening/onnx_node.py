@@ -160,9 +160,9 @@ class Node:
             return self.integers("axes", [], AXES)
         return self.allowed("axes", self.constant_integers(1), AXES) if self.given(1) else None
 
-    def result(self, function: Callable[..., Tensor], *arguments: Value) -> Value:
-        """A function of the module's results and constants."""
-        return self.builder.add(self.name, function, *arguments)
+    def result(self, function: Callable[..., Tensor], *arguments: Value, shape: tuple[int, ...] | None = None) -> Value:
+        """A function of the module's results and constants; `shape` is the result's for two images, where known."""
+        return self.builder.add(self.name, function, *arguments, shape=shape)
 
 
 def tensor(stored: Any) -> Tensor:

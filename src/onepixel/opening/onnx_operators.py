@@ -42,6 +42,26 @@ def padding(node: Node, size: tuple[int, ...], window: list[int], strides: list[
     return found[0], found[1], found[2], found[3]
 
 
+def for_two(value: Value) -> tuple[int, ...]:
+    """The shape of a value for two images."""
+    return (2, *value.stored) if isinstance(value, Maps) else tuple(value.shape)
+
+
+def slid(
+    maps: Maps, pads: tuple[int, int, int, int], extent: list[int], strides: list[int], *, ceil: bool = False
+) -> tuple[int, int]:
+    """Rows and columns of what a window finds that slides over maps with margins; by `ceil` beyond their end, too."""
+    found = []
+    for length, (before, after), window, stride in zip(
+        maps.shape[1:], (pads[:2], pads[2:]), extent, strides, strict=True
+    ):
+        room = length + before + after - window
+        steps = -(-room // stride) if ceil else room // stride
+        # A window that would begin behind the maps is none.
+        found.append(steps if ceil and steps * stride >= length + before else steps + 1)
+    return found[0], found[1]
+
+
 def convolution(node: Node) -> Value:
     """Conv with constant weights."""
     maps, weight = node.image_maps(), node.constant(1)
@@ -57,10 +77,11 @@ def convolution(node: Node) -> Value:
     top, bottom, left, right = padding(node, maps.shape[1:], extent, strides)
     even = (top, left) if (top, left) == (bottom, right) else (0, 0)
     convolve = partial(functional.conv2d, stride=strides, padding=even, dilation=dilations, groups=groups)
+    size = slid(maps, (top, bottom, left, right), extent, strides)
+    result = partial(node.result, convolve, shape=(2, weight.shape[0], *size))
     if (top, left) == (bottom, right):
-        return node.result(convolve, *arguments)
-    padded = node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps)
-    return node.result(convolve, padded, *arguments[1:])
+        return result(*arguments)
+    return result(node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps), *arguments[1:])
 
 
 def dense(node: Node, maps: Maps, weight: Tensor, bias: Tensor | None) -> Value:
@@ -70,7 +91,7 @@ def dense(node: Node, maps: Maps, weight: Tensor, bias: Tensor | None) -> Value:
     if maps.order is not None:
         weight = torch.empty_like(weight).index_copy_(1, maps.order, weight)
     flat = node.builder.plain(node.name, replace(maps, order=None))
-    return node.result(functional.linear, flat, weight, *([] if bias is None else [bias]))
+    return node.result(functional.linear, flat, weight, *([] if bias is None else [bias]), shape=(2, len(weight)))
 
 
 def gemm(node: Node) -> Value:
@@ -107,11 +128,12 @@ def arithmetic(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
         if len({len(value.shape) for value in varying}) > 1:
             raise node.refusal("combines values of different numbers of axes")
         if len(varying) == 1 and constants[0].numel() == 1:
-            result = node.result(function, *(v.reshape(()) if isinstance(v, Tensor) else v for v in values))
+            plain = [v.reshape(()) if isinstance(v, Tensor) else v for v in values]
+            result = node.result(function, *plain, shape=for_two(varying[0]))
             assert isinstance(result, Maps)
             return replace(result, shape=varying[0].shape, order=varying[0].order)
         plain = [node.builder.plain(node.name, value) for value in values]
-        return node.result(function, *plain)
+        return node.result(function, *plain, shape=tuple(torch.broadcast_shapes(*map(for_two, plain))))
 
     return rule
 
@@ -124,7 +146,7 @@ def pointwise(function: Callable[[Tensor], Tensor]) -> Rule:
 def each(node: Node, function: Callable[[Tensor], Tensor]) -> Value:
     """Apply a function to every number of the first input."""
     value = node.value(0)
-    result = node.result(function, value)
+    result = node.result(function, value, shape=for_two(value))
     if isinstance(value, Tensor) or isinstance(result, Tensor):
         return result
     return replace(result, shape=value.shape, order=value.order)
@@ -159,7 +181,7 @@ def slope_relu(node: Node) -> Value:
     maps, slope = node.image_maps(), node.constant(1)
     if slope.numel() != 1 and tuple(slope.shape[-3:]) != (maps.shape[0], 1, 1):
         raise node.refusal(f"has slopes {tuple(slope.shape)} for maps {maps.shape}")
-    return node.result(functional.prelu, maps, slope.reshape(-1))
+    return node.result(functional.prelu, maps, slope.reshape(-1), shape=for_two(maps))
 
 
 def clip(node: Node) -> Value:
@@ -184,13 +206,15 @@ def max_pool(node: Node) -> Value:
     extent = [dilation * (size - 1) + 1 for dilation, size in zip(dilations, kernel, strict=True)]
     top, bottom, left, right = padding(node, maps.shape[1:], extent, strides)
     pool = partial(functional.max_pool2d, kernel_size=kernel, stride=strides, dilation=dilations, ceil_mode=ceil)
+    shape = (2, maps.shape[0], *slid(maps, (top, bottom, left, right), extent, strides, ceil=ceil))
     if (top, left) == (bottom, right):
-        return node.result(partial(pool, padding=(top, left)), maps)
+        return node.result(partial(pool, padding=(top, left)), maps, shape=shape)
     if ceil or max(top, bottom) >= extent[0] or max(left, right) >= extent[1]:
         raise node.refusal("is padded unevenly in a way for which there is no rule")
     # Finite, because the incremental engine takes differences.
     lowest = torch.finfo(torch.float32).min
-    return node.result(pool, node.result(partial(functional.pad, pad=(left, right, top, bottom), value=lowest), maps))
+    padded = node.result(partial(functional.pad, pad=(left, right, top, bottom), value=lowest), maps)
+    return node.result(pool, padded, shape=shape)
 
 
 def average_pool(node: Node) -> Value:
@@ -201,22 +225,26 @@ def average_pool(node: Node) -> Value:
     ceil, counted = bool(node.integer("ceil_mode", 0, FLAG)), bool(node.integer("count_include_pad", 0, FLAG))
     top, bottom, left, right = padding(node, maps.shape[1:], kernel, strides)
     pool = partial(functional.avg_pool2d, kernel_size=kernel, stride=strides, ceil_mode=ceil, count_include_pad=counted)
+    shape = (2, maps.shape[0], *slid(maps, (top, bottom, left, right), kernel, strides, ceil=ceil))
     if (top, left) == (bottom, right):
-        return node.result(partial(pool, padding=(top, left)), maps)
+        return node.result(partial(pool, padding=(top, left)), maps, shape=shape)
     if ceil or not counted:
         raise node.refusal("is padded unevenly in a way for which there is no rule")
-    return node.result(pool, node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps))
+    padded = node.result(partial(functional.pad, pad=(left, right, top, bottom)), maps)
+    return node.result(pool, padded, shape=shape)
 
 
 def global_average_pool(node: Node) -> Value:
     """GlobalAveragePool."""
-    return node.result(lambda full: full.mean((2, 3), keepdim=True), node.image_maps())
+    maps = node.image_maps()
+    return node.result(lambda full: full.mean((2, 3), keepdim=True), maps, shape=(2, maps.shape[0], 1, 1))
 
 
 def global_max_pool(node: Node) -> Value:
     """GlobalMaxPool."""
     maps = node.image_maps()
-    return node.result(partial(functional.max_pool2d, kernel_size=maps.shape[1:]), maps)
+    pool = partial(functional.max_pool2d, kernel_size=maps.shape[1:])
+    return node.result(pool, maps, shape=(2, maps.shape[0], 1, 1))
 
 
 def reduce_mean(node: Node) -> Value:
@@ -225,7 +253,8 @@ def reduce_mean(node: Node) -> Value:
     node.integer("noop_with_empty_axes", 0, range(1))
     if axes is None or places(node, axes, 4) != [2, 3]:
         raise node.refusal("is a mean over something else than rows and columns")
-    return node.result(lambda full: full.mean((2, 3), keepdim=keep), maps)
+    shape = (2, maps.shape[0], 1, 1) if keep else (2, maps.shape[0])
+    return node.result(lambda full: full.mean((2, 3), keepdim=keep), maps, shape=shape)
 
 
 def batch_norm(node: Node) -> Value:
@@ -240,7 +269,7 @@ def batch_norm(node: Node) -> Value:
     def normalised(full: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         return functional.batch_norm(full, mean, variance, scale, shift, training=False, eps=epsilon)
 
-    return node.result(normalised, value, scale, shift, mean, variance)
+    return node.result(normalised, value, scale, shift, mean, variance, shape=for_two(value))
 
 
 def softmax(function: Callable[..., Tensor]) -> Rule:
@@ -251,7 +280,7 @@ def softmax(function: Callable[..., Tensor]) -> Rule:
         axis = node.integer("axis", 1 if node.opset < 13 else -1, AXES)
         if not isinstance(rows, Maps) or len(rows.shape) != 1 or axis not in (1, -1):
             raise node.refusal("is a softmax over something else than the numbers of a row")
-        return node.result(lambda full: function(full, dim=1), rows)
+        return node.result(lambda full: function(full, dim=1), rows, shape=for_two(rows))
 
     return rule
 
