@@ -106,11 +106,26 @@ class Validation(NamedTuple):
         return sum(one.named for one in self.trojaned)
 
     @property
+    def missing(self) -> list[str]:
+        """What is asked for and not there, in words; nothing if the method works."""
+        ground, found, flagged = self.ground, len(self.trojaned), len(self.clean)
+        said = []
+        if self.found.value < ground.least_found:
+            said.append(f"finds {self.found.value:.0%} of {found}, not {ground.least_found:.0%}")
+        if self.flagged.value > ground.most_flagged:
+            said.append(
+                f"flags {self.flagged.value:.0%} of {flagged} clean ones, not at most {ground.most_flagged:.0%}"
+            )
+        if self.area < ground.least_area:
+            said.append(f"AUROC {self.area:.2f}, not {ground.least_area}")
+        if min(found, flagged) < FEWEST:
+            said.append(f"fewer than {FEWEST} networks of a sort")
+        return said
+
+    @property
     def works(self) -> bool:
         """Whether it does what is asked, on enough networks."""
-        enough = min(len(self.clean), len(self.trojaned)) >= FEWEST
-        rule = self.found.value >= self.ground.least_found and self.flagged.value <= self.ground.most_flagged
-        return enough and rule and self.area >= self.ground.least_area
+        return not self.missing
 
 
 class Options(ExperimentOptions):
@@ -219,15 +234,15 @@ def as_markdown(found: Sequence[Validation]) -> str:
                 f"{one.area:.3f}",
                 f"{one.named} of {len(one.trojaned)}" if names else "-",
                 one.ground.paper,
-                "yes" if one.works else "**no**",
+                "yes" if one.works else f"**no**: {'; '.join(one.missing)}",
             ]
         )
     head = ["method", "setting", "trojaned found", "clean flagged", "AUROC", "target named", "its authors report"]
     return f"""# Compared methods on their own ground
 
 A method is said to work if its published rule finds at least nine in ten trojaned networks and flags at most one in
-five clean ones; MNTD and Universal Litmus Patterns, which have no rule that a dozen shadow networks could calibrate,
-if their area under the curve is at least 0.9. At least {FEWEST} networks of each sort are asked for. What does not work
+five clean ones; MNTD and Universal Litmus Patterns, which have no rule that a few shadow networks could calibrate, if
+their area under the curve is at least 0.9. At least {FEWEST} networks of each sort are asked for. What does not work
 here is not compared: `onepixel experiment compare` leaves it out.
 
 {markdown_table([*head, "works"], lines)}

@@ -36,13 +36,15 @@ class Candidate(NamedTuple):
 class ArtificialBrainStimulation:
     """Stimulate, invert, and report the best success rate of an inverted trigger.
 
-    Follows the authors' released code for CIFAR-10 step by step: which neurons are tried, what their triggers are
-    sought with, and how success is counted. Differences: that code also stimulates single units of a flattened
-    convolution and rebuilds triggers that are filters (section 4.2 names both kinds), which is left out here; it
-    descends on a third of 10 or 50 images, here on `batch_size` random ones per step; images of the label itself do
-    not count here. A neuron is a channel of a convolution or a unit of a dense layer, as there, after the
-    nonlinearity where that is a module of its own. The paper leaves open what a layer is in networks with branches;
-    every convolution, dense layer and nonlinearity but the last dense layer counts here.
+    Follows the authors' released code for CIFAR-10: which neurons are tried, what their triggers are sought with, and
+    how success is counted. Differences: the mask starts alike everywhere and its sum is held down, an
+    option of that code, which else starts from a square in the upper left corner and counts pixels: a square that
+    stays there finds nothing in networks that see where a trigger is, such as LeNet-5. That code also stimulates
+    single units of a flattened convolution, and rebuilds triggers that are filters (section 4.2 names both kinds),
+    which is left out here; it descends on a third of 10 or 50 images, here on `batch_size` random ones per step;
+    images of the label itself do not count here. A neuron is a channel of a convolution or a unit of a dense layer, as
+    there, after the nonlinearity where that is a module of its own. The paper leaves open what a layer is in networks
+    with branches; every convolution, dense layer and nonlinearity but the last dense layer counts here.
 
     Parameters
     ----------
@@ -59,9 +61,7 @@ class ArtificialBrainStimulation:
     steps, batch_size : int
         Of Adam (1,000 there), and images of each (3 or 16 there).
     learning_rate, size_weight : float
-        Of Adam, and of the mask's sum while more pixels than the bound are above `visible`, twice as much while the
-        patch is two pixels too wide (0.1, 500 and 0.01 there).
-    visible : float
+        Of Adam, and of the mask's sum while it is above the bound (0.1 and 500 there).
     rest_weight : float
         What activations of all other neurons cost (1e-4 there).
     success : float
@@ -83,7 +83,6 @@ class ArtificialBrainStimulation:
     batch_size: int = 4
     learning_rate: float = 0.1
     size_weight: float = 500.0
-    visible: float = 0.01
     rest_weight: float = 1e-4
     success: float = 0.88
     seed: int = 0
@@ -164,9 +163,7 @@ class ArtificialBrainStimulation:
         generator = torch.Generator().manual_seed(self.seed)
         count, (channels, height, width) = len(candidates), images.shape[1:]
         bound = self.share * height * width
-        side = int(np.sqrt(bound))
-        start = torch.full((count, 1, 1, height, width), -2.0)
-        start[..., :side, :side] = 2.0
+        start = torch.full((count, 1, 1, height, width), float(np.arctanh(2 * self.share - 1)))
         mask_seed = start.to(images).requires_grad_()
         noise = torch.randn((count, 1, channels, height, width), generator=generator)
         pattern = noise.to(images).requires_grad_()
@@ -176,10 +173,9 @@ class ArtificialBrainStimulation:
             batch = torch.stack([some[self._draw(len(some), generator)] for some in others])
             mask = (torch.tanh(mask_seed) + 1) / 2
             stamped = (1 - mask) * batch + mask * pattern
-            visible = (mask.detach() > self.visible).sum(dim=(1, 2, 3, 4))
-            too_large = (visible > bound).to(images) + (visible > (side + 2) ** 2).to(images)
-            size = (self.size_weight * too_large * mask.sum(dim=(1, 2, 3, 4))).sum()
-            loss = self._neurons(network, stamped, candidates) + size
+            size = mask.sum(dim=(1, 2, 3, 4))
+            penalty = self.size_weight * (size.detach() > bound) * size
+            loss = self._neurons(network, stamped, candidates) + penalty.sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
