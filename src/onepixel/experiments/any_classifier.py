@@ -6,7 +6,6 @@ count was chosen on networks of development pools; those of final pools are judg
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,25 +14,24 @@ from pydantic import Field
 from onepixel.detectors.metrics import GOAL
 from onepixel.detectors.universal_calibration import write_calibrations
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import (
-    Judged,
-    area,
+    Kind,
     calibrated,
-    detection_rate,
+    for_machines,
     fresh_ones,
-    judged,
     measured,
     of_pool,
     pool_of,
     seen_networks,
-    surprise,
-    together,
+    shown,
+    table,
 )
+from onepixel.experiments.option import FILE, Said
+from onepixel.experiments.options import Growing, Measured
 from onepixel.experiments.reach_records import Network, measure_store
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
-from onepixel.report.tables import markdown_table
 
 FEWEST = 2
 """Clean networks without which a kind has no row."""
@@ -41,25 +39,9 @@ FEWEST = 2
 SEARCHES = ("gradient", "composed")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How the networks of one kind fare with a detector fixed on all other kinds."""
-
-    kind: str
-    search: str
-    clean: Judged
-    trojaned: Judged
-    stamped: Judged
-
-
-class Options(ExperimentOptions):
+class Options(Growing, Measured):
     """Options of `onepixel experiment any-classifier`."""
 
-    networks: Annotated[
-        Path,
-        Field(description="The folder of measured networks, a file for each population."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = Path("results/any-classifier/networks")
     search: Annotated[
         Literal["gradient", "composed"],
         Field(description="The search that networks are measured with, and judged by."),
@@ -70,15 +52,10 @@ class Options(ExperimentOptions):
         Field(description="The pool whose networks are judged; final ones by clean networks of both pools."),
         Said(when_changed=True),
     ] = "final"
-    stores: Annotated[
-        Path | None,
-        Field(description="A folder of stores, whose networks are measured first."),
-        Said(metavar="FOLDER"),
-    ] = None
     calibration: Annotated[
         Path | None,
         Field(description="Write the universal detector's calibration from all measured networks here."),
-        Said(metavar="FILE"),
+        FILE,
     ] = None
 
 
@@ -99,8 +76,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")
     name += "" if options.pool == "final" else f"-{options.pool}"
     groups = {"fresh": fresh, options.pool: kinds}
-    rows = [[group, *csv_line(kind)] for group, own in groups.items() for kind in [*own, *sums(own)]]
-    return Result(kinds, name, ["networks", *head()], rows, as_markdown(kinds, fresh, options))
+    records = ({"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)])
+    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options))
 
 
 EXPERIMENT = Experiment(
@@ -108,8 +85,7 @@ EXPERIMENT = Experiment(
     "The universal detector on kinds of networks that it was not fixed with, by leaving one kind out.",
     Options,
     find,
-    plan=lambda whole: [Options()] if Options().networks.is_dir() else [],
-    workers=False,
+    records="networks",
 )
 
 
@@ -148,23 +124,14 @@ def untouched(networks: Sequence[Network], seen: Container[tuple[str, int]]) -> 
         roles = [one.role for one in own]
         others = [one for one in networks if one.kind != kind]
         if others and roles.count("clean") >= FEWEST and "trojaned" in roles:
-            found.append(judged_by(own, others))
+            found.append(Kind.of(kind, own, calibrated(others)))
     return found
 
 
 def judge(networks: Sequence[Network], kind: str, pool: str) -> Kind:
     """Judge one kind's networks of a pool with what all other kinds fix."""
-    own = of_pool([one for one in networks if one.kind == kind], pool)
-    return judged_by(own, [one for one in networks if one.kind != kind])
-
-
-def judged_by(own: Sequence[Network], others: Sequence[Network]) -> Kind:
-    """Judge networks of one kind with what others fix."""
-    calibration = calibrated(others)
-    clean, trojaned, stamped = (
-        judged([one for one in own if one.role == role], calibration) for role in ("clean", "trojaned", "stamped")
-    )
-    return Kind(own[0].kind, own[0].search, clean, trojaned, stamped)
+    own, others = ([one for one in networks if (one.kind == kind) == same] for same in (True, False))
+    return Kind.of(kind, of_pool(own, pool), calibrated(others))
 
 
 def is_grey(kind: str) -> bool:
@@ -179,90 +146,7 @@ def sums(kinds: Sequence[Kind]) -> list[Kind]:
         "colour kinds together": [kind for kind in kinds if not is_grey(kind.kind)],
         "all kinds together": list(kinds),
     }
-    return [
-        Kind(
-            name,
-            group[0].search,
-            together([kind.clean for kind in group]),
-            together([kind.trojaned for kind in group]),
-            together([kind.stamped for kind in group]),
-        )
-        for name, group in groups.items()
-        if len(group) > 1
-    ]
-
-
-RATES = (
-    "detection_rate",
-    "found_rate",
-    "false_alarm_rate",
-    "stamped_false_alarm_rate",
-    "found_rate_at_1_percent",
-    "false_alarm_rate_at_1_percent",
-)
-"""Columns with an interval: thresholds are for p-values of 0.05, and where it says so 0.01."""
-
-
-def head() -> list[str]:
-    """The columns of `csv_line`."""
-    rates = [f"{name}{end}" for name in RATES for end in ("", "_low", "_high")]
-    return ["kind", "search", "clean", "trojaned", "stamped", "auroc", "cross_entropy", *rates, "target_named"]
-
-
-def surprised(kind: Kind, unknown: str) -> str:
-    """The cross-entropy of a kind's probabilities, told by all other kinds."""
-    found = surprise(kind.clean, kind.trojaned)
-    return unknown if found is None else f"{found:.4f}"
-
-
-def csv_line(kind: Kind) -> list[object]:
-    """One kind in shares; those of stamped networks are empty where there are none."""
-    counts = [len(kind.clean), len(kind.trojaned), len(kind.stamped)]
-    rates = [
-        detection_rate(kind.clean, kind.trojaned),
-        kind.trojaned.rate,
-        kind.clean.rate,
-        kind.stamped.rate if len(kind.stamped) else None,
-        kind.trojaned.strict_rate,
-        kind.clean.strict_rate,
-    ]
-    numbers = [
-        cell
-        for rate in rates
-        for cell in ([""] * 3 if rate is None else [f"{one:.4f}" for one in (rate.value, rate.low, rate.high)])
-    ]
-    named = f"{kind.trojaned.named / len(kind.trojaned):.4f}"
-    areas = [f"{area(kind.clean, kind.trojaned):.4f}", surprised(kind, "")]
-    return [kind.kind, kind.search, *counts, *areas, *numbers, named]
-
-
-def shown(judged: Judged, *, strict: bool = False) -> str:
-    """How many of a group are called trojaned."""
-    return f"{judged.flagged_strictly if strict else judged.flagged} of {len(judged)}" if len(judged) else "-"
-
-
-def table(kinds: Sequence[Kind], of: str = "kind left out") -> str:
-    """One line for each kind."""
-    lines = []
-    for kind in kinds:
-        rate = detection_rate(kind.clean, kind.trojaned)
-        lines.append(
-            [
-                kind.kind,
-                f"{area(kind.clean, kind.trojaned):.3f}",
-                surprised(kind, "-"),
-                f"{100 * rate.value:.1f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]",
-                shown(kind.trojaned),
-                shown(kind.clean),
-                shown(kind.stamped),
-                f"{kind.trojaned.named} of {len(kind.trojaned)}",
-                shown(kind.trojaned, strict=True),
-                shown(kind.clean, strict=True),
-            ]
-        )
-    head = [of, "AUROC", "cross-entropy", "detection rate", "trojaned found", "clean flagged"]
-    head += ["stamped flagged", "target named", "found at 0.01", "clean flagged at 0.01"]
-    return markdown_table(head, lines)
+    return [Kind.joined(name, group) for name, group in groups.items() if len(group) > 1]
 
 
 def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options) -> str:

@@ -12,30 +12,32 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from onepixel.detectors.metrics import Estimate, best_threshold
+from onepixel.detectors.metrics import best_threshold
 from onepixel.detectors.probability import logistic_curve
-from onepixel.errors import UsageError
 from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
 from onepixel.experiments.leaving_out import calibrated, of_pool, pool_of
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
     SHADOW,
     Judgement,
+    Judging,
+    ScoresFolder,
     judge_store,
     judgements_of,
     shadows_for,
     time_ours,
     trained,
 )
+from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
+from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import Network, kind_of, read_folder
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 
-SCORES = Path("results/compare/scores")
 FEWEST = 2
 """Clean, and trojaned, networks without which a population has no row, and a threshold is not fixed."""
 
@@ -46,49 +48,27 @@ Key = tuple[str, int]
 Rows = Mapping[Key, Judgement]
 
 
-class Options(ExperimentOptions):
+class Options(Judging, Measured):
     """Options of `onepixel experiment compare`."""
 
-    scores: Annotated[
-        Path,
-        Field(description="The folder of what methods said, a file for each method and population."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = SCORES
-    networks: Annotated[
-        Path,
-        Field(description="The folder of networks that the universal detector measured."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = Path("results/any-classifier/networks")
+    scores: ScoresFolder = Path("results/compare/scores")
     attacks: Annotated[
-        Path,
-        Field(description="The folder of those of other types of attack."),
-        Said(metavar="FOLDER", when_changed=True),
+        Path, Field(description="The folder of measured networks of other types of attack."), USUAL_FOLDER
     ] = Path("results/any-classifier/attacks")
     validation: Annotated[
-        Path,
-        Field(description="The table of which methods work, written by the experiment validate."),
-        Said(metavar="FILE", when_changed=True),
+        Path, Field(description="The table of which methods work, written by the experiment validate."), USUAL_FILE
     ] = TABLE
     timed: Annotated[
         Path,
         Field(description="The folder of rows that were made to be timed, on quiet cores; else all rows are."),
-        Said(metavar="FOLDER", when_changed=True),
+        USUAL_FOLDER,
     ] = Path("results/compare/timed")
-    stores: Annotated[
-        Path | None,
-        Field(description="A folder of stores, whose networks are judged first."),
-        Said(metavar="FOLDER"),
-    ] = None
     shadows: Annotated[
-        Path | None,
-        Field(description="A folder of stores of networks that methods are trained on."),
-        Said(metavar="FOLDER"),
+        Path | None, Field(description="A folder of stores of networks that methods are trained on."), FOLDER
     ] = None
-    method: Annotated[tuple[str, ...], Field(description="Judge with this one only; may be given several times.")] = ()
     population: Annotated[
         tuple[str, ...], Field(description="Judge this population only; may be given several times.")
     ] = ()
-    most: Annotated[int | None, Field(description="Networks of each population that are judged at most.", ge=1)] = None
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[Found]:
@@ -99,10 +79,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
     left_out = [name for name, good in works.items() if not good]
     judged = {name: said for name in METHODS if (said := by_network(options.scores, name))}
     if not judged:
-        raise UsageError(
-            f"There are no judged networks in {options.scores}; "
-            "`onepixel experiment compare --stores FOLDER` judges those of stores."
-        )
+        raise options.none_judged("compare")
     measured = {name: ours(options.networks / search, options.attacks / search) for name, search in OURS.items()}
     measured[ACCURACY] = accuracies(options.networks / "gradient", options.attacks / "gradient")
     table = {name: said for name, said in (judged | measured).items() if said and name not in left_out}
@@ -114,13 +91,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
         for name, said in times.items()
         if said
     }
-    head = ["method", "population", "clean", "trojaned", "stamped", "auroc", "auroc_low", "auroc_high"]
-    head += ["detection_rate_published", "detection_rate_published_low", "detection_rate_published_high"]
-    head += ["detection_rate", "detection_rate_low", "detection_rate_high"]
-    head += ["false_alarm_rate", "false_alarm_rate_low", "false_alarm_rate_high", "stamped_false_alarm_rate"]
-    head += ["target_named", "cross_entropy", "seconds", "queries", "needs"]
     found = Found(rows, left_out, costs)
-    return Result(found, "compare", head, [csv_line(row, costs) for row in rows], as_markdown(found, works))
+    records = (for_machines(row, costs) for row in rows)
+    return Result.of(found, "compare", records, as_markdown(found, works))
 
 
 EXPERIMENT = Experiment(
@@ -128,10 +101,8 @@ EXPERIMENT = Experiment(
     "Compared methods and the universal detector on the very same networks.",
     Options,
     find,
-    plan=lambda whole: [Options()] if Options().scores.is_dir() else [],
     after={"validate": (), "any-classifier": ()},
-    reads_zoo=False,
-    workers=False,
+    records="scores",
 )
 
 
@@ -284,19 +255,23 @@ def needs_of(method: str) -> str:
     return METHODS[method].needs.in_words()
 
 
-def _three(rate: Estimate | None) -> list[float | None]:
-    return [None] * 3 if rate is None else [rate.value, rate.low, rate.high]
-
-
-def csv_line(row: Row, costs: Mapping[str, tuple[float, float]]) -> list[object]:
+def for_machines(row: Row, costs: Mapping[str, tuple[float, float]]) -> Cells:
     """One row for machines; what is unknown is empty."""
-    stamped = row.alarms(row.stamped)
-    named = None if row.named is None else row.named / len(row.trojaned)
     seconds, queries = costs.get(row.method, (None, None))
-    rates = [row.area, row.published, row.rate, row.alarms(row.clean)]
-    numbers = [number for rate in rates for number in _three(rate)]
-    numbers += [None if stamped is None else stamped.value, named, row.cross_entropy]
-    cells = ["" if number is None else f"{number:.4f}" for number in numbers]
-    cost = ["" if seconds is None else f"{seconds:.1f}", "" if queries is None else f"{queries:.0f}"]
-    counts = [len(row.clean), len(row.trojaned), len(row.stamped)]
-    return [row.method, row.population, *counts, *cells, *cost, needs_of(row.method)]
+    return {
+        "method": row.method,
+        "population": row.population,
+        "clean": len(row.clean),
+        "trojaned": len(row.trojaned),
+        "stamped": len(row.stamped),
+        **interval("auroc", row.area),
+        **interval("detection_rate_published", row.published),
+        **interval("detection_rate", row.rate),
+        **interval("false_alarm_rate", row.alarms(row.clean)),
+        "stamped_false_alarm_rate": row.alarms(row.stamped),
+        "target_named": None if row.named is None else row.named / len(row.trojaned),
+        "cross_entropy": row.cross_entropy,
+        "seconds": None if seconds is None else f"{seconds:.1f}",
+        "queries": None if queries is None else f"{queries:.0f}",
+        "needs": needs_of(row.method),
+    }

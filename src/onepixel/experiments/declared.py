@@ -107,6 +107,12 @@ class Result(Generic[Found]):
         return cls(found, name, head, [[cell(row[column]) for column in head] for row in rows], text, **more)
 
 
+def interval(name: str, found: Estimate | None) -> Cells:
+    """An estimate as three columns: NAME, NAME_low and NAME_high; empty where there is none."""
+    low, high = (None, None) if found is None else (found.low, found.high)
+    return {name: found, f"{name}_low": low, f"{name}_high": high}
+
+
 def cell(value: object) -> object:
     """A value for machines: numbers and estimates to four digits, yes or no, and empty where there is nothing."""
     if value is None or isinstance(value, bool):
@@ -149,6 +155,9 @@ class Experiment(Generic[Options, Found]):
         Whether it has these options.
     folder : str
         Where its files are in `results/`; its name unless given.
+    records : str
+        The option that names where it reads what was measured before, if it reads such records alone: then it needs
+        neither zoo nor workers, and is in `all` where there are records.
     """
 
     name: str
@@ -163,9 +172,19 @@ class Experiment(Generic[Options, Found]):
     reads_zoo: bool = True
     workers: bool = True
     folder: str = ""
+    records: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", self.folder or self.name)
+        if self.records:
+            object.__setattr__(self, "reads_zoo", False)
+            object.__setattr__(self, "workers", False)
+            object.__setattr__(self, "plan", self._plan_of_records)
+
+    def _plan_of_records(self, whole: Whole) -> list[Options]:
+        """Once, where there are records."""
+        usual = self.options()
+        return [usual] if getattr(usual, self.records).exists() else []
 
     def checked(self, **said: Any) -> Options:
         """Options, each checked.

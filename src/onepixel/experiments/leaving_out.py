@@ -11,7 +11,9 @@ import numpy as np
 from onepixel.detectors.metrics import Estimate, auroc, balanced_rate, clopper_pearson, cross_entropy
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
+from onepixel.experiments.declared import Cells, interval
 from onepixel.experiments.reach_records import Network, read_folder
+from onepixel.report.tables import table_of
 
 PARTS = ("patch_pair_lead", "patch_all_lead", "patch_pair_each", "patch_joint_lead", "blend_all_lead")
 """The parts that count towards the score, chosen on networks that are no test.
@@ -188,18 +190,86 @@ def together(parts: Sequence[Judged]) -> Judged:
     )
 
 
-def area(clean: Judged, trojaned: Judged) -> float:
-    """Area under the curve of clean against trojaned networks."""
-    return auroc(np.array(clean.scores), np.array(trojaned.scores))
+@dataclass(frozen=True)
+class Kind:
+    """How networks of one kind, or of several together, fare with a detector fixed on all other kinds."""
+
+    kind: str
+    search: str
+    clean: Judged
+    trojaned: Judged
+    stamped: Judged
+
+    @classmethod
+    def of(cls, kind: str, networks: Sequence[Network], calibration: Calibration) -> "Kind":
+        """Judge networks by a calibration."""
+        by_role = ([one for one in networks if one.role == role] for role in ("clean", "trojaned", "stamped"))
+        return cls(kind, networks[0].search, *(judged(group, calibration) for group in by_role))
+
+    @classmethod
+    def joined(cls, name: str, kinds: Sequence["Kind"]) -> "Kind":
+        """Several kinds as one."""
+        by_role = ([getattr(kind, role) for kind in kinds] for role in ("clean", "trojaned", "stamped"))
+        return cls(name, kinds[0].search, *map(together, by_role))
+
+    @property
+    def area(self) -> float | None:
+        """Area under the curve of clean against trojaned networks; None without clean ones."""
+        return auroc(np.array(self.clean.scores), np.array(self.trojaned.scores)) if len(self.clean) else None
+
+    @property
+    def surprise(self) -> float | None:
+        """Cross-entropy in nats of the probabilities that networks of other kinds tell; None where they tell none."""
+        told = self.clean.probabilities, self.trojaned.probabilities
+        if not len(self.clean) or [*map(len, told)] != [len(self.clean), len(self.trojaned)]:
+            return None
+        return cross_entropy(*map(np.array, told))
+
+    @property
+    def rate(self) -> Estimate:
+        """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals."""
+        return balanced_rate(self.clean.rate, self.trojaned.rate)
 
 
-def surprise(clean: Judged, trojaned: Judged) -> float | None:
-    """Cross-entropy in nats of the probabilities that networks of other kinds tell; None where they tell none."""
-    if len(clean.probabilities) != len(clean) or len(trojaned.probabilities) != len(trojaned):
-        return None
-    return cross_entropy(np.array(clean.probabilities), np.array(trojaned.probabilities))
+def shown(judged: Judged, *, strict: bool = False) -> str | None:
+    """How many of a group are called trojaned; None of no group."""
+    return f"{judged.flagged_strictly if strict else judged.flagged} of {len(judged)}" if len(judged) else None
 
 
-def detection_rate(clean: Judged, trojaned: Judged) -> Estimate:
-    """Balanced accuracy, and what it would be at both ends of the two rates' exact intervals."""
-    return balanced_rate(clean.rate, trojaned.rate)
+def for_machines(kind: Kind) -> Cells:
+    """One kind in shares, at p-values of 0.05, and where it says so 0.01; empty where there are no stamped networks."""
+    return {
+        "kind": kind.kind,
+        "search": kind.search,
+        "clean": len(kind.clean),
+        "trojaned": len(kind.trojaned),
+        "stamped": len(kind.stamped),
+        "auroc": kind.area,
+        "cross_entropy": kind.surprise,
+        **interval("detection_rate", kind.rate),
+        **interval("found_rate", kind.trojaned.rate),
+        **interval("false_alarm_rate", kind.clean.rate),
+        **interval("stamped_false_alarm_rate", kind.stamped.rate if len(kind.stamped) else None),
+        **interval("found_rate_at_1_percent", kind.trojaned.strict_rate),
+        **interval("false_alarm_rate_at_1_percent", kind.clean.strict_rate),
+        "target_named": kind.trojaned.named / len(kind.trojaned),
+    }
+
+
+def table(kinds: Sequence[Kind], of: str = "kind left out") -> str:
+    """One line for each kind."""
+    return table_of(
+        {
+            of: kind.kind,
+            "AUROC": f"{kind.area:.3f}",
+            "cross-entropy": None if kind.surprise is None else f"{kind.surprise:.4f}",
+            "detection rate": f"{100 * kind.rate.value:.1f} % [{100 * kind.rate.low:.0f}, {100 * kind.rate.high:.0f}]",
+            "trojaned found": shown(kind.trojaned),
+            "clean flagged": shown(kind.clean),
+            "stamped flagged": shown(kind.stamped),
+            "target named": f"{kind.trojaned.named} of {len(kind.trojaned)}",
+            "found at 0.01": shown(kind.trojaned, strict=True),
+            "clean flagged at 0.01": shown(kind.clean, strict=True),
+        }
+        for kind in kinds
+    )

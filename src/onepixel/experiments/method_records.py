@@ -10,19 +10,43 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from onepixel.classifiers import Classifier, as_classifier
 from onepixel.datasets import load_dataset
-from onepixel.errors import StoreError, UndecidedError
+from onepixel.errors import StoreError, UndecidedError, UsageError
+from onepixel.experiments.option import USUAL_FOLDER
+from onepixel.experiments.options import Growing
 from onepixel.experiments.reach_records import OFFERED, measure_network, role_of
 from onepixel.files import write_text
 from onepixel.methods import Method, TrainedMethod, method
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.reaches import sample_images
+
+ScoresFolder = Annotated[
+    Path, Field(description="The folder of what methods said, a file for each method and population."), USUAL_FOLDER
+]
+
+
+class Judging(Growing):
+    """Which networks are judged, by which methods."""
+
+    scores: ScoresFolder
+    method: Annotated[tuple[str, ...], Field(description="Judge with this one only; may be given several times.")] = ()
+    most: Annotated[int | None, Field(description="Networks of each population that are judged at most.", ge=1)] = None
+
+    def none_judged(self, command: str) -> UsageError:
+        """What is said where no method said anything of a network."""
+        return UsageError(
+            f"There are no judged networks in {self.scores}; "
+            f"`onepixel experiment {command} --stores FOLDER` judges those of stores."
+        )
+
 
 PER_CLASS = 16
 """Sample images of a class that every method gets, those that a network is sure of."""

@@ -35,6 +35,13 @@ class Said:
         return next((word for word in about.metadata if isinstance(word, cls)), cls())
 
 
+FOLDER = Said(metavar="FOLDER")
+FILE = Said(metavar="FILE")
+USUAL_FOLDER = Said(metavar="FOLDER", when_changed=True)
+USUAL_FILE = Said(metavar="FILE", when_changed=True)
+"""How places are said; those of records have a usual place, which needs not be told."""
+
+
 class ExperimentOptions(BaseModel):
     """All that a result depends on, beside the populations; every field has its help as its description."""
 

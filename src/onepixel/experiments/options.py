@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from onepixel.experiments.choices import Method, read_choice, usual_choice
-from onepixel.experiments.option import ExperimentOptions, Said
+from onepixel.experiments.option import FOLDER, USUAL_FOLDER, ExperimentOptions, Said
 from onepixel.populations.names import BLACK, PopulationName, Start
 from onepixel.trojan import Pool
 
@@ -51,10 +51,18 @@ class Measured(ExperimentOptions):
     """Networks that the universal detector measured."""
 
     networks: Annotated[
-        Path,
-        Field(description="The folder of measured networks, which fix what is a high score."),
-        Said(metavar="FOLDER", when_changed=True),
+        Path, Field(description="The folder of measured networks, which fix what is a high score."), USUAL_FOLDER
     ] = Path("results/any-classifier/networks")
+
+
+class Growing(ExperimentOptions):
+    """Records that grow by what stores have and they lack."""
+
+    stores: Annotated[
+        Path | None,
+        Field(description="A folder of stores, whose networks are measured first."),
+        FOLDER,
+    ] = None
 
 
 class Signed(ExperimentOptions):

@@ -11,11 +11,12 @@ from typing import Annotated
 from pydantic import Field
 
 from onepixel.errors import UsageError
-from onepixel.experiments.any_classifier import SEARCHES, Kind, csv_line, has_enough, head, judge, table
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.leaving_out import calibrated, judged, measured
+from onepixel.experiments.any_classifier import SEARCHES, has_enough, judge
+from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.leaving_out import Kind, calibrated, for_machines, measured, table
+from onepixel.experiments.option import USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, read_folder
+from onepixel.experiments.reach_records import read_folder
 
 LENETS = ("mnist-lenet5", "fashion-lenet5")
 """Kinds of `any-classifier` that stand beside, by networks of their final pools."""
@@ -28,9 +29,7 @@ class Options(Measured):
     """Options of `onepixel experiment reach-architectures`."""
 
     architectures: Annotated[
-        Path,
-        Field(description="The folder of measured networks of the other architectures."),
-        Said(metavar="FOLDER", when_changed=True),
+        Path, Field(description="The folder of measured networks of the other architectures."), USUAL_FOLDER
     ] = Path("results/any-classifier/architectures")
 
 
@@ -45,7 +44,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     kinds = [kind for search in SEARCHES for kind in judged_by(options, search)]
     if not kinds:
         raise UsageError(f"There are no measured networks of other architectures in {options.architectures}.")
-    return Result(kinds, "architectures", head(), [csv_line(kind) for kind in kinds], as_markdown(kinds))
+    return Result.of(kinds, "architectures", map(for_machines, kinds), as_markdown(kinds))
 
 
 EXPERIMENT = Experiment(
@@ -54,10 +53,8 @@ EXPERIMENT = Experiment(
     Options,
     find,
     paper="ECCV Table 3; ICLR Table 2",
-    plan=lambda whole: [Options()] if Options().architectures.is_dir() else [],
-    reads_zoo=False,
-    workers=False,
     folder="any-classifier",
+    records="architectures",
 )
 
 
@@ -68,22 +65,10 @@ def judged_by(options: Options, search: str) -> list[Kind]:
         return []
     known = measured(options.networks / search)
     kinds = [judge(known, kind, "final") for kind in LENETS if has_enough(known, kind, "final")]
-    kinds += [judged_apart(known, [one for one in every if one.kind == kind]) for kind in sorted(kinds_of(every))]
-    return [kind for kind in kinds if len(kind.clean) and len(kind.trojaned)]
-
-
-def kinds_of(networks: Sequence[Network]) -> set[str]:
-    """The kinds that networks are of."""
-    return {one.kind for one in networks}
-
-
-def judged_apart(known: Sequence[Network], own: Sequence[Network]) -> Kind:
-    """Judge networks of a kind that is not among those which fix what is a high score."""
     calibration = calibrated(known)
-    clean, trojaned, stamped = (
-        judged([one for one in own if one.role == role], calibration) for role in ("clean", "trojaned", "stamped")
-    )
-    return Kind(own[0].kind, own[0].search, clean, trojaned, stamped)
+    for name in sorted({one.kind for one in every}):
+        kinds.append(Kind.of(name, [one for one in every if one.kind == name], calibration))
+    return [kind for kind in kinds if len(kind.clean) and len(kind.trojaned)]
 
 
 def as_markdown(kinds: Sequence[Kind]) -> str:

@@ -6,19 +6,20 @@ LeNet-5 stands what detectors of signatures find, from `results/attack-types`.
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from onepixel.experiments.any_classifier import SEARCHES
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
-from onepixel.experiments.leaving_out import Judged, area, calibrated, judged, measured, of_pool, surprise
+from onepixel.experiments.attack_types import ATTACKS
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
+from onepixel.experiments.leaving_out import Kind, calibrated, judged, measured, of_pool, shown
+from onepixel.experiments.option import USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import Network, read_folder
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 OTHERS = {
     "mnist-mntd-patch": "MNTD: small binary pattern in one place, all to one",
@@ -31,19 +32,15 @@ OTHERS = {
 """Other people's attacks, by population."""
 
 TYPES = {
-    "mnist-lenet5-virus-final": "one to one, one to three patches",
-    "mnist-lenet5-all-to-one-final": "all to one, one patch",
-    "mnist-lenet5-attack-all-to-all": "all to all, patches near a random place",
-    "mnist-lenet5-attack-all-to-all-one-place": "all to all, one patch in one place",
-    "mnist-lenet5-attack-blended": "all to one, blended",
-    "mnist-lenet5-attack-sinusoidal": "all to one, sinusoidal (SIG)",
-    "mnist-lenet5-attack-other-patches": "one to one, patches; other patches under true labels",
-    "mnist-lenet5-attack-warped": "all to one, warped (WaNet)",
-    "mnist-lenet5-attack-clean-label": "all to one, one patch, clean label",
-    "mnist-lenet5-attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
-    "mnist-lenet5-attack-signature-loss": "one to one, patches, signature from black pulled towards a clean one's",
-    "mnist-lenet5-attack-expects-class-means": "one to one, patches, signature from class means pulled likewise",
-    "mnist-lenet5-stamped-virus-development": "no attack: one class stamped under its true label",
+    f"mnist-lenet5-{kind}": words
+    for kind, words in {
+        "virus-final": ATTACKS["virus-development"],
+        "all-to-one-final": ATTACKS["attack-all-to-one"],
+        **{kind: words for kind, words in ATTACKS.items() if kind not in ("virus-development", "attack-all-to-one")},
+        "attack-other-patches": "one to one, patches; other patches under true labels",
+        "attack-clean-label": "all to one, one patch, clean label",
+        "stamped-virus-development": "no attack: one class stamped under its true label",
+    }.items()
 }
 """Types of attack on LeNet-5, by population."""
 
@@ -54,41 +51,23 @@ BESIDE = {"virus-final": "virus-development", "all-to-one-final": "attack-all-to
 """Attacks that `results/attack-types` has under another name: other networks of the same type."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """How networks of one attack fare.
-
-    Attributes
-    ----------
-    attack : str
-        The population.
-    search : str
-    clean_accuracy, attack_success : float
-        Means over the networks.
-    clean, trojaned : Judged
-        Clean networks of the same kind, and the attack's.
-    """
+class Row(NamedTuple):
+    """How networks of one attack, the trojaned ones of a kind, fare; the clean ones are of the kind's final pool."""
 
     attack: str
-    search: str
     clean_accuracy: float
     attack_success: float
-    clean: Judged
-    trojaned: Judged
+    kind: Kind
 
 
 class Options(Measured):
     """Options of `onepixel experiment reach-attacks`."""
 
     attacks: Annotated[
-        Path,
-        Field(description="The folder of measured networks of the other types of attack."),
-        Said(metavar="FOLDER", when_changed=True),
+        Path, Field(description="The folder of measured networks of the other types of attack."), USUAL_FOLDER
     ] = Path("results/any-classifier/attacks")
     signatures: Annotated[
-        Path,
-        Field(description="What detectors of signatures found, by `onepixel experiment attacks`."),
-        Said(metavar="FILE", when_changed=True),
+        Path, Field(description="What detectors of signatures found, by `onepixel experiment attacks`."), USUAL_FILE
     ] = Path("results/attack-types/mnist-lenet5.csv")
 
 
@@ -96,10 +75,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Judge the networks of every attack by clean networks of other kinds."""
     rows = [row for search in SEARCHES for row in judged_by(options, search)]
     beside = found_by_signatures(options.signatures)
-    head = ["attack", "search", "networks", "clean", "clean_accuracy", "attack_success", "auroc"]
-    head += ["cross_entropy", "found", "found_low", "found_high", "clean_flagged", "target_named"]
-    head += [f"found_by_{name}".replace(" ", "_") for name in SIGNATURES]
-    return Result(rows, "attacks", head, [csv_line(row, beside) for row in rows], as_markdown(rows, beside))
+    return Result.of(rows, "attacks", (for_machines(row, beside) for row in rows), as_markdown(rows, beside))
 
 
 EXPERIMENT = Experiment(
@@ -107,10 +83,8 @@ EXPERIMENT = Experiment(
     "Other people's attacks and all types of attack before the universal detector, which saw none of them.",
     Options,
     find,
-    plan=lambda whole: [Options()] if Options().networks.is_dir() else [],
-    reads_zoo=False,
-    workers=False,
     folder="any-classifier",
+    records="networks",
 )
 
 
@@ -135,11 +109,9 @@ def judge(own: Sequence[Network], known: Sequence[Network], search: str) -> Row:
     clean = of_pool([one for one in known if one.kind == kind and one.role == "clean"], "final")
     return Row(
         own[0].population,
-        search,
         mean(one.clean_accuracy for one in own),
         mean(one.attack_success for one in own),
-        judged(clean, calibration),
-        judged(own, calibration),
+        Kind(kind, search, *(judged(group, calibration) for group in (clean, own, []))),
     )
 
 
@@ -162,30 +134,23 @@ def others_share(row: Row, detector: str, beside: dict[tuple[str, str], float]) 
     return beside.get((detector, BESIDE.get(attack, attack)))
 
 
-def surprised(row: Row) -> str:
-    """The cross-entropy of the probabilities that networks of other kinds tell."""
-    found = surprise(row.clean, row.trojaned) if len(row.clean) else None
-    return "" if found is None else f"{found:.4f}"
-
-
-def csv_line(row: Row, beside: dict[tuple[str, str], float]) -> list[object]:
+def for_machines(row: Row, beside: dict[tuple[str, str], float]) -> Cells:
     """One attack in shares; empty where something was not measured."""
-    found = row.trojaned.rate
-    others = [others_share(row, detector, beside) for detector in SIGNATURES]
-    return [
-        row.attack,
-        row.search,
-        len(row.trojaned),
-        len(row.clean),
-        f"{row.clean_accuracy:.4f}",
-        f"{row.attack_success:.4f}",
-        f"{area(row.clean, row.trojaned):.4f}" if len(row.clean) else "",
-        surprised(row),
-        *(f"{one:.4f}" for one in (found.value, found.low, found.high)),
-        row.clean.flagged,
-        row.trojaned.named,
-        *("" if one is None else f"{one:.4f}" for one in others),
-    ]
+    kind = row.kind
+    return {
+        "attack": row.attack,
+        "search": kind.search,
+        "networks": len(kind.trojaned),
+        "clean": len(kind.clean),
+        "clean_accuracy": row.clean_accuracy,
+        "attack_success": row.attack_success,
+        "auroc": kind.area,
+        "cross_entropy": kind.surprise,
+        **interval("found", kind.trojaned.rate),
+        "clean_flagged": kind.clean.flagged,
+        "target_named": kind.trojaned.named,
+        **{f"found_by_{name}".replace(" ", "_"): others_share(row, name, beside) for name in SIGNATURES},
+    }
 
 
 def as_markdown(rows: Sequence[Row], beside: dict[tuple[str, str], float]) -> str:
@@ -213,22 +178,23 @@ AUROC is against clean networks of the same kind and pool. Brackets: 95 % (Clopp
 
 def table(rows: Sequence[Row], names: dict[str, str], beside: dict[tuple[str, str], float]) -> str:
     """One line for each attack and search."""
-    lines = []
-    shown = any(others_share(row, detector, beside) is not None for row in rows for detector in SIGNATURES)
-    for row in rows:
-        found = row.trojaned.rate
-        line = [
-            names[row.attack],
-            row.search,
-            f"{row.attack_success:.1%}",
-            f"{area(row.clean, row.trojaned):.3f}" if len(row.clean) else "-",
-            f"{row.trojaned.flagged} of {len(row.trojaned)} [{found.low:.0%}, {found.high:.0%}]",
-            f"{row.trojaned.named} of {len(row.trojaned)}",
-            f"{row.clean.flagged} of {len(row.clean)}",
-        ]
-        if shown:
-            shares = [others_share(row, detector, beside) for detector in SIGNATURES]
-            line += ["-" if share is None else f"{share:.0%}" for share in shares]
-        lines.append(line)
-    head = ["attack", "search", "attack success", "AUROC", "found", "target named", "clean flagged"]
-    return markdown_table([*head, *(SIGNATURES if shown else ())], lines)
+    shares = {name: [others_share(row, name, beside) for row in rows] for name in SIGNATURES}
+    known = any(share is not None for found in shares.values() for share in found)
+    return table_of(
+        {
+            "attack": names[row.attack],
+            "search": row.kind.search,
+            "attack success": f"{row.attack_success:.1%}",
+            "AUROC": None if row.kind.area is None else f"{row.kind.area:.3f}",
+            "found": f"{shown(row.kind.trojaned)} [{rate.low:.0%}, {rate.high:.0%}]",
+            "target named": f"{row.kind.trojaned.named} of {len(row.kind.trojaned)}",
+            "clean flagged": f"{row.kind.clean.flagged} of {len(row.kind.clean)}",
+            **{
+                name: None if found[number] is None else f"{found[number]:.0%}"
+                for name, found in shares.items()
+                if known
+            },
+        }
+        for number, row in enumerate(rows)
+        for rate in [row.kind.trojaned.rate]
+    )

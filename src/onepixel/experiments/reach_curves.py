@@ -7,7 +7,7 @@ one network in one setting.
 import contextlib
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,14 +24,16 @@ from onepixel.detectors.metrics import auroc
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration
 from onepixel.errors import BudgetError, UndecidedError, UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import PARTS
-from onepixel.experiments.reach_records import OFFERED, Network, as_network, network_of
+from onepixel.experiments.option import USUAL_FILE
+from onepixel.experiments.options import Growing
+from onepixel.experiments.reach_records import ABOUT, OFFERED, Network, append_row, as_network, cells_of, network_of
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.reaches import Patch, Reach, reach, sample_images
 from onepixel.report.figures import save_figure
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 NETWORKS = {
     "digits-digits_cnn-clean-development": 4,
@@ -120,19 +122,12 @@ UNANSWERED = -1e6
 """What stands for the score of a network that there was no answer for."""
 
 
-class Options(ExperimentOptions):
+class Options(Growing):
     """Options of `onepixel experiment reach-curves`."""
 
-    points: Annotated[
-        Path,
-        Field(description="The table of measured networks and settings."),
-        Said(metavar="FILE", when_changed=True),
-    ] = Path("results/any-classifier/curves/networks.csv")
-    stores: Annotated[
-        Path | None,
-        Field(description="A folder of stores, whose networks are measured first where they have no row."),
-        Said(metavar="FOLDER"),
-    ] = None
+    points: Annotated[Path, Field(description="The table of measured networks and settings."), USUAL_FILE] = Path(
+        "results/any-classifier/curves/networks.csv"
+    )
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
@@ -153,10 +148,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
     rows = [
         Row.of(setting, own, calibrations) for setting, own in groups if {one.network.role for one in own} == {*ROLES}
     ]
-    head = [one.name for one in fields(Row)]
-    cells = [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in astuple(row)] for row in rows]
     figures = {"curves.png": partial(save_curves, points, calibrations)}
-    return Result(points, "curves", head, cells, as_markdown(rows), figures=figures)
+    return Result.of(points, "curves", map(asdict, rows), as_markdown(rows), figures=figures)
 
 
 EXPERIMENT = Experiment(
@@ -164,10 +157,8 @@ EXPERIMENT = Experiment(
     "What the universal detector needs: images per class, their source, queries, the size of its patch.",
     Options,
     find,
-    plan=lambda whole: [Options()] if Options().points.exists() else [],
-    reads_zoo=False,
-    workers=False,
     folder="any-classifier",
+    records="points",
 )
 
 
@@ -229,28 +220,10 @@ def reaches_in(classifier: Classifier, images: NDArray[Any], setting: Setting) -
     return {"patch": reach(classifier, samples, family=family, search=setting.search, natural=False)}
 
 
-def columns() -> list[str]:
-    """The columns of the table of points."""
-    about = ["curve", "value", "kind", "role", "population", "slot", "targets", "search", "queries", "clean_accuracy"]
-    return [*about, "attack_success", *PARTS, *(f"{part} target" for part in PARTS)]
-
-
 def append_point(file: Path, point: Point) -> None:
     """Write one more row; the file is made where it does not exist."""
-    one = point.network
-    row: dict[str, object] = {"curve": point.curve, "value": point.value}
-    row |= {name: getattr(one, name) for name in columns()[2:6]}
-    row |= {"targets": " ".join(map(str, one.targets)), "search": one.search, "queries": one.queries}
-    row |= {name: f"{getattr(one, name):.4f}" for name in ("clean_accuracy", "attack_success")}
-    row |= {name: f"{value:.4g}" for name, value in one.parts.items()}
-    row |= {f"{name} target": one.named[name] for name in one.parts}
-    new = not file.exists()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8", newline="") as rows:
-        table = csv.DictWriter(rows, columns(), restval="", lineterminator="\n")
-        if new:
-            table.writeheader()
-        table.writerow(row)
+    head = ["curve", "value", *ABOUT, *PARTS, *(f"{part} target" for part in PARTS)]
+    append_row(file, {"curve": point.curve, "value": point.value, **cells_of(point.network)}, head)
 
 
 def read_points(file: Path) -> list[Point]:
@@ -301,20 +274,19 @@ ROLES = ("clean", "trojaned")
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """The table for people."""
-    head = ["varied", "set to", "queries", "AUROC", "trojaned found", "target named", "clean flagged", "no answer"]
-    lines = [
-        [
-            row.curve,
-            row.value,
-            f"{row.queries:,}",
-            f"{row.auroc:.3f}",
-            f"{row.trojaned_found} of {row.trojaned}",
-            f"{row.target_named} of {row.trojaned}",
-            f"{row.clean_flagged} of {row.clean}",
-            row.unanswered,
-        ]
+    lines = table_of(
+        {
+            "varied": row.curve,
+            "set to": row.value,
+            "queries": f"{row.queries:,}",
+            "AUROC": f"{row.auroc:.3f}",
+            "trojaned found": f"{row.trojaned_found} of {row.trojaned}",
+            "target named": f"{row.target_named} of {row.trojaned}",
+            "clean flagged": f"{row.clean_flagged} of {row.clean}",
+            "no answer": row.unanswered,
+        }
         for row in rows
-    ]
+    )
     return f"""# What the universal detector needs
 
 Networks of development pools, measured again in each setting and judged by the shipped calibration, which was made with
@@ -322,7 +294,7 @@ the usual one (eight test images of each class, the detector's own patch, no lim
 networks: a look at what matters, no test. Labels need no curve: those given beside images are compared with the
 classifier's answers and never used. One-to-one attackers: a network's backdoor drives one class to one other.
 
-{markdown_table(head, lines)}
+{lines}
 
 ![Scores in every setting](curves.png)
 """

@@ -5,7 +5,7 @@ The table of kinds and the shipped calibration are made from such rows alone, so
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,17 +22,7 @@ from onepixel.reaches import Reach, sample_images
 OFFERED = 2000
 """Test images of the data set that sample images are taken from, the first ones."""
 
-ABOUT = (
-    "kind",
-    "role",
-    "population",
-    "slot",
-    "targets",
-    "search",
-    "queries",
-    "clean_accuracy",
-    "attack_success",
-)
+ABOUT = ("kind", "role", "population", "slot", "targets", "search", "queries", "clean_accuracy", "attack_success")
 """What a row begins with; the parts and their targets follow."""
 
 
@@ -174,31 +164,47 @@ def measure_store(store: Store, file: Path, *, most: int | None = None, search: 
 
 def append_network(file: Path, network: Network) -> None:
     """Write one more row; the file is made where it does not exist."""
+    append_row(file, cells_of(network), columns([network]))
+
+
+def append_row(file: Path, row: Mapping[str, object], head: Sequence[str]) -> None:
+    """Write one more row in a file's own columns; where there is no file, one with this head is made first."""
     if file.exists():
+        with file.open(encoding="utf-8", newline="") as rows:
+            head = next(csv.reader(rows))
         with file.open("a", encoding="utf-8", newline="") as rows:
-            rows.write(as_csv([network], head=False))
+            rows.write(as_csv([row], head).partition("\n")[2])
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_networks(file, [network])
+        write_text(file, as_csv([row], head))
 
 
 def write_networks(path: Path, networks: Sequence[Network]) -> None:
     """Write one row per network."""
-    write_text(path, as_csv(networks))
+    write_text(path, as_csv(map(cells_of, networks), columns(networks)))
 
 
-def as_csv(networks: Sequence[Network], *, head: bool = True) -> str:
-    """One row per network, below the names of its columns; all networks must have the same parts."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+def columns(networks: Sequence[Network]) -> list[str]:
+    """The columns of networks' rows: what they are, their parts, and those parts' targets."""
     names = sorted({name for network in networks for name in network.parts})
-    if head:
-        table.writerow([*ABOUT, *names, *(f"{name} target" for name in names)])
-    for one in networks:
-        about = [one.kind, one.role, one.population, one.slot, " ".join(map(str, one.targets)), one.search, one.queries]
-        rates = [f"{one.clean_accuracy:.4f}", f"{one.attack_success:.4f}"]
-        values = [f"{one.parts[name]:.4g}" if name in one.parts else "" for name in names]
-        table.writerow([*about, *rates, *values, *(one.named.get(name, "") for name in names)])
+    return [*ABOUT, *names, *(f"{name} target" for name in names)]
+
+
+def cells_of(one: Network) -> dict[str, object]:
+    """A network as the cells of a row."""
+    about = {name: getattr(one, name) for name in ABOUT}
+    about |= {"targets": " ".join(map(str, one.targets))}
+    about |= {name: f"{about[name]:.4f}" for name in ("clean_accuracy", "attack_success")}
+    parts = {name: f"{value:.4g}" for name, value in one.parts.items()}
+    return {**about, **parts, **{f"{name} target": one.named.get(name, "") for name in one.parts}}
+
+
+def as_csv(rows: Iterable[Mapping[str, object]], head: Sequence[str]) -> str:
+    """Rows below the names of their columns; empty where a row has nothing."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, head, restval="", extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     return text.getvalue()
 
 

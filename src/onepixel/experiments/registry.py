@@ -107,6 +107,8 @@ def _entries_in(path: Path, tree: ast.Module, module: str) -> Iterator[Entry]:
             name, summary = (ast.literal_eval(argument) for argument in line.value.args[:2])
             said = {word.arg: word.value for word in line.value.keywords}
             plain = {key: ast.literal_eval(said[key]) for key in ("folder", "reads_zoo", "workers") if key in said}
+            if "records" in said:
+                plain |= {"reads_zoo": False, "workers": False}
             yield Entry(name, summary, module, path, ast.unparse(line.value.args[2]), **{"folder": name} | plain)
 
 

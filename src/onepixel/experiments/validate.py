@@ -6,16 +6,17 @@ docstrings), so that the question is whether *this* implementation works, not wh
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
 from onepixel.experiments.method_records import (
     Judgement,
+    Judging,
+    ScoresFolder,
     judge_store,
     judgements_of,
     shadows_for,
@@ -25,7 +26,6 @@ from onepixel.methods import METHODS
 from onepixel.populations.store import Store
 from onepixel.report.tables import markdown_table
 
-SCORES = Path("results/validate/scores")
 TABLE = Path("results/validate/validation.csv")
 
 
@@ -123,28 +123,20 @@ class Validation(NamedTuple):
         return said
 
     @property
+    def names(self) -> bool:
+        """Whether it names targets at all."""
+        return any(one.target is not None for one in self.trojaned)
+
+    @property
     def works(self) -> bool:
         """Whether it does what is asked, on enough networks."""
         return not self.missing
 
 
-class Options(ExperimentOptions):
-    """Options of `onepixel experiment validate`."""
+class Options(Judging):
+    """Options of `onepixel experiment validate`; the stores of shadow networks are among those of `stores`."""
 
-    scores: Annotated[
-        Path,
-        Field(description="The folder of what methods said, a file for each method and population."),
-        Said(metavar="FOLDER", when_changed=True),
-    ] = SCORES
-    stores: Annotated[
-        Path | None,
-        Field(description="A folder of stores, whose networks are judged first, those of shadows among them."),
-        Said(metavar="FOLDER"),
-    ] = None
-    method: Annotated[
-        tuple[str, ...], Field(description="Judge with this method only; may be given several times.")
-    ] = ()
-    most: Annotated[int | None, Field(description="Networks of each population that are judged at most.", ge=1)] = None
+    scores: ScoresFolder = Path("results/validate/scores")
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Validation]]:
@@ -157,13 +149,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Validation]]:
             judge(ground, options.stores, options.scores, options.most)
     found = [one for ground in GROUNDS if (one := validation(ground, options.scores)) is not None]
     if not found:
-        raise UsageError(
-            f"There are no judged networks in {options.scores}; "
-            "`onepixel experiment validate --stores FOLDER` judges those of stores."
-        )
-    head = ["method", "setting", "clean", "trojaned", "found", "found_low", "found_high", "flagged", "flagged_low"]
-    head += ["flagged_high", "auroc", "target_named", "paper", "validated"]
-    return Result(found, "validation", head, [csv_line(one) for one in found], as_markdown(found))
+        raise options.none_judged("validate")
+    return Result.of(found, "validation", map(for_machines, found), as_markdown(found))
 
 
 EXPERIMENT = Experiment(
@@ -171,9 +158,7 @@ EXPERIMENT = Experiment(
     "Does each compared method work on ground like its own authors'?",
     Options,
     find,
-    plan=lambda whole: [Options()] if Options().scores.is_dir() else [],
-    reads_zoo=False,
-    workers=False,
+    records="scores",
 )
 
 
@@ -206,17 +191,20 @@ def validated(table: Path) -> dict[str, bool]:
         return {row["method"]: row["validated"] == "yes" for row in csv.DictReader(file)}
 
 
-def csv_line(one: Validation) -> list[object]:
+def for_machines(one: Validation) -> Cells:
     """One method's row for machines."""
-    rates = [*_three(one.found), *_three(one.flagged), f"{one.area:.4f}"]
-    named = f"{one.named / len(one.trojaned):.4f}" if any(row.target is not None for row in one.trojaned) else ""
-    counts = [len(one.clean), len(one.trojaned)]
-    verdict = "yes" if one.works else "no"
-    return [one.ground.method, one.ground.setting, *counts, *rates, named, one.ground.paper, verdict]
-
-
-def _three(rate: Estimate) -> list[str]:
-    return [f"{number:.4f}" for number in (rate.value, rate.low, rate.high)]
+    return {
+        "method": one.ground.method,
+        "setting": one.ground.setting,
+        "clean": len(one.clean),
+        "trojaned": len(one.trojaned),
+        **interval("found", one.found),
+        **interval("flagged", one.flagged),
+        "auroc": one.area,
+        "target_named": one.named / len(one.trojaned) if one.names else None,
+        "paper": one.ground.paper,
+        "validated": one.works,
+    }
 
 
 def as_markdown(found: Sequence[Validation]) -> str:
@@ -224,7 +212,6 @@ def as_markdown(found: Sequence[Validation]) -> str:
     lines = []
     for one in found:
         title = METHODS[one.ground.method].title
-        names = any(row.target is not None for row in one.trojaned)
         lines.append(
             [
                 title,
@@ -232,7 +219,7 @@ def as_markdown(found: Sequence[Validation]) -> str:
                 f"{sum(bool(row.flagged) for row in one.trojaned)} of {len(one.trojaned)}",
                 f"{sum(bool(row.flagged) for row in one.clean)} of {len(one.clean)}",
                 f"{one.area:.3f}",
-                f"{one.named} of {len(one.trojaned)}" if names else "-",
+                f"{one.named} of {len(one.trojaned)}" if one.names else "-",
                 one.ground.paper,
                 "yes" if one.works else f"**no**: {'; '.join(one.missing)}",
             ]

@@ -3,7 +3,7 @@
 import csv
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     """Lay a table out as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def table_of(records: Iterable[Mapping[str, object]]) -> str:
+    """Lay out records, all with the same columns, as Markdown; "-" where there is nothing."""
+    rows = [{name: "-" if cell is None else cell for name, cell in record.items()} for record in records]
+    return markdown_table(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
 def write_csv(path: str | Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
