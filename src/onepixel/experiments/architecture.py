@@ -3,30 +3,25 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.options import Seeded, Signed
+from onepixel.experiments.options import Signed
 from onepixel.experiments.telling_apart import (
-    CSV_HEAD,
     OURS,
     PAPER,
-    TABLE_HEAD,
     WAYS,
+    Asked,
     Groups,
-    Job,
     Told,
     by_question,
-    csv_line,
     read_groups,
     spread,
-    table_line,
-    tell,
+    table,
+    told_result,
 )
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Name, has, missing
@@ -57,11 +52,8 @@ AIM = 0.99
 """What a reader may expect of "uniquely identify"."""
 
 
-class Options(Seeded, Signed):
+class Options(Asked, Signed):
     """Options of `onepixel experiment architecture`."""
-
-    repeats: Annotated[int, Field(ge=1, description="How often networks are split into five parts anew.")] = 1
-    networks: Annotated[int, Field(ge=10, description="Networks per architecture and data set at the most.")] = 60
 
     @property
     def subject(self) -> str:
@@ -110,16 +102,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
     asked = questions(found)
     if not asked:
         raise UsageError(f"It takes two architectures to tell them apart; {missing(laboratory.zoo, absent)}")
-    seeds = range(options.seed, options.seed + options.repeats)
-    jobs = [
-        Job(question, groups, way, seed)
-        for question, groups in asked.items()
-        for way in (WAYS if question in TABLE1 else (PAPER, OURS))
-        for seed in seeds
-    ]
-    told = list(laboratory.each(tell, jobs, "architectures", "cross-validations"))
-    rows = [csv_line(group, paper_of(group[0])) for group in by_question(told).values()]
-    return Result(told, options.subject, CSV_HEAD, rows, as_markdown(options, told), missing=absent)
+    told = options.ask(asked, lambda name: WAYS if name in TABLE1 else (PAPER, OURS), laboratory, "architectures")
+    return told_result(told, options.subject, paper_of, as_markdown(options, told), absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -145,14 +129,12 @@ EXPERIMENT = Experiment(
 )
 
 
-def paper_of(told: Told) -> str:
-    """The paper's number for this question, where it has one for these architectures."""
+def paper_of(told: Told) -> tuple[float, float] | None:
+    """The paper's numbers to this question, where it has any for these architectures."""
     name, _, pair = told.question.partition(", ")
     if pair:
-        known = TABLE8.get((told.names[0], told.names[1])) if name == "MNIST" else None
-    else:
-        known = TABLE1.get(name) if len(told.names) == len(ARCHITECTURES) else None
-    return "" if known is None else f"{known[0]:.2f} ± {known[1]:.2f} %"
+        return TABLE8.get((told.names[0], told.names[1])) if name == "MNIST" else None
+    return TABLE1.get(name) if len(told.names) == len(ARCHITECTURES) else None
 
 
 def verdict(told: Sequence[Told]) -> str:
@@ -189,8 +171,10 @@ def confusion(told: Told) -> str:
 def as_markdown(options: Options, told: Sequence[Told]) -> str:
     """The tables for people."""
     groups = by_question(told)
-    main = [table_line(group, paper_of(group[0])) for (question, _), group in groups.items() if question in TABLE1]
-    pairs = [table_line(group, paper_of(group[0])) for (question, _), group in groups.items() if question not in TABLE1]
+    main, pairs = (
+        table([group for (question, _), group in groups.items() if (question in TABLE1) == whole], paper_of)
+        for whole in (True, False)
+    )
     confused = "\n\n".join(
         f"**{question}**, {OURS}:\n\n{confusion(groups[question, OURS][0])}"
         for question in TABLE1
@@ -212,11 +196,11 @@ off and is divided by its own deviation, so that only its structure is left.
 
 ## Table 1: which of all architectures
 
-{markdown_table(TABLE_HEAD, main)}
+{main}
 
 {confused}
 
 ## Table 8: which of two
 
-{markdown_table(TABLE_HEAD, pairs)}
+{pairs}
 """

@@ -1,44 +1,34 @@
 """Which data set a clean network was trained on, from its signature alone (ICLR 2020, section 6.1, Table 4)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from onepixel.errors import UsageError
 from onepixel.experiments.architecture import ARCHITECTURES, DATASETS, MIXED
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.options import Seeded
 from onepixel.experiments.telling_apart import (
-    CSV_HEAD,
     OURS,
     PAPER,
-    TABLE_HEAD,
     WAYS,
+    Asked,
     Groups,
-    Job,
     Told,
     by_question,
-    csv_line,
     read_groups,
     spread,
-    table_line,
-    tell,
+    table,
+    told_result,
 )
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Name, has, missing
-from onepixel.report.tables import markdown_table
 
 TABLE4 = {"LeNet-5": (98.74, 2.85), "ResNet-8": (97.12, 8.09), MIXED: (98.74, 5.09)}
 """Accuracy in percent and what stands after its "±"; the paper mixes LeNet-5 and ResNet-8, 500 networks of each."""
 
 
-class Options(Seeded):
+class Options(Asked):
     """Options of `onepixel experiment dataset`."""
-
-    repeats: Annotated[int, Field(ge=1, description="How often networks are split into five parts anew.")] = 1
-    networks: Annotated[int, Field(ge=10, description="Networks per architecture and data set at the most.")] = 60
 
 
 def populations(architecture: str) -> dict[str, Name]:
@@ -59,11 +49,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
         raise UsageError(f"It takes networks of two data sets to tell them apart; {missing(laboratory.zoo, absent)}")
     if len(asked) > 1:
         asked[MIXED] = {name: np.concatenate([g[name] for g in asked.values()]) for name in DATASETS.values()}
-    seeds = range(options.seed, options.seed + options.repeats)
-    jobs = [Job(question, groups, way, seed) for question, groups in asked.items() for way in WAYS for seed in seeds]
-    told = list(laboratory.each(tell, jobs, "data sets", "cross-validations"))
-    rows = [csv_line(group, paper_of(group[0])) for group in by_question(told).values()]
-    return Result(told, "dataset", CSV_HEAD, rows, as_markdown(options, told), missing=absent)
+    told = options.ask(asked, lambda name: WAYS, laboratory, "data sets")
+    return told_result(told, "dataset", paper_of, as_markdown(options, told), absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -82,10 +69,9 @@ EXPERIMENT = Experiment(
 )
 
 
-def paper_of(told: Told) -> str:
-    """The paper's number, where it has one."""
-    known = TABLE4.get(told.question)
-    return "" if known is None else f"{known[0]:.2f} ± {known[1]:.2f} %"
+def paper_of(told: Told) -> tuple[float, float] | None:
+    """The paper's numbers, where it has any."""
+    return TABLE4.get(told.question)
 
 
 def verdict(told: Sequence[Told]) -> str:
@@ -117,7 +103,6 @@ def verdict(told: Sequence[Told]) -> str:
 
 def as_markdown(options: Options, told: Sequence[Told]) -> str:
     """The table for people."""
-    lines = [table_line(group, paper_of(group[0])) for group in by_question(told).values()]
     return f"""# Which data set was it trained on? MNIST or Fashion-MNIST
 
 ICLR 2020, Table 4: "the one-pixel signature is also capable of differentiating models of the same network architecture
@@ -131,5 +116,5 @@ is tested {options.repeats} time(s), by a CNN that did not see it (five parts, a
 networks named rightly, mean ± standard deviation over splits; the interval is exact, over networks, of the first
 repetition. Groups weigh the same in the loss. Chance is what naming the larger group always would reach.
 
-{markdown_table(TABLE_HEAD, lines)}
+{table(by_question(told).values(), paper_of)}
 """

@@ -42,7 +42,7 @@ class _Shallow:
                 fields = [line for line in statement.body if not isinstance(line, ast.FunctionDef)]
                 statement.body = fields or [ast.Pass()]
             for node in ast.walk(statement):
-                if isinstance(node, ast.Name):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                     self.made(node.id)
             module = ast.fix_missing_locations(ast.Module([statement], []))
             exec(compile(module, str(self.path), "exec"), self.names)

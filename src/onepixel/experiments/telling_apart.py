@@ -5,14 +5,15 @@ Splits are those of a five-fold cross-validation, repeated, so that every networ
 CNN that saw it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from sklearn.model_selection import StratifiedKFold
 from torch.nn import functional
 
@@ -22,8 +23,12 @@ from onepixel.detectors.metrics import Estimate, clopper_pearson
 from onepixel.detectors.readings.vanilla_cnn import VanillaCNN
 from onepixel.detectors.scaling import found_scaling, scaled
 from onepixel.errors import UsageError
+from onepixel.experiments.declared import Cells, Laboratory, Result
+from onepixel.experiments.judging import grouped
+from onepixel.experiments.options import Seeded
 from onepixel.populations.models import Name, has, load_models
 from onepixel.populations.training import fast_floats
+from onepixel.report.tables import table_of
 from onepixel.threads import one_thread
 
 FOLDS = 5
@@ -224,12 +229,29 @@ def read_groups(zoo: Path, names: Mapping[str, Name], most: int) -> tuple[dict[s
     return found, absent
 
 
+class Asked(Seeded):
+    """How often networks are asked about, and how many."""
+
+    repeats: Annotated[int, Field(ge=1, description="How often networks are split into five parts anew.")] = 1
+    networks: Annotated[int, Field(ge=10, description="Networks per architecture and data set at the most.")] = 60
+
+    def ask(
+        self, asked: Mapping[str, Groups], ways: Callable[[str], Iterable[str]], laboratory: Laboratory, label: str
+    ) -> list[Told]:
+        """Answer every question in the ways that it is to be answered in, as often as is wanted."""
+        seeds = range(self.seed, self.seed + self.repeats)
+        jobs = [
+            Job(question, groups, way, seed)
+            for question, groups in asked.items()
+            for way in ways(question)
+            for seed in seeds
+        ]
+        return list(laboratory.each(tell, jobs, label, "cross-validations"))
+
+
 def by_question(told: Sequence[Told]) -> dict[tuple[str, str], list[Told]]:
     """Repetitions of the same question in the same way together, in their order."""
-    groups: dict[tuple[str, str], list[Told]] = {}
-    for one in told:
-        groups.setdefault((one.question, one.way), []).append(one)
-    return groups
+    return grouped(told, lambda one: (one.question, one.way))
 
 
 def spread(repetitions: Sequence[Told]) -> tuple[float, float]:
@@ -238,35 +260,57 @@ def spread(repetitions: Sequence[Told]) -> tuple[float, float]:
     return float(np.mean(shares)), float(np.std(shares, ddof=1))
 
 
-CSV_HEAD = ["question", "way", "networks", "splits", "accuracy", "sd", "low", "high", "balanced", "chance", "paper"]
+PaperOf = Callable[[Told], tuple[float, float] | None]
+"""What the paper has to a question: accuracy in percent and what stands after its "±"."""
 
-TABLE_HEAD = ["", "seen by", "networks", "accuracy", "95 %", "mean over groups", "chance", "paper"]
+
+def told_result(
+    told: list[Told], name: str, paper_of: PaperOf, text: str, absent: Sequence[Name]
+) -> Result[list[Told]]:
+    """The result, with a row per question and way for machines."""
+    records = (for_machines(group, paper_of) for group in by_question(told).values())
+    return Result.of(told, name, records, text, missing=absent)
 
 
-def csv_line(repetitions: Sequence[Told], paper: str) -> list[object]:
+def for_machines(repetitions: Sequence[Told], paper_of: PaperOf) -> Cells:
     """One row for machines."""
     first, (mean, deviation) = repetitions[0], spread(repetitions)
-    numbers = (mean, deviation, first.share.low, first.share.high, _balanced(repetitions), _chance(first))
-    splits = FOLDS * len(repetitions)
-    return [first.question, first.way, len(first.truth), splits, *(f"{n:.4f}" for n in numbers), paper]
+    return {
+        "question": first.question,
+        "way": first.way,
+        "networks": len(first.truth),
+        "splits": FOLDS * len(repetitions),
+        "accuracy": mean,
+        "sd": deviation,
+        "low": first.share.low,
+        "high": first.share.high,
+        "balanced": _balanced(repetitions),
+        "chance": _chance(first),
+        "paper": _printed(first, paper_of),
+    }
 
 
-def table_line(repetitions: Sequence[Told], paper: str) -> list[object]:
-    """One row for people; the interval is the first repetition's, in which every network is tested once."""
-    first, (mean, deviation) = repetitions[0], spread(repetitions)
-    sizes = " + ".join(str(int((first.truth == group).sum())) for group in range(len(first.names)))
-    interval = f"{first.share.low:.1%} to {first.share.high:.1%}"
-    accuracy = f"{mean:.1%} ± {deviation:.1%}"
-    return [
-        first.question,
-        first.way,
-        sizes,
-        accuracy,
-        interval,
-        f"{_balanced(repetitions):.1%}",
-        f"{_chance(first):.0%}",
-        paper,
-    ]
+def table(groups: Iterable[Sequence[Told]], paper_of: PaperOf) -> str:
+    """Rows for people; the interval is the first repetition's, in which every network is tested once."""
+    return table_of(
+        {
+            "": first.question,
+            "seen by": first.way,
+            "networks": " + ".join(str(int((first.truth == group).sum())) for group in range(len(first.names))),
+            "accuracy": "{:.1%} ± {:.1%}".format(*spread(repetitions)),
+            "95 %": f"{first.share.low:.1%} to {first.share.high:.1%}",
+            "mean over groups": f"{_balanced(repetitions):.1%}",
+            "chance": f"{_chance(first):.0%}",
+            "paper": _printed(first, paper_of),
+        }
+        for repetitions in groups
+        for first in repetitions[:1]
+    )
+
+
+def _printed(told: Told, paper_of: PaperOf) -> str:
+    known = paper_of(told)
+    return "" if known is None else f"{known[0]:.2f} ± {known[1]:.2f} %"
 
 
 def _balanced(repetitions: Sequence[Told]) -> float:
