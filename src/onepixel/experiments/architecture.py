@@ -124,8 +124,8 @@ EXPERIMENT = Experiment(
     "Which architecture does a clean network have, from its signature alone?",
     Options,
     find,
-    paper="ICLR Tables 1 and 8",
     plan=plan,
+    paper="ICLR Tables 1 and 8",
 )
 
 

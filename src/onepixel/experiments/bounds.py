@@ -26,12 +26,12 @@ from torch import nn
 import onepixel
 from onepixel.classifiers import Classifier, ModuleClassifier
 from onepixel.datasets import load_dataset
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.rounding import EXAMPLES, EXAMPLES_FOLDER
 from onepixel.experiments.whole import Whole
 from onepixel.populations import Store
 from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 SIDE = 3
 """Pixels along the side of a neighbourhood."""
@@ -162,9 +162,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Bounds]]:
     """Compute all functions, their distances and the bounds."""
     found = [bounds_of(name, responses(classifier, options.values)) for name, classifier in classifiers(options)]
     name = "bounds" if options.store is None else options.store.name
-    rows = [csv_line(one) for one in found]
     figures = {f"{name}.png": partial(save_curves, found)}
-    return Result(found, name, CSV_HEAD, rows, as_markdown(options, found, name), figures=figures)
+    return Result.of(found, name, map(for_machines, found), as_markdown(options, found, name), figures=figures)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -185,26 +184,21 @@ EXPERIMENT = Experiment(
 )
 
 
-CSV_HEAD = [
-    "network",
-    "norm_median",
-    "norm_largest",
-    "distance_mean",
-    "lower_mean",
-    "upper_mean",
-    "lower_share",
-    "upper_factor",
-    "rank_correlation_lower",
-    "rank_correlation_upper",
-    "violations",
-]
-
-
-def csv_line(found: Bounds) -> list[object]:
+def for_machines(found: Bounds) -> Cells:
     """One row for machines."""
-    numbers = [np.median(found.norm), found.norm.max(), found.distance.mean(), found.lower.mean(), found.upper.mean()]
-    shares = (found.lower_share, found.upper_factor, *found.correlations)
-    return [found.name, *(f"{float(number):.5g}" for number in [*numbers, *shares]), found.violations]
+    numbers = {
+        "norm_median": np.median(found.norm),
+        "norm_largest": found.norm.max(),
+        "distance_mean": found.distance.mean(),
+        "lower_mean": found.lower.mean(),
+        "upper_mean": found.upper.mean(),
+        "lower_share": found.lower_share,
+        "upper_factor": found.upper_factor,
+        "rank_correlation_lower": found.correlations[0],
+        "rank_correlation_upper": found.correlations[1],
+    }
+    told = {name: f"{float(number):.5g}" for name, number in numbers.items()}
+    return {"network": found.name, **told, "violations": found.violations}
 
 
 def save_curves(found: Sequence[Bounds], path: Path) -> None:
@@ -243,21 +237,20 @@ def verdict(found: Sequence[Bounds]) -> str:
 
 def as_markdown(options: Options, found: Sequence[Bounds], name: str) -> str:
     """The page for people."""
-    lines = []
-    for one in found:
-        cells = [
-            f"{np.median(one.norm):.3f} ({one.norm.max():.3f})",
-            f"{one.distance.mean():.4f}",
-            f"{one.lower.mean():.4f}",
-            f"{one.upper.mean():.4f}",
-            f"{one.lower_share:.0%}",
-            f"{one.upper_factor:.1f}",
-            " / ".join(f"{value:.2f}" for value in one.correlations),
-            one.violations,
-        ]
-        lines.append([one.name, *cells])
-    head = ["network", "norm, median (largest)", "distance", "lower", "upper", "lower / distance", "upper / distance"]
-    table = markdown_table([*head, "rank correlation", "violations"], lines)
+    table = table_of(
+        {
+            "network": one.name,
+            "norm, median (largest)": f"{np.median(one.norm):.3f} ({one.norm.max():.3f})",
+            "distance": f"{one.distance.mean():.4f}",
+            "lower": f"{one.lower.mean():.4f}",
+            "upper": f"{one.upper.mean():.4f}",
+            "lower / distance": f"{one.lower_share:.0%}",
+            "upper / distance": f"{one.upper_factor:.1f}",
+            "rank correlation": " / ".join(f"{value:.2f}" for value in one.correlations),
+            "violations": one.violations,
+        }
+        for one in found
+    )
     return f"""# The bounds of section 4.3
 
 ECCV 2020, section 4.3: for pixels p, q of a neighbourhood, the norms of h_k^p(v) = p(k | the image with v at p) bound

@@ -5,21 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from onepixel.errors import UsageError
+from onepixel.experiments import telling_apart
 from onepixel.experiments.architecture import ARCHITECTURES, DATASETS, MIXED
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.telling_apart import (
-    OURS,
-    PAPER,
-    WAYS,
-    Asked,
-    Groups,
-    Told,
-    by_question,
-    read_groups,
-    spread,
-    table,
-    told_result,
-)
+from onepixel.experiments.telling_apart import OURS, PAPER, WAYS, Asked, Groups, Told, by_question, spread, told_result
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Name, has, missing
 
@@ -41,7 +30,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
     asked: dict[str, Groups] = {}
     absent: list[Name] = []
     for architecture, words in ARCHITECTURES.items():
-        groups, lacking = read_groups(laboratory.zoo, populations(architecture), options.networks)
+        groups, lacking = telling_apart.read_groups(laboratory.zoo, populations(architecture), options.networks)
         absent += lacking
         if len(groups) == len(DATASETS):
             asked[words] = groups
@@ -116,5 +105,5 @@ is tested {options.repeats} time(s), by a CNN that did not see it (five parts, a
 networks named rightly, mean ± standard deviation over splits; the interval is exact, over networks, of the first
 repetition. Groups weigh the same in the loss. Chance is what naming the larger group always would reach.
 
-{table(by_question(told).values(), paper_of)}
+{telling_apart.table(by_question(told).values(), paper_of)}
 """

@@ -22,15 +22,9 @@ from onepixel.trojan import Pool
 
 @dataclass(frozen=True)
 class Step:
-    """One experiment.
+    """One experiment with what it is about, and what runs it.
 
-    Attributes
-    ----------
-    name : str
-        With what it is about.
-    run : callable
-    after : tuple of str
-        Names of those that must have ended before, if there are such: it reads a choice from them or shares fits.
+    It begins after those of other names, if there are such: it reads a choice from them, or shares fits with them.
     """
 
     name: str

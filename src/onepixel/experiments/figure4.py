@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated
 
@@ -34,14 +34,14 @@ class Likeness:
     first, second : str
         Their architectures.
     definition : str
-    value, low, high : float
+    correlation, low, high : float
         With a 95 % bootstrap interval over networks.
     """
 
     first: str
     second: str
     definition: str
-    value: float
+    correlation: float
     low: float
     high: float
 
@@ -101,11 +101,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Likeness]]:
             value = likeness(units[one], units[other], one == other)
             found.append(Likeness(one, other, definition, *value))
     name = options.subject
-    rows = [[f.first, f.second, f.definition, *(f"{v:.4f}" for v in (f.value, f.low, f.high))] for f in found]
-    head = ["first", "second", "definition", "correlation", "low", "high"]
     text = as_markdown(options, list(loaded), found, name)
     figures = {f"{name}.png": partial(save_rows, shown, definition=DRAWN)}
-    return Result(found, name, head, rows, text, figures=figures, missing=absent)
+    return Result.of(found, name, map(asdict, found), text, figures=figures, missing=absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -130,7 +128,7 @@ def matrix(names: Sequence[str], values: Mapping[tuple[str, str], Likeness]) -> 
     lines = []
     for one in names:
         cells = [values.get((one, other)) or values[other, one] for other in names]
-        lines.append([one, *(f"{cell.value:.2f} ({cell.low:.2f} to {cell.high:.2f})" for cell in cells)])
+        lines.append([one, *(f"{cell.correlation:.2f} ({cell.low:.2f} to {cell.high:.2f})" for cell in cells)])
     return markdown_table(["", *names], lines)
 
 
@@ -141,10 +139,12 @@ def verdict(names: Sequence[str], found: Sequence[Likeness]) -> str:
     for name in names:
         own = values[name, name]
         others = [f for pair, f in values.items() if name in pair and pair != (name, name)]
-        nearest = max(others, key=lambda f: f.value)
+        nearest = max(others, key=lambda f: f.correlation)
         partner = nearest.second if nearest.first == name else nearest.first
         word = "more" if own.low > nearest.high else "less" if own.high < nearest.low else "no more, within intervals,"
-        said.append(f"{name} is {word} like itself ({own.value:.2f}) than like {partner} ({nearest.value:.2f})")
+        said.append(
+            f"{name} is {word} like itself ({own.correlation:.2f}) than like {partner} ({nearest.correlation:.2f})"
+        )
     stands = all("more like" in sentence for sentence in said)
     claim = "The claim stands" if stands else "The claim stands only in part"
     return f"{claim}: under `{DRAWN}`, {'; '.join(said)}. How well a CNN names the architecture: `architecture`."

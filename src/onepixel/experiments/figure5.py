@@ -19,12 +19,12 @@ from torch import nn
 
 import onepixel
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.printable import one_line
 from onepixel.report.figures import save_figure
 from onepixel.report.scale import colour_bar, colour_scale
 from onepixel.report.surface import draw_surface
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 from onepixel.signatures import DEFINITIONS, Signature
 
 LITE = "EfficientNet-Lite0"
@@ -139,9 +139,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Shown]]:
             classifier, values=options.values, pixels=options.stride, batch_size=32, progress=laboratory.progress
         )
         shown.append(Shown.of(name, found, options.shown_class))
-    rows = [line for one in shown for line in csv_lines(one)]
+    records = [record for one in shown for record in for_machines(one)]
     figures = {"figure5.png": partial(save_channels_and_surfaces, shown)}
-    return Result(shown, "figure5", CSV_HEAD, rows, as_markdown(options, shown), figures=figures)
+    return Result.of(shown, "figure5", records, as_markdown(options, shown), figures=figures)
 
 
 EXPERIMENT = Experiment(
@@ -169,13 +169,11 @@ def numbers(one: Shown, definition: str) -> Mapping[str, float]:
     }
 
 
-CSV_HEAD = ["network", "class", "definition", "lowest", "mean", "highest", "deviation", "ruggedness"]
-
-
-def csv_lines(one: Shown) -> Iterator[list[object]]:
+def for_machines(one: Shown) -> Iterator[Cells]:
     """A row per definition."""
     for definition in DEFINITIONS:
-        yield [one.name, one.channel, definition, *(f"{value:.5g}" for value in numbers(one, definition).values())]
+        found = {name: f"{value:.5g}" for name, value in numbers(one, definition).items()}
+        yield {"network": one.name, "class": one.channel, "definition": definition, **found}
 
 
 def save_channels_and_surfaces(shown: Sequence[Shown], path: Path) -> None:
@@ -197,11 +195,16 @@ def save_channels_and_surfaces(shown: Sequence[Shown], path: Path) -> None:
 
 def as_markdown(options: Options, shown: Sequence[Shown]) -> str:
     """The page for people."""
-    lines = []
-    for one in shown:
-        for definition in DEFINITIONS:
-            values = [f"{value:.3g}" for value in numbers(one, definition).values()]
-            lines.append([one.name, f"{one.signature.queries:,}", f"`{definition}`", *values])
+    table = table_of(
+        {
+            "network": one.name,
+            "queries": f"{one.signature.queries:,}",
+            "definition": f"`{definition}`",
+            **{name: f"{value:.3g}" for name, value in numbers(one, definition).items()},
+        }
+        for one in shown
+        for definition in DEFINITIONS
+    )
     said = []
     for one in shown:
         change, odds = numbers(one, "change"), numbers(one, "log_odds")
@@ -214,7 +217,6 @@ def as_markdown(options: Options, shown: Sequence[Shown]) -> str:
         if len(shown) == 1
         else "Whether the pictures differ is for the eye: one network of each says nothing about its architecture."
     )
-    head = ["network", "queries", "definition", "lowest", "mean", "highest", "deviation", "ruggedness"]
     return f"""# Figure 5: networks for ImageNet, class {options.shown_class}
 
 ICLR 2020, Figure 5: signatures of VGG-16, ResNet-50, ResNeXt-50, DenseNet-121 and MobileNet for the class "tench", "for
@@ -229,5 +231,5 @@ as in the paper, under `{DRAWN}` in the figure. Weights of the paper's networks 
 `onepixel experiment figure5 --weights resnet50=FILE --weights vgg16=FILE ...` shows them side by side. Ruggedness is
 the mean absolute difference of neighbours on the grid in standard deviations.
 
-{markdown_table(head, lines)}
+{table}
 """

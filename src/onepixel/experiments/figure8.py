@@ -48,17 +48,7 @@ NETWORKS = {(1, 28, 28): "lenet5", (1, 8, 8): "digits_cnn"}
 
 @dataclass(frozen=True)
 class Fitted:
-    """One trained classifier and what came of it.
-
-    Attributes
-    ----------
-    accuracy : float
-        On the data set's test part.
-    signature : Signature
-    seconds : float
-        Training and signature together.
-    note : str
-    """
+    """One trained classifier, its accuracy on the test part, its signature, and the seconds that both took together."""
 
     accuracy: float
     signature: Signature
@@ -70,12 +60,7 @@ class Fitted:
 class Likeness:
     """How alike two signatures are under one definition: correlations in [-1, 1], NaN where a signature is constant.
 
-    Attributes
-    ----------
-    correlation : float
-        Over all classes and pixels.
-    within_class : float
-        The same after each class's mean is taken off.
+    Over all classes and pixels, and within classes: the same after each class's mean is taken off.
     """
 
     first: str

@@ -23,7 +23,7 @@ import onepixel
 from onepixel.architectures import architecture
 from onepixel.datasets import Dataset, load_dataset
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
 from onepixel.experiments.figure8 import correlation
 from onepixel.experiments.options import Seeded
 from onepixel.populations.recipe import TrainingRecipe
@@ -203,12 +203,12 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Reading]]:
     measured = readings(found)
     first = {f"{point.epochs:g} epochs": point.signature for point in found if point.seed == options.seed}
     name = f"figure9-{options.dataset}"
-    rows = [csv_line(one) for one in measured]
     figures = {
         f"{name}.png": partial(save_rows, first, definition="log_odds"),
         f"{name}-course.png": partial(save_course, measured),
     }
-    return Result(measured, name, CSV_HEAD, rows, as_markdown(options, measured, NETWORKS[shape]), figures=figures)
+    text = as_markdown(options, measured, NETWORKS[shape])
+    return Result.of(measured, name, map(for_machines, measured), text, figures=figures)
 
 
 EXPERIMENT = Experiment(
@@ -220,22 +220,19 @@ EXPERIMENT = Experiment(
     reads_zoo=False,
 )
 
-CSV_HEAD = [
-    "seed",
-    "epochs",
-    "accuracy",
-    "definition",
-    "ruggedness",
-    "roughness",
-    "correlation_with_the_last",
-    "correlation_with_other_networks",
-]
 
-
-def csv_line(one: Reading) -> list[object]:
+def for_machines(one: Reading) -> Cells:
     """One row for machines."""
-    numbers = (one.ruggedness, one.roughness, one.to_last, one.to_other)
-    return [one.seed, one.epochs, f"{one.accuracy:.4f}", one.definition, *(f"{number:.5g}" for number in numbers)]
+    return {
+        "seed": one.seed,
+        "epochs": str(one.epochs),
+        "accuracy": one.accuracy,
+        "definition": one.definition,
+        "ruggedness": f"{one.ruggedness:.5g}",
+        "roughness": f"{one.roughness:.5g}",
+        "correlation_with_the_last": f"{one.to_last:.5g}",
+        "correlation_with_other_networks": f"{one.to_other:.5g}",
+    }
 
 
 def save_course(found: Sequence[Reading], path: Path) -> None:

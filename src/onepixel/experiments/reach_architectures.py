@@ -44,7 +44,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     kinds = [kind for search in SEARCHES for kind in judged_by(options, search)]
     if not kinds:
         raise UsageError(f"There are no measured networks of other architectures in {options.architectures}.")
-    return Result.of(kinds, "architectures", map(for_machines, kinds), as_markdown(kinds))
+    records = map(for_machines, kinds)
+    return Result.of(kinds, "architectures", records, as_markdown(kinds))
 
 
 EXPERIMENT = Experiment(
@@ -52,9 +53,9 @@ EXPERIMENT = Experiment(
     "Table 3 by the universal detector: architectures that it never saw.",
     Options,
     find,
-    paper="ECCV Table 3; ICLR Table 2",
-    folder="any-classifier",
     records="architectures",
+    folder="any-classifier",
+    paper="ECCV Table 3; ICLR Table 2",
 )
 
 

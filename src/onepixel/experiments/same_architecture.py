@@ -14,14 +14,14 @@ from pydantic import Field
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import papers
-from onepixel.experiments.declared import Experiment, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
 from onepixel.experiments.judging import RATES, Judged, grouped, judge_all, rates
 from onepixel.experiments.options import Chosen, DefaultImage, Seeded, Seeds, Signed
 from onepixel.experiments.table3 import ARCHITECTURES, Sides, job_of, load_sides, of_architecture, there
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Models, missing
 from onepixel.populations.names import STARTS, PopulationName
-from onepixel.report.tables import markdown_table, percent
+from onepixel.report.tables import markdown_table, percent, table_of
 
 MIXED = "mixed"
 
@@ -120,7 +120,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
         else:
             rows.append(Row(names[0], method, one.seed, by_name[names[0]]))
     text = as_markdown(options, sides, rows, parts)
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
+    return Result.of(rows, options.subject, map(for_machines, rows), text, missing=absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -136,22 +136,26 @@ EXPERIMENT = Experiment(
     "How well are viruses found in each of four architectures, by detectors trained on the same one, and on all?",
     Options,
     find,
+    after={"detectors": ()},
     paper="ICLR Table 2",
     plan=plan,
-    after={"detectors": ()},
 )
 
 
-CSV_HEAD = ["architecture", "method", "seed", "detection_rate", "low", "high", "auroc", "false_positive_rate", "paper"]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
-    result = row.result
-    rate = result.detection_rate
-    numbers = (rate.value, rate.low, rate.high, result.auroc.value, result.false_positive_rate.value)
-    printed = PAPER[row.architecture][0] / 100
-    return [row.architecture, row.method, row.seed, *(f"{number:.4f}" for number in numbers), f"{printed:.4f}"]
+    rate = row.result.detection_rate
+    return {
+        "architecture": row.architecture,
+        "method": row.method,
+        "seed": row.seed,
+        "detection_rate": rate,
+        "low": rate.low,
+        "high": rate.high,
+        "auroc": row.result.auroc,
+        "false_positive_rate": row.result.false_positive_rate,
+        "paper": PAPER[row.architecture][0] / 100,
+    }
 
 
 def word_for(architecture: str, group: Sequence[Row]) -> str:
@@ -189,14 +193,18 @@ def as_markdown(
         paper = PAPER[architecture]
         judged = rates([row.result for row in group])
         lines.append([architecture, method, *judged, f"{paper[0]} ± {paper[1]}", word_for(architecture, group)])
-    sizes = [
-        [name, len(s.training.clean), len(s.training.vaccine), len(s.unseen.clean), len(s.unseen.virus)]
-        for name, s in sides.items()
-    ]
-    per_part: dict[tuple[str, str], list[Judged]] = {}
-    for (method, _, name), part in parts.items():
-        per_part.setdefault((name, method), []).append(part)
-    mixed = [[*key, *rates([part.evaluation() for part in found])] for key, found in per_part.items()]
+    sizes = table_of(
+        {
+            "architecture": name,
+            "clean to train": len(side.training.clean),
+            "vaccine": len(side.training.vaccine),
+            "clean to test": len(side.unseen.clean),
+            "virus": len(side.unseen.virus),
+        }
+        for name, side in sides.items()
+    )
+    per_part = grouped(parts.items(), lambda item: (item[0][2], item[0][0]))
+    mixed = [[*key, *rates([part.evaluation() for _, part in found])] for key, found in per_part.items()]
     of_mixed = (
         f"\n## The mixed detector, architecture by architecture\n\n"
         f"{markdown_table(['architecture', 'detector', *RATES], mixed)}\n"
@@ -224,7 +232,7 @@ Detection rate is balanced accuracy at the threshold that cross-validation on th
 bootstrap. "chosen" is what was chosen by cross-validation on LeNet-5's training side. No stamped networks trained. The
 verdict compares the interval with the paper's number. The final pool was not opened.
 
-{markdown_table(["architecture", "clean to train", "vaccine", "clean to test", "virus"], sizes)}
+{sizes}
 
 ## Accuracies, %
 

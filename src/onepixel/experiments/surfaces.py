@@ -19,13 +19,14 @@ from pydantic import Field
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import RESAMPLES, fast_auroc
 from onepixel.errors import UsageError
-from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.judging import grouped
 from onepixel.experiments.options import Seeded
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Models, has, load_models
 from onepixel.populations.names import STARTS
 from onepixel.report.comparison import save_comparison
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import markdown_table, table_of
 from onepixel.signatures import DEFINITIONS
 
 PREFIXES = {
@@ -64,6 +65,9 @@ class Difference:
     low: float
     high: float
     none: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
     @property
     def verdict(self) -> str:
@@ -235,8 +239,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Finding]]:
     figures = {f"surfaces-{name}.png": partial(save, findings, name) for name in DRAWN}
     absent = [f"{prefix}-{kind}" for prefix in PREFIXES for kind in ("clean", "vaccine")]
     absent = [name for name in absent if not any(has(laboratory.zoo, name + ending) for ending in ENDINGS)]
-    rows = [csv_line(finding) for finding in findings]
-    return Result(findings, "surfaces", CSV_HEAD, rows, as_markdown(findings), figures=figures, missing=absent)
+    records = map(for_machines, findings)
+    return Result.of(findings, "surfaces", records, as_markdown(findings), figures=figures, missing=absent)
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -267,35 +271,33 @@ def save(findings: Sequence[Finding], definition: str, path: Path) -> None:
 
 CLAIMS = {"peak": "higher peak", "high": "more high frequencies", "variance": "larger variance"}
 
-CSV_HEAD = ["networks", "start", "definition", "clean", "trojaned"] + [
-    f"{claim}_{part}"
-    for claim in ("peak", "surface", "high", "share", "variance")
-    for part in ("clean", "trojaned", "value", "low", "high")
-]
 
-
-def csv_line(finding: Finding) -> list[object]:
+def for_machines(finding: Finding) -> Cells:
     """One row for machines: the peak's value is the difference, the others' the area under the curve."""
     cell = finding.cell
-    differences = (finding.peak, finding.surface, finding.high, finding.share, finding.variance)
-    numbers = [n for d in differences for n in (d.clean, d.trojaned, d.value, d.low, d.high)]
-    about = [cell.name, cell.start, cell.definition, len(cell.clean), len(cell.trojaned)]
-    return [*about, *(f"{number:.5g}" for number in numbers)]
+    about: Cells = {"networks": cell.name, "start": cell.start, "definition": cell.definition}
+    about |= {"clean": len(cell.clean), "trojaned": len(cell.trojaned)}
+    for claim in ("peak", "surface", "high", "share", "variance"):
+        found: Difference = getattr(finding, claim)
+        for part in ("clean", "trojaned", "value", "low", "high"):
+            about[f"{claim}_{part}"] = f"{getattr(found, part):.5g}"
+    return about
 
 
 def table(findings: Sequence[Finding]) -> str:
     """All claims on one kind of networks, a line per definition."""
-    lines = []
-    for finding in findings:
-        peak = finding.peak
-        others = [f"{d.value:.2f} ({d.low:.2f} to {d.high:.2f})" for d in (finding.high, finding.share)]
-        heights = f"{peak.clean:.3g} / {peak.trojaned:.3g}"
-        between = f"{peak.low:+.2g} to {peak.high:+.2g}"
-        variance = f"{finding.variance.value:.2f} ({finding.variance.low:.2f} to {finding.variance.high:.2f})"
-        surface = f"{finding.surface.clean:.3g} / {finding.surface.trojaned:.3g}"
-        lines.append([f"`{finding.cell.definition}`", heights, between, surface, *others, variance])
-    head = ["definition", "peaks", "difference, 95 %", "of the surface", "high frequencies", "their share", "variance"]
-    return markdown_table(head, lines)
+    return table_of(
+        {
+            "definition": f"`{finding.cell.definition}`",
+            "peaks": f"{finding.peak.clean:.3g} / {finding.peak.trojaned:.3g}",
+            "difference, 95 %": f"{finding.peak.low:+.2g} to {finding.peak.high:+.2g}",
+            "of the surface": f"{finding.surface.clean:.3g} / {finding.surface.trojaned:.3g}",
+            "high frequencies": str(finding.high),
+            "their share": str(finding.share),
+            "variance": str(finding.variance),
+        }
+        for finding in findings
+    )
 
 
 def counts(findings: Sequence[Finding], claim: str) -> str:
@@ -346,11 +348,8 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 def as_markdown(findings: Sequence[Finding]) -> str:
     """The page for people."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.cell.name, finding.cell.start), []).append(finding)
     parts = []
-    for (name, start), group in groups.items():
+    for (name, start), group in grouped(findings, lambda finding: (finding.cell.name, finding.cell.start)).items():
         paper = PAPER.get(group[0].cell.dataset)
         printed = "" if paper is None else f" The paper's peaks: {paper[0]} and {paper[1]}."
         number = len(group[0].cell.clean)

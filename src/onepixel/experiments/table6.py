@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onepixel.detectors import Evaluation
+from onepixel.detectors import Estimate, Evaluation
 from onepixel.experiments.attack_types import mean_of
 from onepixel.experiments.choices import papers
-from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.judging import Job, Judged, judge_all
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
+from onepixel.experiments.judging import Job, Judged, grouped, judge_all
 from onepixel.experiments.models import Training, Unseen
 from onepixel.experiments.options import DefaultImage, Seeds, Tested
 from onepixel.experiments.table2 import load_sides, needs, opened
 from onepixel.experiments.whole import Whole
 from onepixel.populations import Record
 from onepixel.populations.models import Models, load_if_there
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 PAPER = (98.95, 99.72, 99.11, 99.32, 98.01, 97.94, 99.02, 98.41, 98.91, 99.32)
 """Detection rate in percent of networks with a backdoor from class i to i + 1, by i; 94.75 mixed."""
@@ -109,7 +109,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
         rows += rows_of(one.method.name, one.seed, one.judged, unseen.virus, tuned)
     text = as_markdown(options, training, unseen, rows)
     absent = [] if tuned is not None else [name]
-    return Result(rows, options.subject, CSV_HEAD, [csv_line(row) for row in rows], text, missing=absent)
+    return Result.of(rows, options.subject, map(for_machines, rows), text, missing=absent)
 
 
 def rows_of(method: str, seed: int, judged: Judged, virus: Models, tuned: Models | None) -> Iterator[Row]:
@@ -139,38 +139,41 @@ EXPERIMENT = Experiment(
 )
 
 
-CSV_HEAD = ["viruses", "method", "seed", "models", "clean_accuracy", "attack_success"] + [
-    f"{name}{end}" for name in ("found", "detection_rate", "auroc") for end in ("", "_low", "_high")
-]
-
-
-def csv_line(row: Row) -> list[object]:
+def for_machines(row: Row) -> Cells:
     """One row for machines."""
-    estimates = (row.result.true_positive_rate, row.result.detection_rate, row.result.auroc)
-    numbers = [n for estimate in estimates for n in (estimate.value, estimate.low, estimate.high)]
-    about = [mean_of(row.models, what).value for what in ("clean_accuracy", "attack_success")]
-    return [row.name, row.method, row.seed, len(row.models), *(f"{number:.4f}" for number in [*about, *numbers])]
+    return {
+        "viruses": row.name,
+        "method": row.method,
+        "seed": row.seed,
+        "models": len(row.models),
+        "clean_accuracy": mean_of(row.models, "clean_accuracy"),
+        "attack_success": mean_of(row.models, "attack_success"),
+        **interval("found", row.result.true_positive_rate),
+        **interval("detection_rate", row.result.detection_rate),
+        **interval("auroc", row.result.auroc),
+    }
+
+
+def over(estimates: Sequence[Estimate]) -> str:
+    """The mean over seeds, and the first one's interval."""
+    mean = np.mean([estimate.value for estimate in estimates])
+    return f"{mean:.1%} ({estimates[0].low:.1%} to {estimates[0].high:.1%})"
 
 
 def table(rows: Sequence[Row]) -> str:
     """One detector's rows, means over its seeds and the first one's intervals."""
-    lines = []
-    for name in dict.fromkeys(row.name for row in rows):
-        group = [row for row in rows if row.name == name]
-        first = group[0]
-        accuracy = f"{100 * mean_of(first.models, 'clean_accuracy').value:.2f}"
-        success = f"{100 * mean_of(first.models, 'attack_success').value:.2f}"
-        results = [row.result for row in group]
-        cells = []
-        for what in ("true_positive_rate", "detection_rate"):
-            estimates = [getattr(result, what) for result in results]
-            mean = np.mean([estimate.value for estimate in estimates])
-            cells.append(f"{mean:.1%} ({estimates[0].low:.1%} to {estimates[0].high:.1%})")
-        area = f"{np.mean([result.auroc.value for result in results]):.3f}"
-        printed = "-" if first.paper is None else f"{first.paper:.2f}"
-        lines.append([name, len(first.models), accuracy, success, *cells, area, printed])
-    return markdown_table(
-        ["viruses", "networks", "accuracy, %", "success, %", "found", "detection rate", "AUROC", "paper, %"], lines
+    return table_of(
+        {
+            "viruses": name,
+            "networks": len(group[0].models),
+            "accuracy, %": f"{100 * mean_of(group[0].models, 'clean_accuracy').value:.2f}",
+            "success, %": f"{100 * mean_of(group[0].models, 'attack_success').value:.2f}",
+            "found": over([row.result.true_positive_rate for row in group]),
+            "detection rate": over([row.result.detection_rate for row in group]),
+            "AUROC": f"{np.mean([row.result.auroc.value for row in group]):.3f}",
+            "paper, %": None if group[0].paper is None else f"{group[0].paper:.2f}",
+        }
+        for name, group in grouped(rows, lambda row: row.name).items()
     )
 
 
