@@ -76,7 +76,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")
     name += "" if options.pool == "final" else f"-{options.pool}"
     groups = {"fresh": fresh, options.pool: kinds}
-    records = ({"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)])
+    records = (
+        {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
+    )
     return Result.of(kinds, name, records, as_markdown(kinds, fresh, options))
 
 
