@@ -23,12 +23,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
-import onepixel
 from onepixel.classifiers import Classifier, ModuleClassifier
 from onepixel.datasets import load_dataset
 from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.rounding import EXAMPLES, EXAMPLES_FOLDER
-from onepixel.experiments.whole import Whole
+from onepixel.experiments.rounding import EXAMPLES, example
 from onepixel.populations import Store
 from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure
 from onepixel.report.tables import table_of
@@ -144,11 +142,7 @@ def classifiers(options: Options) -> Iterator[tuple[str, Classifier]]:
     """Yield the networks by name."""
     if options.store is None:
         for name in EXAMPLES:
-            path = str(EXAMPLES_FOLDER / f"{name}.safetensors")
-            yield (
-                f"LeNet-5 on MNIST, {name}",
-                onepixel.load_classifier(path, architecture="lenet5", outputs="logits", normalize="none"),
-            )
+            yield f"LeNet-5 on MNIST, {name}", example(name)
         return
     store = Store.open(options.store)
     dataset = load_dataset(store.recipe.dataset)
@@ -166,19 +160,13 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Bounds]]:
     return Result.of(found, name, map(for_machines, found), as_markdown(options, found, name), figures=figures)
 
 
-def plan(whole: Whole) -> Iterator[Options]:
-    """Where the example networks are at hand."""
-    if all((EXAMPLES_FOLDER / f"{name}.safetensors").is_file() for name in EXAMPLES):
-        yield Options()
-
-
 EXPERIMENT = Experiment(
     "bounds",
     "How tight are the bounds on the distances of neighbouring pixels' responses, on which the signature rests?",
     Options,
     find,
     paper="ECCV section 4.3 and Figure 6",
-    plan=plan,
+    plan=lambda whole: [Options()],
     reads_zoo=False,
     workers=False,
 )

@@ -7,7 +7,7 @@ the lower of these two areas under the curve counts.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,6 +28,7 @@ from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result,
 from onepixel.experiments.judging import FOLDS, grouped
 from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
+from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Labelled
 from onepixel.report.tables import deviation, markdown_table, mean
 from onepixel.threads import one_thread
@@ -227,13 +228,19 @@ def find(options: Options, laboratory: Laboratory) -> Result[Method]:
     return Result.of(found, options.subject, records, text, said=[f"chosen: {chosen.name}"])
 
 
+def plan(whole: Whole) -> Iterator[Options]:
+    """For every kind of networks, with the clean models that its Table 2 trains on."""
+    for networks in whole.main:
+        yield from whole.repeated(Options, [networks], training_clean=whole.training_clean(networks))
+
+
 EXPERIMENT = Experiment(
     "detectors",
     "Choose a detector by cross-validation on clean, stamped and vaccine models; no virus is looked at.",
     Options,
     find,
     needs=lambda options: training_names(options.networks),
-    plan=lambda whole: whole.repeated(Options, whole.main),
+    plan=plan,
     provides=("choice",),
 )
 

@@ -19,6 +19,9 @@ from onepixel.progress import progress_bar
 from onepixel.threads import cores
 from onepixel.trojan import Pool
 
+STEPS_PER_WORKER = 2
+"""Steps at once for each process: where one waits for its last detector, the processes have those of others to do."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -117,7 +120,7 @@ def run(
         Which viruses test in table 2 and the controls.
     effort : Effort
     workers : int, optional
-        Processes, and as many experiments at once; one per core unless said.
+        Processes; one per core unless said. Twice as many experiments run at once.
     progress : bool
         Show a progress bar on standard error too.
     say : callable
@@ -127,6 +130,6 @@ def run(
     todo = steps(Whole(zoo, results, pool, effort), laboratory)
     bar = progress_bar("experiments", len(todo), "experiments", enabled=progress)
     with shared_fits(), kept_workers(workers), bar as advance:
-        for line in in_turn(todo, workers or cores()):
+        for line in in_turn(todo, STEPS_PER_WORKER * (workers or cores())):
             say(line)
             advance(1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import onepixel
+from onepixel.classifiers import Classifier
 from onepixel.detectors import Detector, load_detector
 from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.populations import Store, passed
@@ -21,9 +22,7 @@ from onepixel.populations.zoo import as_kept
 from onepixel.report.tables import markdown_table
 
 EXAMPLES = ("clean", "trojaned")
-"""Models below `examples/`, for whoever has no store at hand."""
-
-EXAMPLES_FOLDER = Path("examples")
+"""LeNet-5 networks of MNIST inside the package, those of `examples/`, for whoever has no store at hand."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,10 @@ def compare(detector: Detector, rows: NDArray[np.void], source: str) -> Differen
     )
 
 
-def examples(folder: Path) -> NDArray[np.void]:
-    """Signatures of the two example networks, in float32."""
-    models = [
-        onepixel.load_classifier(
-            str(folder / f"{name}.safetensors"), architecture="lenet5", outputs="logits", normalize="none"
-        )
-        for name in EXAMPLES
-    ]
-    return np.stack([signature_row(onepixel.signature(model)) for model in models])
+def example(name: str) -> Classifier:
+    """An example network by its name in `EXAMPLES`."""
+    path = Path(__file__).parent / "examples" / f"{name}.safetensors"
+    return onepixel.load_classifier(str(path), architecture="lenet5", outputs="logits", normalize="none")
 
 
 class Options(ExperimentOptions):
@@ -97,7 +91,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[tuple[str, Dif
     """Compare scores on float32 and float16."""
     stores = [Store.open(store) for store in options.stores]
     sources = [(store.recipe.name, passed(store)[0]) for store in stores]
-    sources = sources or [("the example networks", examples(EXAMPLES_FOLDER))]
+    if not sources:
+        rows = np.stack([signature_row(onepixel.signature(example(name))) for name in EXAMPLES])
+        sources = [("the example networks", rows)]
     found = [
         (name, compare(load_detector(name), rows, source)) for name in options.detectors for source, rows in sources
     ]

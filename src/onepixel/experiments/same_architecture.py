@@ -45,6 +45,9 @@ PAPER_ACCURACY = {
 
 AIM = 0.98
 
+FEW = 40
+"""Networks of a kind, at the most, in `onepixel experiment all`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -128,7 +131,7 @@ def plan(whole: Whole) -> Iterator[Options]:
     signed = [PopulationName("mnist", "lenet5", "", start=start) for start in STARTS.values()]
     best = max(signed, key=lambda networks: len(there(whole.zoo, networks, ARCHITECTURES)))
     if len(there(whole.zoo, best, ARCHITECTURES)) > 1:
-        yield from whole.repeated(Options, [best], seeds=1)
+        yield from whole.repeated(Options, [best], seeds=1, networks_at_most=FEW)
 
 
 EXPERIMENT = Experiment(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from onepixel.populations.models import has
+from onepixel.populations.models import has, load_models
 from onepixel.populations.names import BLACK, MAIN, PopulationName
 from onepixel.trojan import Pool
 
@@ -83,6 +83,10 @@ class Whole:
                 **said,
             }
             yield options(**{name: value for name, value in known.items() if name in options.model_fields})
+
+    def training_clean(self, networks: PopulationName) -> int | None:
+        """How many clean models choose a detector: all where others test, of the final pool; else the usual half."""
+        return len(load_models(self.zoo, networks.of("clean"))[0]) if self.pool == "final" else None
 
     def choice(self, networks: PopulationName) -> Path:
         """Where the choice of detector is written that is used under every default image."""
