@@ -32,12 +32,12 @@ Rows = dict[Key, dict[str, float]]
 
 
 def is_measured(text: str) -> bool:
-    """Whether a cell is a measured number: it has a decimal point."""
+    """Whether a cell is a measured number: it has a decimal point, or an exponent."""
     try:
         float(text)
     except ValueError:
         return False
-    return "." in text
+    return "." in text or "e" in text
 
 
 def rows_of(path: Path) -> Rows:

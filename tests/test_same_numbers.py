@@ -12,7 +12,8 @@ KEPT = "method,seed,rate,seconds\nours,0,0.9000,10.0\nours,1,0.9500,11.0\ntheirs
 @pytest.fixture(scope="module")
 def script():
     found = importlib.util.spec_from_file_location("same_numbers", ROOT / "benchmarks" / "same_numbers.py")
-    assert found is not None and found.loader is not None
+    assert found is not None
+    assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module

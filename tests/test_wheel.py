@@ -63,4 +63,6 @@ def test_a_wheel_audits_prints_recipes_and_repeats_an_experiment_outside_the_clo
     for words, variables in ((["--zoo", zoo], {}), ([], {"ONEPIXEL_ZOO": zoo})):
         table = run(installed, tmp_path, "experiment", "table7", *words, **variables)
         assert table.returncode == 0, table.stderr
+    examples = run(installed, tmp_path, "experiment", "rounding")
+    assert examples.returncode == 0, examples.stderr
     assert "| mnist | lenet5 |" in (tmp_path / "results" / "table7" / "table7.md").read_text()

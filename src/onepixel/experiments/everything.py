@@ -1,4 +1,4 @@
-"""Every experiment whose populations are in the zoo, as many at once as there are cores; no network is trained."""
+"""Every experiment whose populations are in the zoo, several at once; no network is trained."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
