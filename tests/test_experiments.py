@@ -240,6 +240,14 @@ def test_experiments_run_at_once_and_after_those_that_they_need():
     assert "faulty: left out. Nothing there." in lines
 
 
+def test_experiments_that_most_others_wait_for_begin_first():
+    begun = []
+    after = {"alone": (), "first": (), "second": ("first",), "third": ("second",)}
+    todo = [everything.Step(name, lambda name=name: begun.append(name), names) for name, names in after.items()]
+    assert len(list(everything.in_turn(todo, 1))) == 4
+    assert begun == ["first", "second", "alone", "third"]
+
+
 def test_a_fault_in_an_experiment_ends_everything():
     never = Mock()
     todo = [everything.Step("faulty", Mock(side_effect=ZeroDivisionError)), everything.Step("next", never, ("faulty",))]

@@ -1,7 +1,8 @@
 """Every experiment whose populations are in the zoo, several at once; no network is trained."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -71,22 +72,34 @@ def _goes_before(first: Planned, second: Planned) -> bool:
 def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
     """Run every step when what it comes after has ended, some at once, and yield a line about each that has ended.
 
-    So the last detector of one step, which takes a minute on one core, leaves no other core idle.
+    Those that most others wait for begin first. So the last detector of one step, which takes a minute on one core,
+    leaves no other core idle, and what can be done at any time is left for the end.
     """
     by_name = {step.name: step for step in steps}
-    sorter = TopologicalSorter({step.name: by_name.keys() & step.after for step in steps})
+    before = {step.name: by_name.keys() & step.after for step in steps}
+    sorter = TopologicalSorter(before)
     sorter.prepare()
+    waiting: list[str] = []
     running: dict[Future[str], str] = {}
     with ThreadPoolExecutor(at_once) as pool:
         try:
             while sorter.is_active():
-                running |= {pool.submit(_line_about, by_name[name]): name for name in sorter.get_ready()}
+                waiting = sorted([*waiting, *sorter.get_ready()], key=lambda name: -len(_waiting_for(name, before)))
+                while waiting and len(running) < at_once:
+                    name = waiting.pop(0)
+                    running[pool.submit(_line_about, by_name[name])] = name
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     yield future.result()
                     sorter.done(running.pop(future))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _waiting_for(name: str, before: Mapping[str, AbstractSet[str]]) -> set[str]:
+    """The steps that wait for one, and for those that wait for it."""
+    next_ones = {other for other, names in before.items() if name in names}
+    return next_ones.union(*(_waiting_for(other, before) for other in next_ones))
 
 
 def _line_about(step: Step) -> str:
