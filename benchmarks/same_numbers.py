@@ -6,10 +6,11 @@
 Every CSV below FOLDER is held against the one of the same name in `results/`. Rows belong together where all cells that
 are no measured numbers agree (method, seed, level, ...), so that a table made with fewer seeds is compared by those
 that it has. A number is the same if it differs by no more than `--tolerance`, or than the kept rows differ among
-themselves that are alike but for their seed: networks trained on another processor or version come out like those of
-another seed. A line per table says how many rows were found again and how much the numbers differ; then the tables are
-listed that differ, that are only here or only there, and rows that have no partner. The exit status is 1 where a number
-differs or no row of a table was found again.
+themselves that are alike but for their seed: detectors trained on another processor or version come out like those of
+another seed. Where the kept table has one seed, the widest spread of that column in the kept tables of its folder
+counts, and where those have one seed too, `--one-seed`. A line per table says how many rows were found again and how
+much the numbers differ; then the tables are listed that differ, that are only here or only there, and rows that have no
+partner. The exit status is 1 where a number differs or no row of a table was found again.
 """
 
 import argparse
@@ -57,7 +58,16 @@ def spreads(rows: Rows) -> dict[tuple[Key, str], float]:
     for key, numbers in rows.items():
         for name, number in numbers.items():
             values[but_for_seed(key), name].append(number)
-    return {place: max(found) - min(found) for place, found in values.items()}
+    return {place: max(found) - min(found) for place, found in values.items() if len(found) > 1}
+
+
+def widest(folder: Path) -> dict[str, float]:
+    """The widest spread of every column over seeds in the tables of a folder."""
+    found: dict[str, float] = {}
+    for path in folder.glob("*.csv"):
+        for (_, name), spread in spreads(rows_of(path)).items():
+            found[name] = max(found.get(name, 0.0), spread)
+    return found
 
 
 def but_for_seed(key: Key) -> Key:
@@ -97,17 +107,18 @@ class Table(NamedTuple):
         return f"{self.both} of {self.made} rows found again, of {self.kept} kept; {said}{mark}"
 
 
-def compared(made: Path, kept: Path, tolerance: float) -> Table:
+def compared(made: Path, kept: Path, tolerance: float, one_seed: float) -> Table:
     """Hold a table that was made against the one that is kept."""
     new, old = rows_of(made), rows_of(kept)
-    allowed, both = spreads(old), [key for key in new if key in old]
+    both, of_row, of_column = [key for key in new if key in old], spreads(old), widest(kept.parent)
     largest: dict[str, float] = {}
     differing = []
     for key in both:
         for name in new[key].keys() & old[key].keys():
             difference = abs(new[key][name] - old[key][name])
             largest[name] = max(largest.get(name, 0.0), difference)
-            if difference > max(tolerance, allowed[but_for_seed(key), name]) + 1e-9:
+            allowed = of_row.get((but_for_seed(key), name), of_column.get(name, one_seed))
+            if difference > max(tolerance, allowed) + 1e-9:
                 differing.append((key, name, old[key][name], new[key][name]))
     return Table(len(new), len(old), len(both), largest, differing)
 
@@ -126,11 +137,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
     parser.add_argument("--tolerance", type=float, default=0.005)
+    parser.add_argument("--one-seed", type=float, default=0.05)
     asked = parser.parse_args(arguments)
     made = {path.relative_to(asked.folder): path for path in sorted(asked.folder.rglob("*.csv"))}
     kept = {path.relative_to(asked.results): path for path in sorted(asked.results.glob("*/*.csv"))}
     tables = {
-        name: compared(made[name], kept[name], asked.tolerance)
+        name: compared(made[name], kept[name], asked.tolerance, asked.one_seed)
         for name in made
         if name in kept and name.name != "openings.csv"
     }
