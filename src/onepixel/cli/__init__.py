@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from onepixel.cli.later import Later, group_of
+from onepixel.ending import leave
 from onepixel.errors import INTERNAL_ERROR, OnepixelError
 from onepixel.printable import one_line
-from onepixel.starting import leave
 from onepixel.version import __version__
 
 LONGEST_SENTENCE = 1000

@@ -13,7 +13,6 @@ import typer
 from onepixel.errors import UsageError
 from onepixel.opening.request import Normalization
 from onepixel.printable import escaped, one_line
-from onepixel.starting import read_torch_libraries
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
@@ -173,7 +172,6 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**words: Any) -> None:
-        read_torch_libraries()
         command(Opening(**{name: words.pop(name) for name in shared}), **words)
 
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]

@@ -17,13 +17,14 @@ from onepixel.signatures.incremental.classes import Level, Numbers
 from onepixel.signatures.incremental.program import IMAGE, Program
 from onepixel.signatures.incremental.spots import Axes, Spots, split_columns
 
-BATCH_BYTES = 2 * 2**20
-"""What one batch may take at one step (inputs and output): about a core's share of the cache."""
+BATCH_BYTES = 6 * 2**20
+"""What one batch may take at one step (inputs and output): somewhat more than a core's own cache, because with smaller
+batches the steps between the products take longer than the products."""
 
 GPU_BATCH_BYTES = 512 * 2**20
 """The same on a GPU, where large batches matter more than caches."""
 
-POOLED_BATCHES = 64
+POOLED_BATCHES = 20
 """How many batches' worth of small parts may wait for others of their layout."""
 
 SMALL_PART = 4

@@ -11,7 +11,7 @@ from onepixel.version import __version__
 
 WITH_TORCH = """
 import atexit, weakref, sys, torch
-from onepixel.starting import leave
+from onepixel.ending import leave
 class Thing: pass
 thing = Thing()
 finalizer = weakref.finalize(thing, print, "closed")
