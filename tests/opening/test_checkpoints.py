@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import onepixel
 from onepixel.architectures.lenet5 import LeNet5
@@ -240,3 +241,82 @@ def test_timm_network_by_name_and_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(classifier(images), module(images).detach(), rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError, match="timm has no network 'nothing'"):
         opened(tmp_path / "m", architecture="timm:nothing")
+
+
+def parts(change: Callable[[nn.Module], Any]) -> Callable[[], Weights]:
+    """The weights of a network with one layer's weight kept in parts."""
+
+    def make() -> Weights:
+        module = network()
+        change(module.classifier[1])
+        return dict(module.state_dict())
+
+    return make
+
+
+def half_masked(layer: nn.Module) -> None:
+    """Prune nothing, so that the network stays the same, but for weights that the mask hides."""
+    prune.identity(layer, "weight")
+    layer.weight_mask[:, ::2] = 0
+    with torch.no_grad():
+        layer.weight_orig[:, ::2] = 5
+
+
+PARTS: dict[str, tuple[Callable[[], Weights], str]] = {
+    "losses beside": (
+        lambda: {**prefixed(network().state_dict(), "model."), "criterion.weight": torch.ones(10)},
+        "beside it lies criterion.weight",
+    ),
+    "weight normalisation": (parts(nn.utils.parametrizations.weight_norm), "lengths and directions"),
+    "weight normalisation of old": (parts(nn.utils.weight_norm), "lengths and directions"),
+    "pruned by nothing": (parts(lambda layer: prune.identity(layer, "weight")), "masks"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("way", PARTS)
+def test_weights_in_parts_and_with_company_are_those_of_the_plain_network(
+    way: str, tmp_path: Path, expected: Signature
+) -> None:
+    make, said = PARTS[way]
+    torch.save(make(), tmp_path / "m")
+    classifier = opened(tmp_path / "m", architecture="lenet5")
+    assert same(classifier, expected)
+    assert said in " ".join(classifier.assumptions)
+
+
+def test_what_a_mask_hides_is_no_part_of_the_network(tmp_path: Path) -> None:
+    torch.save(parts(half_masked)(), tmp_path / "m")
+    module = network()
+    module.classifier[1].weight.data[:, ::2] = 0
+    plain = onepixel.signature(onepixel.as_classifier(module, input_shape=SHAPE), **FEW)
+    assert same(opened(tmp_path / "m", architecture="lenet5"), plain)
+
+
+def test_several_networks_in_one_state_dict_are_named_and_one_is_picked(tmp_path: Path, expected: Signature) -> None:
+    weights = dict(network().state_dict())
+    torch.save({**prefixed(weights, "student."), **prefixed(zeros(weights), "teacher.")}, tmp_path / "m")
+    with pytest.raises(UsageError, match=r"several networks that fit \(student, teacher\); say which with --key NAME"):
+        opened(tmp_path / "m", architecture="lenet5")
+    assert same(opened(tmp_path / "m", architecture="lenet5", key="student"), expected)
+
+
+def test_layers_beside_the_network_without_a_beginning_of_their_own_are_refused(tmp_path: Path) -> None:
+    torch.save({**network().state_dict(), "extra.weight": torch.ones(3)}, tmp_path / "m")
+    with pytest.raises(ModelFileError, match=r"it has extra\.weight besides"):
+        opened(tmp_path / "m", architecture="lenet5")
+
+
+def test_arrays_of_texts_and_objects_beside_the_weights_do_no_harm(tmp_path: Path, expected: Signature) -> None:
+    beside = {
+        "names": np.array(["a", "b"]),
+        "things": np.array([None, {}], dtype=object),
+        "when": np.datetime64("2020"),
+    }
+    torch.save({"model": network().state_dict(), **beside}, tmp_path / "m")
+    assert same(opened(tmp_path / "m", architecture="lenet5"), expected)
+
+
+def test_compiled_network_is_read_from_what_compiled_it(tmp_path: Path, expected: Signature) -> None:
+    torch.save(torch.compile(network()), tmp_path / "m")
+    assert same(opened(tmp_path / "m"), expected)

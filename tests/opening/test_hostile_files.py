@@ -275,3 +275,18 @@ def test_nothing_hostile_opens_a_connection(tmp_path: Path, files: dict[str, Pat
         refused(path, "--outputs", "logits")
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>", "is a web page"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(100), "unpack it first"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(100), "unpack it first"),
+    ],
+)
+def test_what_came_instead_of_a_model_is_named(contents: bytes, said: str, tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(contents)
+    assert said in refused(path)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from onepixel.architectures import ARCHITECTURES, Architecture
-from onepixel.errors import ModelFileError
+from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.pickled_module import on_meta
+from onepixel.opening.reparametrised import whole_weights
 from onepixel.printable import one_line
 
 COMPILED = "_orig_mod."
@@ -16,6 +17,7 @@ COUNTERS = ("total_ops", "total_params")
 BATCHES = "num_batches_tracked"
 SHOWN = 4
 MOST_CLASSES = 100_000
+MOST_PREFIXES = 64
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -34,14 +36,15 @@ def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def without_compiled(weights: Mapping[str, Tensor]) -> Fitted:
-    """Drop what torch.compile and counters of operations put between and beside the names."""
+    """Drop what torch.compile and counters of operations put between and beside the names; put parts together."""
     notes = []
     if any(COMPILED in name for name in weights):
         notes.append(f"Names in the file contain {COMPILED!r} (torch.compile); that was dropped.")
     kept = {name.replace(COMPILED, ""): tensor for name, tensor in weights.items() if not name.endswith(COUNTERS)}
     if len(kept) < len(weights):
         notes.append("Counts of operations that lie beside the weights were ignored.")
-    return Fitted(kept, tuple(notes))
+    whole, said = whole_weights(kept)
+    return Fitted(whole, (*notes, *said))
 
 
 def levels(names: list[str]) -> list[str]:
@@ -74,7 +77,39 @@ def fitted_names(weights: Mapping[str, Tensor], expected: set[str]) -> Fitted | 
                 if theirs:
                     notes.append(f"Every name of the architecture begins with {theirs!r}; that was added.")
                 return Fitted(named, tuple(notes))
+    return part_that_fits(plain, needed, expected)
+
+
+def part_that_fits(plain: Fitted, needed: set[str], expected: set[str]) -> Fitted | None:
+    """The weights under one prefix, if they are just what is expected: trainers keep losses and metrics beside them.
+
+    Raises
+    ------
+    UsageError
+        If that is so for several prefixes, such as those of a student and a teacher.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    for prefix in prefixes(plain.weights):
+        own = {name.removeprefix(prefix): own for name, own in plain.weights.items() if name.startswith(prefix)}
+        if needed <= own.keys() <= expected:
+            found[prefix] = own
+    if len(found) > 1:
+        words = [one_line(prefix.rstrip("."), 60) for prefix in found]
+        raise UsageError(f"The file holds several networks that fit ({', '.join(words)}); say which with --key NAME.")
+    for prefix, own in found.items():
+        beside = [name for name in plain.weights if not name.startswith(prefix)]
+        more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
+        said = (
+            f"Only what begins with {one_line(prefix, 60)!r} was used; beside it lies {one_line(beside[0], 60)}{more}."
+        )
+        return Fitted(own, (*plain.notes, said))
     return None
+
+
+def prefixes(weights: Mapping[str, Tensor]) -> list[str]:
+    """All beginnings of names, whole words between dots only, the shortest first."""
+    found = {name[: place + 1] for name in weights for place, letter in enumerate(name) if letter == "."}
+    return sorted(found, key=lambda prefix: (prefix.count("."), prefix))[:MOST_PREFIXES]
 
 
 def fit(weights: Mapping[str, Tensor], module: nn.Module, name: str, wanted: str) -> Fitted:

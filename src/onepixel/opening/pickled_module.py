@@ -77,6 +77,13 @@ def is_module(found: object) -> bool:
     return isinstance(found, Built) and isinstance(found.state, dict) and "_modules" in found.state
 
 
+def inside_call(found: object) -> object:
+    """The network that a wrapper was called with, as torch.compile pickles what it compiled; else what it is."""
+    if isinstance(found, Built) and isinstance(found.of, Named) and str(found.of) in WRAPPERS and found.arguments:
+        return found.arguments[0] if is_module(found.arguments[0]) else found
+    return found
+
+
 def module_tree(found: Built) -> Part:
     """The tree of a pickled network.
 

@@ -40,6 +40,9 @@ class Format(Enum):
     PACKED = "archive with a model inside"
     SHARDED = "safetensors weights in several files"
     TFLITE = "TensorFlow Lite model"
+    OTHERWISE_PACKED = "archive that is not unpacked"
+    POINTER = "pointer to a file elsewhere"
+    WEB_PAGE = "web page"
     UNKNOWN = "unknown"
 
 
@@ -59,6 +62,9 @@ NAMING_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
 PACKED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 LARGEST_INDEX = 2**26
 COMPRESSED_STARTS = (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"ZF")
+OTHERWISE_PACKED_STARTS = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
+POINTER_START = b"version https://git-lfs.github.com/spec/"
+WEB_PAGE_STARTS = (b"<!doctype html", b"<html")
 LEGACY_TORCH_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
 TEXT_PICKLE_STARTS = (
     b"(dp",
@@ -141,6 +147,12 @@ def recognise_stream(file: BinaryIO, head: bytes, size: int) -> Format:
         return Format.NUMPY
     if head.startswith(PACKED_STARTS):
         return Format.PACKED
+    if head.startswith(OTHERWISE_PACKED_STARTS):
+        return Format.OTHERWISE_PACKED
+    if head.startswith(POINTER_START):
+        return Format.POINTER
+    if head.lstrip().lower().startswith(WEB_PAGE_STARTS):
+        return Format.WEB_PAGE
     if head.startswith(COMPRESSED_STARTS) or is_zlib(head):
         return Format.COMPRESSED
     if head[4:8] == b"TFL3":

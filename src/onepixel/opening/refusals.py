@@ -21,8 +21,13 @@ REASONS: dict[Format, str] = {
     Format.ORT: "is in ONNX Runtime's own format, whose graph cannot be checked before it is loaded.",
     Format.NUMPY: "holds NumPy arrays, not a model.",
     Format.ARCHIVE: "is an archive that is no model by itself, or that holds pickles beside one.",
+    Format.OTHERWISE_PACKED: "is a 7z or RAR archive, which onepixel does not unpack; unpack it first.",
+    Format.POINTER: "is what Git LFS keeps in place of a file that was not downloaded; `git lfs pull` fetches it.",
+    Format.WEB_PAGE: "is a web page, saved where a model was to be downloaded; perhaps one has to sign in there.",
     Format.UNKNOWN: "is in no model format that onepixel knows, or is damaged at its beginning.",
 }
+
+NO_FAULT_OF_THE_VENDOR = (Format.OTHERWISE_PACKED, Format.POINTER, Format.WEB_PAGE)
 
 
 def refuse(name: str, form: Format) -> None:
@@ -34,4 +39,4 @@ def refuse(name: str, form: Format) -> None:
         If files of this format are never opened.
     """
     if form in REASONS:
-        raise ModelFileError(f"{name} {REASONS[form]} {ASK}")
+        raise ModelFileError(f"{name} {REASONS[form]}{'' if form in NO_FAULT_OF_THE_VENDOR else f' {ASK}'}")

@@ -5,6 +5,7 @@ pickles and the storages one after the other. Every size is compared with what t
 """
 
 import math
+import re
 import zipfile
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ STORAGE_TYPES: dict[str, torch.dtype] = {
 MOST_DIMENSIONS = 16
 MOST_REPEATED = 2**20
 NUMPY_KINDS = "biufc"
+PLAIN_TYPE = re.compile(r"[<>|=]?[a-zA-Z?][0-9]{0,2}")
+BYTE_ORDERS = ("<", ">", "|", "=")
 
 
 @dataclass(frozen=True)
@@ -206,17 +209,16 @@ def encoded(text: object, encoding: object = "utf-8", *_: object) -> bytes:
 
 
 class NumberType:
-    """A NumPy dtype of plain numbers; its state says the order of its bytes."""
+    """A NumPy dtype of plain numbers; its state says the order of its bytes. None stands for any other dtype."""
 
     def __init__(self, code: object, *_: object) -> None:
-        made = np.dtype(code) if isinstance(code, str) and len(code) < 8 else None
-        if made is None or made.kind not in NUMPY_KINDS or made.itemsize > 16:
-            raise PickleError("the pickle holds an array of a type that is not known")
-        self.dtype = made
+        made = np.dtype(code) if isinstance(code, str) and PLAIN_TYPE.fullmatch(code) else None
+        known = made is not None and made.kind in NUMPY_KINDS and made.itemsize <= 16
+        self.dtype = made if known else None
 
     def take_state(self, state: object) -> "NumberType":
         """The same type with the order of bytes that a state names."""
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+        if self.dtype is not None and isinstance(state, tuple) and len(state) > 1 and state[1] in BYTE_ORDERS:
             self.dtype = self.dtype.newbyteorder(state[1])
         return self
 
@@ -227,13 +229,15 @@ class EmptyArray:
     def __init__(self, *_: object) -> None:
         pass
 
-    def take_state(self, state: object) -> Tensor:
-        """The array, as a tensor."""
+    def take_state(self, state: object) -> Tensor | Built:
+        """The array, as a tensor; one of texts or objects as a record, since it holds no weights."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise PickleError("the pickle holds an array that is none")
         _, shape, kind, by_columns, contents = state
         if not isinstance(kind, NumberType) or not all(map(is_count, shape)) or len(shape) > MOST_DIMENSIONS:
             raise PickleError("the pickle holds an array of a type that is not known")
+        if kind.dtype is None:
+            return Built(Named("numpy", "ndarray"))
         if not isinstance(contents, bytes) or math.prod(shape) * kind.dtype.itemsize != len(contents):
             raise PickleError("an array is larger than its data")
         array = np.frombuffer(contents, dtype=kind.dtype).reshape(shape, order="F" if by_columns else "C")
@@ -242,7 +246,11 @@ class EmptyArray:
 
 def number(kind: object, contents: object = b"", *_: object) -> object:
     """A NumPy scalar."""
-    if not isinstance(kind, NumberType) or not isinstance(contents, bytes) or len(contents) != kind.dtype.itemsize:
+    if not isinstance(kind, NumberType):
+        raise PickleError("the pickle holds a number of a type that is not known")
+    if kind.dtype is None:
+        return Built(Named("numpy", "generic"))
+    if not isinstance(contents, bytes) or len(contents) != kind.dtype.itemsize:
         raise PickleError("the pickle holds a number of a type that is not known")
     return np.frombuffer(contents, dtype=kind.dtype)[0].item()
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.inert import Built
-from onepixel.opening.pickled_module import Part, is_module, module_tree
+from onepixel.opening.pickled_module import Part, inside_call, is_module, module_tree
 from onepixel.printable import one_line
 
 DEEPEST = 8
@@ -54,6 +54,7 @@ def find_weights(content: object) -> list[Weights]:
         left[0] -= 1
         if depth > DEEPEST or id(node) in seen or left[0] < 0:
             return False
+        node = inside_call(node)
         if is_module(node):
             assert isinstance(node, Built)
             seen.add(id(node))
@@ -115,6 +116,10 @@ def choose_weights(found: list[Weights], key: str | None, name: str) -> Weights:
         for weights in found:
             if weights.key == key:
                 return weights
+            named = f"{key.removeprefix(f'{weights.key}.')}." if weights.key else f"{key}."
+            own = {name.removeprefix(named): own for name, own in weights.tensors.items() if name.startswith(named)}
+            if own:  # several networks in one set of weights, each under a beginning of its own
+                return Weights(key, own)
         raise UsageError(f"{name} holds no weights under {key!r}; it holds {listed}.")
     if len(found) > 1:
         raise UsageError(f"{name} holds several sets of weights ({listed}); say which with --key NAME.")
