@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 import onepixel
 from onepixel.cli import main
-from onepixel.errors import AnswerError, UsageError
+from onepixel.errors import AnswerError, InputShapeError, UsageError
+from onepixel.opening.preparation import image_layout
 from onepixel.signatures import Signature
 from opening import model_files
-from opening.model_files import SHAPE, network
+from opening.model_files import SHAPE, lenet_graph, network
 from opening.test_checkpoints import FEW, opened, same
 
 LOGITS: dict[str, Any] = {"outputs": "logits"}
+OF_28: dict[str, Any] = {"input_shape": SHAPE}
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +235,55 @@ def test_program_of_16_bits_gets_its_signature_out_of_the_sandbox(tmp_path: Path
     classifier: Any = onepixel.load_classifier(path, input_shape=SHAPE, normalize="none", **LOGITS)
     assert onepixel.signature(classifier, **FEW).base.dtype == np.float32
     classifier.close()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (["N", 28, 28], {}),
+        ([1, 28, 28], {}),
+        (["N", 784], {"input_shape": SHAPE}),
+        (["N", "D"], {"input_shape": SHAPE}),
+    ],
+)
+def test_grey_images_without_channels_and_numbers_in_a_row(
+    sizes: list[Any], said: dict[str, Any], tmp_path: Path, expected: Signature
+) -> None:
+    model = lenet_graph(network())
+    model.graph.node[0].CopyFrom(helper.make_node("Reshape", ["images", "shape"], ["seen"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, *SHAPE]), "shape"))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("images", TensorProto.FLOAT, sizes))
+    onnx.save(model, tmp_path / "m")
+    classifier = opened(tmp_path / "m", **LOGITS, **said)
+    assert same(classifier, expected, 1e-4)
+    assert f"given to the network as (N, {'28, 28' if len(sizes) == 3 else '784'})" in classifier.assumptions[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said", "sentence"),
+    [
+        (["N", 784], {}, "does not tell the size of its images"),
+        (["N", 784], {"input_shape": (1, 8, 8)}, "no images of shape"),
+        ([3, 28, 28], {}, "needs batches of images"),
+        (["N", 28, 28], {"input_shape": (3, 28, 28)}, "no images of shape"),
+    ],
+)
+def test_other_shapes_are_asked_for_or_refused(sizes: list[Any], said: dict[str, Any], sentence: str) -> None:
+    declared = [size if isinstance(size, int) else None for size in sizes]
+    with pytest.raises((UsageError, InputShapeError), match=sentence):
+        image_layout(declared, said.get("input_shape"), "m")
+
+
+@pytest.mark.parametrize("form", ["ONNX", "program"])
+def test_answers_with_an_axis_for_one_position(form: str, tmp_path: Path, expected: Signature) -> None:
+    if form == "ONNX":
+        model = lenet_graph(network())
+        model.graph.node[-1].CopyFrom(helper.make_node("Unsqueeze", ["logits", "axes"], ["answers"]))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+        del model.graph.output[:]
+        model.graph.output.append(helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["N", 10, 1, 1]))
+        onnx.save(model, tmp_path / "m")
+    else:
+        module = nn.Sequential(network(), nn.Unflatten(1, (10, 1, 1)))
+        torch.jit.trace(module, torch.zeros(1, *SHAPE)).save(str(tmp_path / "m"))
+    assert same(opened(tmp_path / "m", **LOGITS, input_shape=SHAPE), expected, 1e-4)

@@ -188,6 +188,11 @@ def test_preprocessor_says_size_scale_and_normalisation(tmp_path: Path) -> None:
     write_json(folder / "preprocessor_config.json", size=28, image_mean=[0.5], do_normalize=False, do_rescale=False)
     classifier = onepixel.load_classifier(folder, architecture="lenet5")
     torch.testing.assert_close(classifier(images), module(images * 255).detach(), rtol=1e-4, atol=1e-3)
+    # Where there is no mean, config.json says how many channels there are.
+    write_json(folder / "preprocessor_config.json", size=size, do_normalize=False)
+    write_json(folder / "config.json", num_channels=1, image_size=28)
+    classifier = onepixel.load_classifier(folder, architecture="lenet5")
+    torch.testing.assert_close(classifier(images), module(images).detach(), rtol=1e-4, atol=1e-4)
     # What the user says comes first.
     classifier = onepixel.load_classifier(folder, architecture="lenet5", normalize="none")
     torch.testing.assert_close(classifier(images), module(images).detach(), rtol=1e-4, atol=1e-4)

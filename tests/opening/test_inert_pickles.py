@@ -111,7 +111,7 @@ def test_nothing_is_imported_called_or_built(marker: Path, monkeypatch: pytest.M
         b"\x97.",
         b"Q.",
         b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03tR.",
-        b"cnumpy\ndtype\n(S'O8'\ntR.",
+        b"cnumpy\ndtype\n(S'q9'\ntR.",
         b"cnumpy.core.multiarray\nscalar\n(K\x01K\x02tR.",
         b"c_codecs\nencode\n(K\x01tR.",
         b"ctorch._tensor\n_rebuild_from_type_v2\n(K\x01K\x02K\x03K\x04tR.",

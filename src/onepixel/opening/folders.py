@@ -278,7 +278,8 @@ def from_preprocessor(folder: Folder, notes: list[str]) -> dict[str, Any]:
         size = (size.get("height"), size.get("width"))
     elif isinstance(size, int):
         size = (size, size)
-    channels = len(mean) if numbers(mean) else 3
+    # Without a mean per channel, config.json says how many there are, if anything does.
+    channels = len(mean) if numbers(mean) else read_json(folder, "config.json").get("num_channels", 3)
     shape = sizes((channels, *size)) if isinstance(size, list | tuple) and len(size) == 2 else None
     if shape is not None:
         said["input_shape"] = shape

@@ -102,7 +102,9 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
 
     def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
         feed = {name: tensor.astype(element, copy=False)}
-        return run_session(onnxruntime, session, wanted, feed, limits, request.name)
+        told = run_session(onnxruntime, session, wanted, feed, limits, request.name)
+        # Networks that end in a convolution answer with maps of one position.
+        return told.reshape(told.shape[:2]) if told.ndim > 2 and set(told.shape[2:]) == {1} else told
 
     operation = last_operation(model, wanted)
     single = False
@@ -118,6 +120,8 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     runtime, batches = asked_alone_where_needed(answers, model, layout, outputs, request.name)
     classifier: FunctionClassifier | RuntimeJudged = runtime
     try:
+        if layout.taken is not None:
+            raise NotConvertibleError("it takes images in another form than channels, rows and columns")
         if element is not np.float32 or single:
             raise NotConvertibleError(
                 "it answers with a single number" if single else "it takes images of another type than float32"

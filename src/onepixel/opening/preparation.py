@@ -28,16 +28,21 @@ class Layout:
         Whether the network wants (N, H, W, C).
     batch : int or None
         The only batch size it takes, if it takes only one.
+    taken : tuple of int or None
+        How the network takes the numbers of one image, if not as channels, rows and columns: (H, W), or all in a row.
     """
 
     input_shape: tuple[int, int, int]
     channels_last: bool = False
     batch: Dimension = None
+    taken: tuple[int, ...] | None = None
 
     @property
     def sentence(self) -> str:
         """The assumption, for the verdict."""
         axes = "(N, H, W, C)" if self.channels_last else "(N, C, H, W)"
+        if self.taken is not None:
+            axes = f"(N, {', '.join(map(str, self.taken))})"
         return f"Images are {self.input_shape} (channels, height, width), given to the network as {axes}."
 
 
@@ -51,10 +56,12 @@ def image_layout(declared: Sequence[Dimension], asked: tuple[int, int, int] | No
     InputShapeError
         If the file takes no images, or other images than the user said.
     """
-    if len(declared) != 4:
+    if len(declared) not in (2, 3, 4) or (len(declared) < 4 and declared[0] not in (None, 1)):
         raise InputShapeError(
             f"{name} takes tensors of {len(declared)} dimensions {shown(declared)}; onepixel needs batches of images."
         )
+    if len(declared) < 4:
+        return unusual_layout(declared, asked, name)
     batch, sizes = declared[0], tuple(declared[1:])
     if batch is not None and not 1 <= batch <= LARGEST_FIXED_BATCH:
         raise InputShapeError(f"{name} takes batches of {batch} images only; onepixel goes to {LARGEST_FIXED_BATCH}.")
@@ -77,6 +84,30 @@ def image_layout(declared: Sequence[Dimension], asked: tuple[int, int, int] | No
         f"{name} takes tensors of shape {shown(declared)}, which does not tell where the channels are; "
         "say --input-shape (input_shape=(C, H, W))."
     )
+
+
+def unusual_layout(declared: Sequence[Dimension], asked: tuple[int, int, int] | None, name: str) -> Layout:
+    """The layout of a network that takes grey images without an axis for channels, or all numbers in one row.
+
+    Raises
+    ------
+    UsageError, InputShapeError
+        As `image_layout`.
+    """
+    batch, sizes = declared[0], tuple(declared[1:])
+    if asked is None and len(sizes) == 2 and sizes[0] is not None and sizes[1] is not None:
+        asked = (1, sizes[0], sizes[1])
+    if asked is None:
+        raise UsageError(
+            f"{name} takes tensors of shape {shown(declared)}, which does not tell the size of its images; say "
+            "--input-shape (input_shape=(C, H, W))."
+        )
+    channels, height, width = asked
+    taken = (height, width) if len(sizes) == 2 else (channels * height * width,)
+    fits = channels == 1 or len(sizes) == 1
+    if not fits or not all(size in (None, wanted) for size, wanted in zip(sizes, taken, strict=True)):
+        raise InputShapeError(f"{name} takes tensors of shape {shown(declared)}, which are no images of shape {asked}.")
+    return Layout(asked, False, batch, taken)
 
 
 def shown(declared: Sequence[Dimension]) -> str:
@@ -205,6 +236,8 @@ def preparation(layout: Layout, values: ValueRange) -> Callable[[NDArray[np.floa
         seen = images if values.identity else (images - mean) / std
         if values.whole:
             seen = np.rint(seen)
+        if layout.taken is not None:
+            return seen.reshape(len(seen), *layout.taken)
         return np.ascontiguousarray(seen.transpose(0, 2, 3, 1)) if layout.channels_last else seen
 
     return prepare

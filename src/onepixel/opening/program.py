@@ -37,6 +37,8 @@ class Manner:
     outputs : {"logits", "probabilities"}
     single : bool
         Whether it answers one number per image, which becomes two classes.
+    maps : bool
+        Whether it answers with maps of one position, (N, K, 1, 1), as a network that ends in a convolution.
     """
 
     layout: Layout
@@ -44,12 +46,14 @@ class Manner:
     answer: int | None = None
     outputs: Outputs = "logits"
     single: bool = False
+    maps: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether nothing has to be done to its images and answers."""
         layout = self.layout
-        return layout.batch is None and not layout.channels_last and self == Manner(layout, outputs=self.outputs)
+        usual = layout.batch is None and not layout.channels_last and layout.taken is None
+        return usual and self == Manner(layout, outputs=self.outputs)
 
 
 class Adapted(nn.Module):
@@ -61,10 +65,13 @@ class Adapted(nn.Module):
         self.kind = nn.Parameter(torch.zeros(()), requires_grad=False)
         self.program = program
         self.manner = manner
+        self.told_maps = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Answers (N, K) of images (N, C, H, W)."""
         seen = images.permute(0, 2, 3, 1) if self.manner.layout.channels_last else images
+        if self.manner.layout.taken is not None:
+            seen = images.flatten(1).unflatten(1, self.manner.layout.taken)
         seen = seen.to(self.manner.kind)
         batch = self.manner.layout.batch
         if batch is None:
@@ -82,6 +89,9 @@ class Adapted(nn.Module):
         if not isinstance(answers, Tensor):
             raise AnswerError(f"The program answers with a {type(answers).__name__}, not with one tensor (N, K).")
         answers = answers.float()
+        if answers.ndim > 2 and set(answers.shape[2:]) == {1}:
+            self.told_maps = True
+            answers = answers.flatten(1)
         told: Tensor = two_classes(answers, self.manner.outputs) if self.manner.single else answers
         return told
 
@@ -129,7 +139,8 @@ def open_program(request: Request) -> ModuleClassifier:
     layout = image_layout(declared or (None, None, None, None), request.input_shape, request.name)
     values = value_range(request.normalize, None, layout.input_shape[0], request.name, request.pixel_range)
     manner = Manner(layout, loaded.kind, loaded.answer)
-    manner = replace(manner, single=answers_once(loaded.program, manner, request.name))
+    single, maps = answers_once(loaded.program, manner, request.name)
+    manner = replace(manner, single=single, maps=maps)
     outputs, kind = settle_outputs(request.outputs, loaded.last, request.name, 1 if manner.single else None)
     manner = replace(manner, outputs=outputs)
     normalize = None if values.identity else (values.mean, values.std)
@@ -155,8 +166,8 @@ def open_program(request: Request) -> ModuleClassifier:
     return classifier
 
 
-def answers_once(program: nn.Module, manner: Manner, name: str) -> bool:
-    """Whether a program answers an image with a single number.
+def answers_once(program: nn.Module, manner: Manner, name: str) -> tuple[bool, bool]:
+    """Whether a program answers an image with a single number, and whether with maps of one position.
 
     Raises
     ------
@@ -167,7 +178,7 @@ def answers_once(program: nn.Module, manner: Manner, name: str) -> bool:
     module = Adapted(program, manner)
     try:
         with torch.inference_mode():
-            return is_single(module(images).shape, len(images))
+            return is_single(module(images).shape, len(images)), module.told_maps
     except OnepixelError:
         raise
     except Exception as error:
