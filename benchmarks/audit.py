@@ -9,6 +9,7 @@ in probability, and the verdict.
 """
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import onepixel
 from onepixel.errors import UsageError
 from onepixel.report.tables import markdown_table, provenance, write_result
 from onepixel.signatures import Signature
@@ -104,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
     started = time.perf_counter()
+    # As pip does when it installs: otherwise every process would compile onepixel again, where it may not write.
+    compileall.compile_dir(Path(onepixel.__file__).parent, quiet=1)
     lines = [Line(name, bound) for name, (_, _, bound) in FORMATS.items()]
     loads = [os.getloadavg()[0]]
     for _ in range(options.runs):
