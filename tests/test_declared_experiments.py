@@ -1,6 +1,9 @@
 """An experiment is one file: its command, help, files, place in `all` and lines about what is missing come from it."""
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +11,7 @@ from onepixel import experiments
 from onepixel.cli import main
 from onepixel.errors import UsageError
 from onepixel.experiments import everything, registry
-from onepixel.experiments.declared import Laboratory, Said
+from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.experiments.whole import Whole
 from planted_zoo import PREFIX, make_zoo
 
@@ -131,3 +134,32 @@ def test_every_experiment_has_help_for_every_option_and_its_declared_name(name):
     assert experiment.checked() == experiment.options()
     known = registry.entries()
     assert set(experiment.after) <= set(known)
+
+
+def test_figures_of_experiments_that_run_side_by_side_are_drawn_one_at_a_time(tmp_path):
+    together, most = [], []
+
+    def draw(path):
+        together.append(path)
+        time.sleep(0.05)
+        most.append(len(together))
+        together.pop()
+
+    def find(options, laboratory):
+        return Result(None, "drawn", ["a"], [[1]], "", figures={"drawn.png": draw})
+
+    experiment = Experiment("drawn", "Drawn?", ExperimentOptions, find, reads_zoo=False, workers=False)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda number: experiment.run(tmp_path / str(number)), range(3)))
+    assert most == [1, 1, 1]
+
+
+def test_an_experiment_on_records_is_in_all_where_there_are_records(tmp_path):
+    class Options(ExperimentOptions):
+        kept: Path = tmp_path / "kept"
+
+    experiment = Experiment("kept", "Kept?", Options, lambda options, laboratory: None, records="kept")
+    assert (experiment.reads_zoo, experiment.workers) == (False, False)
+    assert experiment.plan(Whole(tmp_path, tmp_path)) == []
+    (tmp_path / "kept").mkdir()
+    assert experiment.plan(Whole(tmp_path, tmp_path)) == [Options()]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -31,6 +32,9 @@ Cells = dict[str, object]
 
 
 Options = TypeVar("Options", bound=ExperimentOptions)
+
+_one_figure_at_a_time = Lock()
+"""Matplotlib may not be used by several threads, and experiments may run side by side."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +228,9 @@ class Experiment(Generic[Options, Found]):
         made = provenance(command, time.perf_counter() - started)
         absent = not_measured(result.missing, laboratory.zoo)
         write_result(output, result.name, result.head, result.rows, result.text + absent, made, page=result.page)
-        for name, draw in result.figures.items():
-            draw(output / name)
+        with _one_figure_at_a_time:
+            for name, draw in result.figures.items():
+                draw(output / name)
         return result
 
     def run(
