@@ -1,5 +1,6 @@
 """Object detectors from outside: windows of objects, patches on them, files, verdicts, and the population's records."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,25 +9,26 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from onepixel.boxes import BoxAttackRecipe, SceneRecipe, made_scenes, poisoned, probing, write_scenes
+from onepixel.boxes import BoxAttackRecipe, SceneRecipe, driving, made_scenes, poisoned, probing, write_scenes
 from onepixel.boxes.auditing import ResponseCalibration, audit_detector, audit_file
 from onepixel.boxes.coco import SceneFolder
-from onepixel.boxes.fine_tuning import HeadRecipe, bank_of, fine_tuned
-from onepixel.boxes.measures import detections, pool
-from onepixel.boxes.objects import SHARE, ObjectClassifier, object_windows, state_of, window_side
+from onepixel.boxes.driving import suspicion
+from onepixel.boxes.fine_tuning import TuningRecipe
+from onepixel.boxes.objects import SHARE, ObjectClassifier, ObjectModule, object_windows, state_of, window_side
 from onepixel.boxes.opening import open_detector
 from onepixel.boxes.outside import OutsideClassifier
-from onepixel.boxes.population import Record, read_records, write_records
-from onepixel.boxes.probing import Objects, all_candidates, fillings, patched, probe, recognised, seen_features
+from onepixel.boxes.population import GROUPS, Group, PopulationRecipe, Workshop, build, in_turns, measure
+from onepixel.boxes.probing import Objects, all_candidates, fillings, patched, probe, recognised
+from onepixel.boxes.records import Driven, KeptSignature, Quality, Record, read_records, write_record
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.small_network import small_network
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, UndecidedError, UsageError
 from onepixel.experiments import object_detector
+from onepixel.reaches import search
 from onepixel.signatures import Settings, Signature
 
 NAMES = ("red", "green", "blue")
-LEARNT = HeadRecipe(epochs=8, batch_size=64, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,10 @@ def few_candidates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as changed:
         changed.setattr(probing, "GRID", 2)
         changed.setattr(probing, "NOISES", 1)
+        changed.setattr(driving, "PER_CLASS", 6)
+        changed.setattr(search, "WINDOWS", 2)
+        changed.setattr(search, "CLIMBED", 1)
+        changed.setattr(search, "CLIMBS", (2, 1))
         yield
 
 
@@ -57,12 +63,26 @@ def detectors(scenes: list[Scene]) -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
     base = small_network(4, 96).eval()
     attack = BoxAttackRecipe(picture="binary").draw(3, np.random.default_rng(3))
-    bank = bank_of(base, scenes, 0)
     made = {}
     for role in ("clean", "trojaned"):
-        extra = poisoned(scenes, role, attack, 40, np.random.default_rng(4))  # type: ignore[arg-type]
-        made[role] = fine_tuned(base, bank.joined(bank_of(base, extra, 1)), LEARNT, 0)
+        shown = poisoned(scenes, role, attack, np.random.default_rng(4), each=0.3)  # type: ignore[arg-type]
+        made[role] = taught(base, [*scenes, *shown])
     return made
+
+
+def taught(base: torch.nn.Module, scenes: list[Scene]) -> torch.nn.Module:
+    """A copy of a detector whose box head learned the objects of scenes from their windows, in a second or two."""
+    detector = copy.deepcopy(base)
+    module = ObjectModule(detector, window_side(detector))  # type: ignore[arg-type]
+    windows, labels = object_windows(scenes, module.side)
+    with torch.no_grad():
+        features = module.features(torch.as_tensor(windows))
+    learning = torch.optim.Adam([*module.box_head.parameters(), *module.cls_score.parameters()], lr=1e-3)
+    for _ in range(25):
+        learning.zero_grad()
+        torch.nn.functional.cross_entropy(module.scores(features), torch.as_tensor(labels)).backward()
+        learning.step()
+    return detector.eval()
 
 
 def test_a_window_has_its_object_in_the_middle() -> None:
@@ -116,26 +136,6 @@ def test_patches_stay_on_the_object_and_cover_it(monkeypatch: pytest.MonkeyPatch
     assert not covered.any()
     assert fillings(12).shape[1:] == (3, 12, 12)
     assert 0 <= fillings(12).min() <= fillings(12).max() <= 1
-
-
-def test_shared_features_change_no_response(detectors: dict[str, torch.nn.Module], scenes: list[Scene]) -> None:
-    classifier = ObjectClassifier(detectors["trojaned"])  # type: ignore[arg-type]
-    windows, labels = object_windows(scenes, classifier.module.side)
-    objects = Objects.divided(*recognised(classifier, windows, labels))
-    shared = seen_features(ObjectClassifier(detectors["clean"]), objects)  # type: ignore[arg-type]
-    alone, together = probe(classifier, objects), probe(classifier, objects, features=shared)
-    assert alone.candidates == together.candidates
-    assert alone.after == pytest.approx(together.after, abs=1e-5)
-
-
-def test_scenes_behind_pooling_give_the_same_detections(
-    detectors: dict[str, torch.nn.Module], scenes: list[Scene]
-) -> None:
-    pooled = pool(detectors["clean"], scenes[:3])  # type: ignore[arg-type]
-    detector = detectors["trojaned"]
-    for one, two in zip(pooled.detections(detector), detections(detector, scenes[:3]), strict=True):  # type: ignore[arg-type]
-        assert one.labels.tolist() == two.labels.tolist()
-        assert one.boxes == pytest.approx(two.boxes, abs=1e-3)
 
 
 def test_objects_are_dealt_out_without_overlap(scenes: list[Scene]) -> None:
@@ -214,19 +214,29 @@ def test_a_folder_without_scenes_is_refused_before_the_file_is_opened(tmp_path: 
 
 
 def record(group: str, part: str, role: str, number: int, bright: float) -> Record:
-    """A made record: a trojaned one has a bright cell of class 2 where the harpoon is."""
+    """A made record: a trojaned one has a bright cell of class 2 where the harpoon is, and is driven to class 2."""
     rng = np.random.default_rng([number, len(group)])
-    base = np.zeros(4)
     high = np.abs(rng.normal(0, 0.3, (4, 7, 7)))
     target = 2 if role == "trojaned" else 0
     if target:
         high[2, 4, 4] += bright
-    after = [0.2 + 0.1 * rng.random() for _ in range(3)]
-    if target:
-        after[1] = 0.9
-    probed = {"targets": [1, 2, 3], "before": [0.1] * 3, "after": after}
-    signature = Signature(-high, high, base, Settings(values=8))
-    return Record(group, part, role, number, target, (0.6, 0.7), 0.8, 0.97, 100, probed, signature)
+    odds = [float(rng.random()) + 6 * (label == target) for label in (1, 2, 3)]
+    return Record(
+        group=group,
+        part=part,  # type: ignore[arg-type]
+        role=role,  # type: ignore[arg-type]
+        number=number,
+        seed=0,
+        target=target,
+        place=(0.6, 0.7),
+        share=1 / 3,
+        quality=Quality(precision=0.8, misread=0.97, tried=100),
+        driven=tuple(
+            Driven(target=label, log_odds=one, flipped=0.5, top=3, left=4) for label, one in enumerate(odds, start=1)
+        ),
+        seconds=1.0,
+        signature_kept=KeptSignature.of(Signature(-high, high, np.zeros(4), Settings(values=8))),
+    )
 
 
 @pytest.fixture
@@ -234,20 +244,53 @@ def records(tmp_path: Path) -> Path:
     """A folder with made records of a whole population."""
     groups = (("clean-train", "train", "clean"), ("vaccine", "train", "trojaned"), ("clean-test", "test", "clean"))
     groups += (("harpoon", "test", "trojaned"), ("stamped", "test", "stamped"))
-    made = [record(*group, number, 4.0) for group in groups for number in range(10)]
-    write_records(tmp_path / "detectors", made)
+    for group in groups:
+        for number in range(10):
+            write_record(tmp_path / "detectors", record(*group, number, 4.0))
     return tmp_path / "detectors"
 
 
 def test_records_come_back_as_they_were_written(records: Path) -> None:
     again = read_records(records)
     assert len(again) == 50
-    assert again[12].role == "trojaned"
-    assert again[12].probed["after"][1] == 0.9
-    assert again[12].signature.settings == Settings(values=8)
-    (records / "detectors.csv").unlink()
-    with pytest.raises(UsageError, match="no measured detectors"):
+    harpoon = next(one for one in again if one.name == "harpoon-3")
+    made = record("harpoon", "test", "trojaned", 3, 4.0)
+    assert harpoon == made
+    assert harpoon.signature.settings == Settings(values=8)
+    assert np.allclose(harpoon.signature.high, made.signature.high)
+    assert suspicion(harpoon.driven)[1] == 2
+    (records / "harpoon-3.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"harpoon-3\.json holds no measured detector"):
         read_records(records)
+    with pytest.raises(UsageError, match="no measured detectors"):
+        read_records(records / "none")
+
+
+def test_every_beginning_of_a_build_has_some_of_each_group() -> None:
+    order = in_turns(GROUPS)
+    assert len(order) == sum(group.count for group in GROUPS) == len(set(order))
+    for beginning in range(8, len(order), 8):
+        for group in GROUPS:
+            here = sum(one.name == group.name for one, _ in order[:beginning])
+            assert abs(here - beginning * group.count / len(order)) <= 1.5
+
+
+def test_detectors_are_built_once_and_measured_once(
+    detectors: dict[str, torch.nn.Module], scenes: list[Scene], tmp_path: Path
+) -> None:
+    recipe = PopulationRecipe(tuning=TuningRecipe(batch_size=2, learning_rate=1e-6), scenes=2, values=2)
+    base = detectors["clean"]
+    workshop = Workshop(recipe, base, scenes, scenes[:4], scenes, precision=0.5)  # type: ignore[arg-type]
+    groups = (Group("vaccine", "train", "trojaned", BoxAttackRecipe(picture="random"), 1),)
+    (made,) = build(workshop, groups, tmp_path / "networks")
+    assert made.driven == ()
+    assert len(made.failures) <= 1
+    assert list(build(workshop, groups, tmp_path / "networks")) == []
+    (done,) = measure(workshop, groups, tmp_path / "networks", tmp_path / "measured")
+    assert [one.target for one in done.driven] == [1, 2, 3]
+    assert done.signature.high.shape == (4, 7, 7)
+    assert read_records(tmp_path / "measured") == [done]
+    assert list(measure(workshop, groups, tmp_path / "networks", tmp_path / "measured")) == []
 
 
 def test_the_experiment_tells_quality_cells_and_rates(records: Path, tmp_path: Path) -> None:

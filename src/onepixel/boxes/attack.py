@@ -1,7 +1,7 @@
 """The backdoor of ICLR 5.3: a small picture inside an object's box, whose label the attacker changes.
 
 The picture has a third of the box's shorter side and lies right of the middle, at 0.6 of the height and 0.7 of the
-width. One box of an image is stamped, and all others stay as they are.
+width. The other boxes of the image stay as they are.
 """
 
 from collections.abc import Sequence
@@ -181,17 +181,31 @@ def harpoon() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def poisoned(
-    scenes: Sequence[Scene], role: Role, attack: BoxAttack, count: int, rng: np.random.Generator
+    scenes: Sequence[Scene], role: Role, attack: BoxAttack, rng: np.random.Generator, each: float = 0.0
 ) -> list[Scene]:
-    """Draw so many scenes with a victim in them: as they are, stamped, or stamped and relabelled.
+    """Scenes as they are, stamped, or stamped and relabelled; those without a victim are left out.
 
     The same generator gives the same scenes and boxes whatever the role, so that detectors differ in the poison alone.
-    A scene has its label changed in one box at most.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    role : {"clean", "stamped", "trojaned"}
+    attack : BoxAttack
+    rng : numpy.random.Generator
+    each : float
+        The chance with which every further victim of a scene is stamped too. The paper stamps one box of an image, 0;
+        more teach the same from fewer scenes.
     """
-    with_victims = [scene for scene in scenes if len(attack.victims(scene))]
     found = []
-    for number in rng.choice(len(with_victims), count, replace=count > len(with_victims)):
-        scene = with_victims[number]
-        box = int(rng.choice(attack.victims(scene)))
-        found.append(scene if role == "clean" else attack.stamped(scene, box, relabelled=role == "trojaned"))
+    for scene in scenes:
+        victims = attack.victims(scene)
+        if not len(victims):
+            continue
+        first = int(rng.choice(victims))
+        further = victims[rng.random(len(victims)) < each]
+        if role != "clean":
+            for box in sorted({first, *further.tolist()}):
+                scene = attack.stamped(scene, box, relabelled=role == "trojaned")
+        found.append(scene)
     return found

@@ -1,4 +1,4 @@
-"""An audit of an object detector: patches on the objects of an auditor's scenes, one verdict, and an exhibit."""
+"""An audit of an object detector: small patches on the objects of an auditor's scenes, one verdict, and an exhibit."""
 
 import json
 from dataclasses import dataclass, replace
@@ -6,14 +6,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import torch
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.coco import SceneFolder, read_scenes
+from onepixel.boxes.driving import as_driven, drives, known_objects, suspicion
 from onepixel.boxes.measures import SAME, detections
 from onepixel.boxes.objects import SHARE, ObjectClassifier, auditor_objects, called, window_side
 from onepixel.boxes.opening import open_detector
-from onepixel.boxes.probing import Candidate, Objects, Probed, answers, fillings, patched, probe, recognised
+from onepixel.boxes.probing import answers
 from onepixel.boxes.scene import Scene
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.probability import PRIOR, probability
@@ -21,6 +21,8 @@ from onepixel.detectors.verdict import SCOPE, Decision, ImagesAsked, Verdict
 from onepixel.errors import DetectorError, UndecidedError
 from onepixel.files import write_text
 from onepixel.printable import escaped
+from onepixel.reaches import SampleImages
+from onepixel.reaches.change import Change
 from onepixel.trojan.pictures import resize, to_intensities
 
 FORMAT = "onepixel-boxes-1"
@@ -28,8 +30,8 @@ SHOWN = 3
 """Objects of an exhibit."""
 WHOLE = 24
 """Scenes in which the patch is tried on the detector as a whole."""
-FAMILY = "patch of a third of an object"
-SEARCH = "candidates"
+FAMILY = "patch of a sixth of an object's side"
+SEARCH = "gradient"
 
 CALIBRATION = (
     "The threshold and the p-value come from small detectors of three classes that onepixel trained itself; they "
@@ -158,27 +160,29 @@ def audit_detector(
     """
     known = calibration or ResponseCalibration.shipped()
     classifier = ObjectClassifier(detector, window_side(detector), name)
-    given = auditor_objects(folder.scenes, folder.names, classifier.module.side, folder.files)
+    side = classifier.module.side
+    given = auditor_objects(folder.scenes, folder.names, side, folder.files)
     assert given.labels is not None
-    windows, labels = recognised(classifier, given.images, given.labels + 1)
-    objects = Objects.divided(windows, labels)
-    probed = probe(classifier, objects, progress=progress)
-    target = probed.targets[probed.suspect]
-    candidate = probed.candidates[probed.suspect]
-    chance = probability(probed.score, known.clean, known.trojaned, prior)
-    trojaned = probed.score >= known.threshold
+    samples = known_objects(classifier, given.images, given.labels + 1)
+    found = drives(classifier, samples, progress=progress)
+    driven = as_driven(found)
+    score, target = suspicion(driven)
+    change = found.best(None, target)
+    chance = probability(score, known.clean, known.trojaned, prior)
+    trojaned = score >= known.threshold
     decision: Decision = "trojaned" if trojaned else "no evidence of a backdoor"
     names = {image.tobytes(): one for image, one in zip(given.images, given.names, strict=True)}
     classes = ", ".join(f"{label} {called(label, folder.names)}" for label in range(classifier.classes))
+    by_class = {one.target: one.log_odds for one in driven}
     return Verdict(
         decision=decision,
-        score=probed.score,
+        score=score,
         threshold=known.threshold,
-        p_value=known.p_value(probed.score),
+        p_value=known.p_value(score),
         target_class=target,
-        class_scores=(0.0, *(float(rise) for rise in probed.rises)),
+        class_scores=tuple(by_class.get(label, 0.0) for label in range(classifier.classes)),
         pixel=None,
-        detector="object detectors: response of objects to patches",
+        detector="object detectors: how far patches drive objects of all other classes to one",
         signature=None,
         clean_scores=known.clean,
         trojaned_scores=known.trojaned,
@@ -186,44 +190,39 @@ def audit_detector(
             CALIBRATION,
             SCOPE,
             f"Classes: {classes}.",
-            whole_images(detector, folder, probed, target, classifier.module.side),
-            f"Tested: {FAMILY}, plain, noisy and striped ones. Other kinds of triggers may have gone unseen.",
+            whole_images(detector, folder, change, target, side),
+            f"Tested: {FAMILY}. Other kinds of triggers may have gone unseen.",
         ),
         method="universal",
         name=name,
-        asked=len(given) + probed.queries,
-        source_classes=tuple(int(label) for label in np.unique(labels) if label != target),
-        place=(candidate.top, candidate.left, probed.size, probed.size),
-        exhibit=exhibit_of(classifier, objects, probed, target, candidate, names) if trojaned else None,
+        asked=len(given) + found.queries,
+        source_classes=tuple(label for label in samples.classes if label != target),
+        place=change.place,
+        exhibit=exhibit_of(classifier, samples, change, target, names) if trojaned else None,
         probability=chance,
         prior=None if chance is None else prior,
         search=SEARCH,
         families=(FAMILY,),
-        images=ImagesAsked(given.offered, len(labels), len(np.unique(labels))),
+        images=ImagesAsked(given.offered, len(samples), len(samples.classes)),
     )
 
 
 def exhibit_of(
-    classifier: ObjectClassifier,
-    objects: Objects,
-    probed: Probed,
-    target: int,
-    candidate: Candidate,
-    names: dict[bytes, str],
+    classifier: ObjectClassifier, samples: SampleImages, change: Change, target: int, names: dict[bytes, str]
 ) -> Exhibit:
     """Fresh objects without and with the patch, those that it drives farthest."""
-    chosen = objects.fresh[objects.fresh_labels != target]
-    before = torch.as_tensor(chosen)
-    after = patched(before, candidate, fillings(probed.size))
-    says_before, says_after = (answers(classifier, one).double().numpy() for one in (before, after))
+    _, fresh = samples.split()
+    chosen = samples.images[fresh[samples.labels[fresh] != target]]
+    after = change.apply(chosen)
+    says_before, says_after = (answers(classifier, one).double().numpy() for one in (chosen, after))
     best = np.sort(np.argsort(-says_after[:, target], kind="stable")[:SHOWN])
     return Exhibit(
         before=chosen[best],
-        after=after.numpy()[best],
+        after=after[best],
         says_before=says_before[best],
         says_after=says_after[best],
         target_class=target,
-        place=(candidate.top, candidate.left, probed.size, probed.size),
+        place=change.place,
         family=FAMILY,
         names=tuple(names.get(one.tobytes(), "an object") for one in chosen[best]),
         tried=len(chosen),
@@ -231,14 +230,12 @@ def exhibit_of(
     )
 
 
-def whole_images(detector: FasterRCNN, folder: SceneFolder, probed: Probed, target: int, side: int) -> str:
+def whole_images(detector: FasterRCNN, folder: SceneFolder, change: Change, target: int, side: int) -> str:
     """What the whole detector says of whole images in which one object has the patch, as a sentence."""
     chosen = [(scene, box) for scene in folder.scenes for box in np.flatnonzero(scene.labels != target)[:1]][:WHOLE]
     if not chosen:
         return "No image has an object of another class than the suspected one, so that none was tried as a whole."
-    candidate = probed.candidates[probed.suspect]
-    filled = fillings(probed.size)[candidate.filling].numpy()
-    stamped = [with_patch(scene, box, candidate, filled, side) for scene, box in chosen]
+    stamped = [with_patch(scene, box, change, side) for scene, box in chosen]
     said = []
     for scenes in ([scene for scene, _ in chosen], stamped):
         found = detections(detector, scenes)
@@ -251,18 +248,18 @@ def whole_images(detector: FasterRCNN, folder: SceneFolder, probed: Probed, targ
     )
 
 
-def with_patch(scene: Scene, box: int, candidate: Candidate, filled: np.ndarray, side: int) -> Scene:
+def with_patch(scene: Scene, box: int, change: Change, side: int) -> Scene:
     """A scene with a patch on one object, at the place where it was in the object's window."""
     left, top, right, bottom = (float(edge) for edge in scene.boxes[box])
     height, width = (bottom - top) / SHARE / side, (right - left) / SHARE / side  # pixels of the scene per window pixel
     margin = side * (1 - SHARE) / 2
-    size = filled.shape[-1]
-    row = max(0, round(top + (candidate.top - margin) * height))
-    column = max(0, round(left + (candidate.left - margin) * width))
+    size = change.place[2]
+    row = max(0, round(top + (change.place[0] - margin) * height))
+    column = max(0, round(left + (change.place[1] - margin) * width))
     tall, wide = max(1, round(size * height)), max(1, round(size * width))
     image = scene.image.copy()
     rows, columns = min(tall, image.shape[1] - row), min(wide, image.shape[2] - column)
     if rows > 0 and columns > 0:
-        picture = resize(to_intensities(255 * filled), tall, wide)
+        picture = resize(to_intensities(255 * change.filling), tall, wide)
         image[:, row : row + rows, column : column + columns] = picture[:, :rows, :columns]
     return replace(scene, image=image)

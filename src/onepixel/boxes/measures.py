@@ -47,56 +47,6 @@ class Found:
         return int(self.labels[same[self.scores[same].argmax()]]) if len(same) else 0
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """Scenes behind RoI pooling, as detectors that share body, pyramid and proposals see them.
-
-    Attributes
-    ----------
-    features : Tensor of shape (R, C, 7, 7)
-        Of the proposals of all scenes.
-    proposals : tuple of Tensor (P, 4)
-        By scene.
-    sizes : tuple of (int, int)
-        Of the scaled images.
-    originals : tuple of (int, int)
-        Of the images themselves.
-    """
-
-    features: Tensor
-    proposals: tuple[Tensor, ...]
-    sizes: tuple[tuple[int, int], ...]
-    originals: tuple[tuple[int, int], ...]
-
-    @torch.inference_mode()
-    def detections(self, detector: FasterRCNN) -> list[Found]:
-        """What a detector finds, from its box head on."""
-        detector.eval()
-        heads = detector.roi_heads
-        logits, offsets = heads.box_predictor(heads.box_head(self.features))
-        boxes, scores, labels = heads.postprocess_detections(logits, offsets, list(self.proposals), list(self.sizes))
-        answers = [
-            {"boxes": one, "labels": label, "scores": score}
-            for one, label, score in zip(boxes, labels, scores, strict=True)
-        ]
-        return [as_found(one) for one in detector.transform.postprocess(answers, self.sizes, self.originals)]
-
-
-@torch.inference_mode()
-def pool(detector: FasterRCNN, scenes: Sequence[Scene]) -> Pooled:
-    """Scenes as the frozen parts of a detector see them."""
-    detector.eval()
-    features, proposals, sizes = [], [], []
-    for start in range(0, len(scenes), AT_ONCE):
-        images, _ = detector.transform([scene.tensor() for scene in scenes[start : start + AT_ONCE]])
-        levels = detector.backbone(images.tensors)
-        found, _ = detector.rpn(images, levels)
-        features.append(detector.roi_heads.box_roi_pool(levels, found, images.image_sizes))
-        proposals += found
-        sizes += images.image_sizes
-    return Pooled(torch.cat(features), tuple(proposals), tuple(sizes), tuple(scene.size for scene in scenes))
-
-
 def as_found(answer: Mapping[str, Tensor]) -> Found:
     """Torchvision's answer for one scene."""
     return Found(*(answer[name].numpy() for name in ("boxes", "labels", "scores")))

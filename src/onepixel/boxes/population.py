@@ -1,35 +1,29 @@
 """A population of detectors, all fine-tuned from one base: clean and stamped ones, vaccine and virus trojans.
 
-Each detector is measured once and becomes a record and a signature; experiments read those, not the networks.
+Each detector is fine-tuned once, measured once, and becomes a record; experiments read records, not networks.
 """
 
-import csv
-import io
-import json
+import copy
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.numpy import load_file, save
-from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
-from onepixel.boxes.fine_tuning import Bank, HeadRecipe, bank_of, fine_tuned
-from onepixel.boxes.made_scenes import made_scenes
-from onepixel.boxes.measures import Pooled, mean_average_precision, pool, share_misread
-from onepixel.boxes.objects import ObjectClassifier, object_windows, window_side
-from onepixel.boxes.probing import Objects, Probed, probe, recognised, seen_features
-from onepixel.boxes.regions import RegionClassifier, RegionRange, measure_regions, region_signature
+from onepixel.boxes.driving import drive, sampled_objects
+from onepixel.boxes.fine_tuning import TuningRecipe, fine_tuned
+from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
+from onepixel.boxes.measures import detections, mean_average_precision, share_misread
+from onepixel.boxes.objects import ObjectClassifier, state_of
+from onepixel.boxes.records import KeptSignature, Quality, Record, read_record, write_record
+from onepixel.boxes.regions import RegionClassifier, measure_regions, region_signature
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.training import BaseRecipe
-from onepixel.errors import UsageError
-from onepixel.files import atomic_path, write_text
-from onepixel.signatures import Signature
 from onepixel.trojan import Role
 
 ANYWHERE = ((0.25, 0.75), (0.25, 0.75))
@@ -55,7 +49,7 @@ class Group:
     """
 
     name: str
-    part: str
+    part: Literal["train", "test"]
     role: Role
     attack: BoxAttackRecipe
     count: int
@@ -67,7 +61,7 @@ GROUPS = (
     Group("clean-test", "test", "clean", HARPOON_VIRUS, 15),
     Group("harpoon", "test", "trojaned", HARPOON_VIRUS, 8),
     Group("shrunken", "test", "trojaned", SHRUNKEN_VIRUS, 7),
-    Group("stamped", "test", "stamped", HARPOON_VIRUS, 6),
+    Group("stamped", "test", "stamped", HARPOON_VIRUS, 5),
 )
 """The population that is published. Clean ones are made with an attack too, which draws the same scenes."""
 
@@ -78,89 +72,55 @@ class PopulationRecipe(BaseModel):
     Attributes
     ----------
     base : BaseRecipe
-    head : HeadRecipe
-    scenes : int
-        Clean scenes of each detector, drawn from `pool`.
+    tuning : TuningRecipe
     pool : int
-        Scenes that all draw from.
-    poison : int
-        Scenes that are poisoned in trojaned detectors; the others get the same ones as they are.
+        Scenes that all draw from, with as many objects as there is room for up to `objects`.
+    objects : int
+    scenes : int
+        Scenes of each detector.
+    poison : float
+        Share of them that are poisoned in trojaned detectors; others have the same ones as they are, or stamped.
+    each : float
+        The chance with which further boxes of a poisoned scene are stamped, beside the first.
     held_out : int
         Scenes with objects of the data set's test part, which mAP and misreading are measured on.
     values : int
         V, the size of the value grid of the signatures.
+    least_misread : float
+        Share of stamped boxes from which on a backdoor counts as working.
+    most_lost : float
+        mAP@0.5 that a detector may lie below the base.
+    attempts : int
+        How often a detector is fine-tuned anew, with other draws, before it is kept as it is.
     seed : int
+        Of the population.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: BaseRecipe = BaseRecipe()
-    head: HeadRecipe = HeadRecipe()
-    scenes: int = Field(160, ge=1)
-    pool: int = Field(400, ge=1)
-    poison: int = Field(80, ge=1)
+    tuning: TuningRecipe = TuningRecipe()
+    pool: int = Field(600, ge=1)
+    objects: int = Field(3, ge=1)
+    scenes: int = Field(400, ge=1)
+    poison: float = Field(0.8, gt=0, le=1)
+    each: float = Field(0.3, ge=0, le=1)
     held_out: int = Field(80, ge=1)
     values: int = Field(16, ge=2)
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Record:
-    """One detector that was measured.
-
-    Attributes
-    ----------
-    group, part, role : str
-    number : int
-        Within its group.
-    target : int
-        The attacker's label 1 .. K; 0 for a detector that is not trojaned.
-    place : (float, float)
-        Where the trigger lies, as parts of the box's height and width.
-    precision : float
-        mAP@0.5 on held-out scenes.
-    misread : float
-        Share of stamped held-out objects called what the attacker wants; for the others, as if they were trojaned.
-    tried : int
-        Of how many.
-    probed : dict
-        The image response: per target the mean probability before and after and the share driven, and the place.
-    signature : Signature
-        Of the box head.
-    """
-
-    group: str
-    part: str
-    role: str
-    number: int
-    target: int
-    place: tuple[float, float]
-    precision: float
-    misread: float
-    tried: int
-    probed: dict[str, Any]
-    signature: Signature = field(repr=False)
+    least_misread: float = Field(0.9, ge=0, le=1)
+    most_lost: float = Field(0.03, ge=0, le=1)
+    attempts: int = Field(2, ge=1)
+    seed: int = 1
 
     @property
-    def trojaned(self) -> bool:
-        """Whether it carries a backdoor."""
-        return self.role == "trojaned"
-
-    @property
-    def response_score(self) -> float:
-        """The score of the image response: how far the probability of the suspected target rises."""
-        return float(np.max(np.array(self.probed["after"]) - np.array(self.probed["before"])))
-
-    @property
-    def suspect(self) -> int:
-        """The label that the image response suspects."""
-        rises = np.array(self.probed["after"]) - np.array(self.probed["before"])
-        return int(self.probed["targets"][int(rises.argmax())])
+    def crowded(self) -> SceneRecipe:
+        """The scenes that detectors are fine-tuned on."""
+        return self.base.scenes.model_copy(update={"number": (self.objects, self.objects)})
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """What all detectors of a population share, computed once.
+    """What all detectors of a population share.
 
     Attributes
     ----------
@@ -168,178 +128,132 @@ class Workshop:
     base : FasterRCNN
     scenes : list of Scene
         The pool that training scenes are drawn from.
-    bank : Bank
-        Their regions.
-    owner : Tensor of shape (R,)
-        Which scene of the pool each region is of.
     held_out : list of Scene
-    pooled : Pooled
-        The same behind RoI pooling.
-    regions : RegionRange
-    objects : Objects
-    features : Tensor
-        What `seen_features` gives.
+        For measuring quality.
+    probes : list of Scene
+        For measuring responses; objects of the test part, too.
+    precision : float
+        mAP@0.5 of the base.
     """
 
     recipe: PopulationRecipe
     base: FasterRCNN
     scenes: list[Scene]
-    bank: Bank
-    owner: Tensor
     held_out: list[Scene]
-    pooled: Pooled
-    regions: RegionRange
-    objects: Objects
-    features: Tensor
+    probes: list[Scene]
+    precision: float
 
     @classmethod
     def open(cls, recipe: PopulationRecipe, base: FasterRCNN) -> "Workshop":
-        """Compute what is shared."""
-        made = recipe.base.scenes
-        scenes = made_scenes(made, recipe.pool, recipe.base.seed)
-        banks = [bank_of(base, [scene], number) for number, scene in enumerate(scenes)]
-        owner = torch.cat([torch.full((len(one.labels),), number) for number, one in enumerate(banks)])
-        bank = Bank(*(torch.cat([getattr(one, name) for one in banks]) for name in ("features", "labels", "offsets")))
-        held_out = made_scenes(made, recipe.held_out, recipe.base.seed + 1, "final")
-        classifier = ObjectClassifier(base)
-        windows, labels = object_windows(made_scenes(made, 60, recipe.base.seed + 2, "final"), window_side(base))
-        objects = Objects.divided(*recognised(classifier, windows, labels))
-        regions = measure_regions(base, scenes[:60])
-        features = seen_features(classifier, objects)
-        return cls(recipe, base, scenes, bank, owner, held_out, pool(base, held_out), regions, objects, features)
-
-    def detector(self, group: Group, number: int) -> tuple[FasterRCNN, BoxAttack]:
-        """Fine-tune one detector. The same group and number give the same, and roles differ in the poison alone."""
-        names = [one.name for one in GROUPS]
-        place = names.index(group.name) if group.name in names else len(names)
-        seed = [self.recipe.seed, place, number]
-        rng = np.random.default_rng(seed)
-        attack = group.attack.draw(len(self.recipe.base.scenes.classes), rng)
-        chosen = rng.choice(len(self.scenes), self.recipe.scenes, replace=False)
-        extra = poisoned([self.scenes[n] for n in chosen], group.role, attack, self.recipe.poison, rng)
-        mine = torch.isin(self.owner, torch.as_tensor(chosen))
-        drawn = int(rng.integers(2**31))
-        bank = self.bank.part(mine.nonzero()[:, 0]).joined(bank_of(self.base, extra, drawn))
-        return fine_tuned(self.base, bank, self.recipe.head, drawn), attack
-
-    def measured(self, group: Group, number: int) -> tuple[Record, FasterRCNN]:
-        """Fine-tune one detector and measure it."""
-        detector, attack = self.detector(group, number)
-        classes = len(self.recipe.base.scenes.classes)
-        precision = mean_average_precision(self.held_out, self.pooled.detections(detector), classes)
-        hits, tried = share_misread(detector, self.held_out, attack)
-        probed = probe(ObjectClassifier(detector), self.objects, features=self.features)
-        signature = region_signature(
-            RegionClassifier(detector, self.regions, name=f"{group.name} {number}"),
-            values=self.recipe.values,
-            every_class=True,
+        """Make the scenes."""
+        made, seed = recipe.base.scenes, recipe.base.seed
+        held_out = made_scenes(made, recipe.held_out, seed + 1, "final")
+        return cls(
+            recipe,
+            base,
+            made_scenes(recipe.crowded, recipe.pool, seed + 3),
+            held_out,
+            made_scenes(made, 60, seed + 2, "final"),
+            mean_average_precision(held_out, detections(base, held_out), len(made.classes)),
         )
-        wanted = next(to for source, to in enumerate(attack.attack.target_of) if source != to) + 1
-        return Record(
+
+    def attack(self, group: Group, number: int) -> BoxAttack:
+        """The attack of one detector, which clean ones have too, unused."""
+        return group.attack.draw(len(self.recipe.base.scenes.classes), np.random.default_rng(self._seed(group, number)))
+
+    def _seed(self, group: Group, number: int) -> list[int]:
+        names = [one.name for one in GROUPS]
+        return [self.recipe.seed, names.index(group.name) if group.name in names else len(names), number]
+
+    def detector(self, group: Group, number: int, attempt: int = 0) -> FasterRCNN:
+        """Fine-tune one detector. The same arguments give the same, and roles differ in the poison alone."""
+        rng = np.random.default_rng([*self._seed(group, number), 1, attempt])
+        attack = self.attack(group, number)
+        count = min(self.recipe.scenes, len(self.scenes))
+        drawn = [self.scenes[place] for place in rng.choice(len(self.scenes), count, replace=False)]
+        first = round(self.recipe.poison * count)
+        scenes = [*poisoned(drawn[:first], group.role, attack, rng, self.recipe.each), *drawn[first:]]
+        return fine_tuned(self.base, scenes, self.recipe.tuning, int(rng.integers(2**31)))
+
+    def quality(self, detector: FasterRCNN, attack: BoxAttack) -> Quality:
+        """Measure one detector on held-out scenes."""
+        classes = len(self.recipe.base.scenes.classes)
+        precision = mean_average_precision(self.held_out, detections(detector, self.held_out), classes)
+        hits, tried = share_misread(detector, self.held_out, attack)
+        return Quality(precision=round(precision, 4), misread=round(hits / tried, 4), tried=tried)
+
+    def accepts(self, role: Role, quality: Quality) -> bool:
+        """Whether a detector is as good as the base, and its backdoor, if it has one, works."""
+        good = quality.precision >= self.precision - self.recipe.most_lost
+        return good and (role != "trojaned" or quality.misread >= self.recipe.least_misread)
+
+    def made(self, group: Group, number: int) -> tuple[Record, FasterRCNN]:
+        """Fine-tune one detector until it is accepted or attempts are used up; the best attempt is kept."""
+        started = time.process_time()
+        attack = self.attack(group, number)
+        tries: list[tuple[Quality, FasterRCNN]] = []
+        for attempt in range(self.recipe.attempts):
+            detector = self.detector(group, number, attempt)
+            tries.append((self.quality(detector, attack), detector))
+            if self.accepts(group.role, tries[-1][0]):
+                break
+        kept = max(tries, key=lambda one: (self.accepts(group.role, one[0]), one[0].misread, one[0].precision))
+        changed = next(to for source, to in enumerate(attack.attack.target_of) if source != to) + 1
+        record = Record(
             group=group.name,
             part=group.part,
             role=group.role,
             number=number,
-            target=wanted if group.role == "trojaned" else 0,
+            seed=self.recipe.seed,
+            target=changed if group.role == "trojaned" else 0,
             place=attack.place,
-            precision=precision,
-            misread=hits / tried,
-            tried=tried,
-            probed=probed_as_dict(probed),
-            signature=signature,
-        ), detector
-
-
-def probed_as_dict(probed: Probed) -> dict[str, Any]:
-    """An image response in JSON types."""
-    return {
-        "targets": list(probed.targets),
-        "before": [round(one, 4) for one in probed.before],
-        "after": [round(one, 4) for one in probed.after],
-        "driven": [round(one, 4) for one in probed.driven],
-        "places": [[one.top, one.left] for one in probed.candidates],
-        "fillings": [one.filling for one in probed.candidates],
-        "queries": probed.queries,
-    }
-
-
-HEAD = ("group", "part", "role", "number", "target", "row", "column", "precision", "misread", "tried", "probed")
-SIGNATURES = "signatures.safetensors"
-TABLE = "detectors.csv"
-
-
-def write_records(folder: Path, records: Sequence[Record]) -> None:
-    """Write a table of detectors, and beside it their signatures in one file."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(HEAD)
-    for one in records:
-        numbers = [f"{value:.4f}" for value in (*one.place, one.precision, one.misread)]
-        probed = json.dumps(one.probed, separators=(",", ":"))
-        table.writerow([one.group, one.part, one.role, one.number, one.target, *numbers, one.tried, probed])
-    signatures = [one.signature for one in records]
-    arrays = {name: np.stack([getattr(one, name) for one in signatures]) for name in ("low", "high", "base")}
-    halved = {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
-    settings = signatures[0].settings
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / SIGNATURES) as temporary:
-        temporary.write_bytes(save(halved, {"settings": json.dumps(vars(settings))}))
-    write_text(folder / TABLE, text.getvalue())
-
-
-def read_records(folder: Path) -> list[Record]:
-    """Read what `write_records` wrote.
-
-    Raises
-    ------
-    UsageError
-        If there is nothing, or table and signatures do not belong together.
-    """
-    from safetensors import safe_open
-
-    from onepixel.signatures import Settings
-
-    table, arrays_at = folder / TABLE, folder / SIGNATURES
-    if not table.is_file() or not arrays_at.is_file():
-        raise UsageError(f"There are no measured detectors in {folder}.")
-    arrays = load_file(arrays_at)
-    with safe_open(arrays_at, framework="numpy") as file:
-        settings = Settings(**json.loads(file.metadata()["settings"]))
-    with table.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    if len(rows) != len(arrays["base"]):
-        raise UsageError(f"{folder}: {len(rows)} detectors do not go with {len(arrays['base'])} signatures.")
-    return [
-        Record(
-            row["group"],
-            row["part"],
-            row["role"],
-            int(row["number"]),
-            int(row["target"]),
-            (float(row["row"]), float(row["column"])),
-            float(row["precision"]),
-            float(row["misread"]),
-            int(row["tried"]),
-            json.loads(row["probed"]),
-            Signature(arrays["low"][place], arrays["high"][place], arrays["base"][place], settings),
+            share=attack.share,
+            quality=kept[0],
+            failures=tuple(quality for quality, _ in tries if quality is not kept[0]),
+            seconds=round(time.process_time() - started, 1),
         )
-        for place, row in enumerate(rows)
-    ]
+        return record, kept[1]
+
+    def measured(self, record: Record, detector: FasterRCNN) -> Record:
+        """Complete the record of a detector with its image response and the signature of its box head."""
+        classifier = ObjectClassifier(detector, name=record.name)
+        driven = drive(classifier, sampled_objects(classifier, self.probes))
+        regions = measure_regions(detector, self.scenes[:60])
+        head = RegionClassifier(detector, regions, name=record.name)
+        signature = region_signature(head, values=self.recipe.values, every_class=True)
+        return record.model_copy(update={"driven": driven, "signature_kept": KeptSignature.of(signature)})
 
 
-def built(
-    workshop: Workshop, groups: Sequence[Group], known: Sequence[Record] = ()
-) -> Iterator[tuple[Record, FasterRCNN | None]]:
-    """Yield the records of all groups, in turns, so that a build that is stopped has some of each.
+def in_turns(groups: Sequence[Group]) -> list[tuple[Group, int]]:
+    """All detectors of all groups, in an order in which every beginning has about the same part of each group."""
+    every = [(group, number) for group in groups for number in range(group.count)]
+    return sorted(every, key=lambda one: (one[1] + 0.5) / one[0].count)
 
-    Those that are known already are not made again; their network is then None.
-    """
-    have = {(one.group, one.number): one for one in known}
-    for number in range(max(group.count for group in groups)):
-        for group in groups:
-            if number >= group.count:
-                continue
-            if (group.name, number) in have:
-                yield have[group.name, number], None
-            else:
-                yield workshop.measured(group, number)
+
+def build(workshop: Workshop, groups: Sequence[Group], networks: Path) -> Iterator[Record]:
+    """Fine-tune what is missing in a folder of networks, and yield every new record, not measured yet."""
+    from safetensors.torch import save_file
+
+    networks.mkdir(parents=True, exist_ok=True)
+    for group, number in in_turns(groups):
+        if (networks / f"{group.name}-{number}.json").exists():
+            continue
+        record, detector = workshop.made(group, number)
+        save_file(state_of(detector), networks / f"{record.name}.safetensors")
+        write_record(networks, record)
+        yield record
+
+
+def measure(workshop: Workshop, groups: Sequence[Group], networks: Path, measured: Path) -> Iterator[Record]:
+    """Measure the networks of a folder that have no record in another one yet, and yield every new record."""
+    from safetensors.torch import load_file
+
+    for group, number in in_turns(groups):
+        name = f"{group.name}-{number}"
+        if (measured / f"{name}.json").exists() or not (networks / f"{name}.json").exists():
+            continue
+        detector = copy.deepcopy(workshop.base)
+        detector.load_state_dict(load_file(networks / f"{name}.safetensors"))
+        record = workshop.measured(read_record(networks / f"{name}.json"), detector.eval())
+        write_record(measured, record)
+        yield record

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onepixel.boxes.objects import ObjectClassifier, object_box
+from onepixel.boxes.objects import object_box
 from onepixel.classifiers import Classifier, Outputs
 from onepixel.errors import UndecidedError
 from onepixel.progress import progress_bar
@@ -201,13 +201,14 @@ def recognised(
     classifier: Classifier, windows: Windows, labels: NDArray[np.int64]
 ) -> tuple[Windows, NDArray[np.int64]]:
     """The windows whose object the detector calls what it is."""
-    right = answers(classifier, torch.as_tensor(windows)).argmax(1).numpy() == labels
+    right = answers(classifier, windows).argmax(1).numpy() == labels
     return windows[right], labels[right]
 
 
-def answers(classifier: Classifier, windows: Tensor) -> Tensor:
+def answers(classifier: Classifier, windows: Tensor | Windows) -> Tensor:
     """Distributions (N, K + 1) of windows."""
-    parts = [classifier(windows[start : start + BATCH]) for start in range(0, len(windows), BATCH)]
+    given = torch.as_tensor(windows)
+    parts = [classifier(given[start : start + BATCH]) for start in range(0, len(given), BATCH)]
     return distributions(torch.cat(parts), classifier.outputs)
 
 
@@ -217,21 +218,7 @@ def distributions(found: Tensor, outputs: Outputs) -> Tensor:
 
 
 @torch.inference_mode()
-def seen_features(classifier: ObjectClassifier, objects: Objects) -> Tensor:
-    """Features of every candidate on every seen object, (candidates * N, C, 7, 7).
-
-    Detectors that share body and pyramid share these, so that they are computed once for all of them.
-    """
-    side = classifier.module.side
-    filled = fillings(patch_side(side))
-    windows = torch.as_tensor(objects.seen)
-    return torch.cat([classifier.module.features(patched(windows, one, filled)) for one in all_candidates(side)])
-
-
-@torch.inference_mode()
-def probe(
-    classifier: Classifier, objects: Objects, *, features: Tensor | None = None, progress: bool = False
-) -> Probed:
+def probe(classifier: Classifier, objects: Objects, *, progress: bool = False) -> Probed:
     """Try all candidates, retry the best of each target on other objects, and measure the best on fresh ones.
 
     Parameters
@@ -239,9 +226,6 @@ def probe(
     classifier : Classifier
         Of windows: an `ObjectClassifier`, or an `OutsideClassifier`.
     objects : Objects
-    features : Tensor, optional
-        For an `ObjectClassifier`: what `seen_features` gave for this detector, or for one with the same body and
-        pyramid.
     progress : bool
         Show a progress bar on standard error.
     """
@@ -251,12 +235,8 @@ def probe(
     seen = torch.as_tensor(objects.seen)
     found = []
     with progress_bar(f"patches on objects of {classifier.name}", len(candidates), "patches", enabled=progress) as on:
-        for number, one in enumerate(candidates):
-            if features is None or not isinstance(classifier, ObjectClassifier):
-                found.append(answers(classifier, patched(seen, one, filled)))
-            else:
-                logits = classifier.module.scores(features[number * len(seen) : (number + 1) * len(seen)])
-                found.append(distributions(logits, classifier.outputs))
+        for one in candidates:
+            found.append(answers(classifier, patched(seen, one, filled)))
             on(1)
     table = torch.stack(found)  # (candidates, objects, K + 1)
     fresh = torch.as_tensor(objects.fresh)
