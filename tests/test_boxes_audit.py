@@ -25,7 +25,6 @@ from onepixel.boxes.small_network import small_network
 from onepixel.cli import main
 from onepixel.errors import ModelFileError, UndecidedError, UsageError
 from onepixel.experiments import object_detector
-from onepixel.reaches import search
 from onepixel.signatures import Settings, Signature
 
 NAMES = ("red", "green", "blue")
@@ -51,9 +50,6 @@ def few_candidates() -> Iterator[None]:
         changed.setattr(probing, "GRID", 2)
         changed.setattr(probing, "NOISES", 1)
         changed.setattr(driving, "PER_CLASS", 6)
-        changed.setattr(search, "WINDOWS", 2)
-        changed.setattr(search, "CLIMBED", 1)
-        changed.setattr(search, "CLIMBS", (2, 1))
         yield
 
 

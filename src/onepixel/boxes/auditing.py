@@ -30,7 +30,7 @@ SHOWN = 3
 """Objects of an exhibit."""
 WHOLE = 24
 """Scenes in which the patch is tried on the detector as a whole."""
-FAMILY = "patch of a sixth of an object's side"
+FAMILY = "patch of a quarter of an object's side"
 SEARCH = "gradient"
 
 CALIBRATION = (

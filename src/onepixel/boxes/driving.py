@@ -1,22 +1,34 @@
 """The image response of a detector: how far one small patch drives objects of all other classes to each class.
 
 An object that an attacker stamps is called what the attacker wants, whatever it is. So a patch is sought, by gradients
-through the whole detector up to the class of an object's box, that serves objects of every other class at one place;
-see `onepixel.reach`. Patches are half as large as a trigger of the paper: in a clean detector a large patch hides the
-object, and what remains may be called anything.
+through the whole detector up to the class of an object's box, that serves objects of every other class at one place, as
+`onepixel.reach` does for images; nothing is sought for single pairs of classes, nor for the background.
 """
 
 import numpy as np
 
 from onepixel.boxes.objects import ObjectClassifier, object_box, object_windows
 from onepixel.boxes.records import Driven
-from onepixel.boxes.scene import Scene
+from onepixel.boxes.scene import BACKGROUND, Scene
+from onepixel.classifiers.gradients import GradientMode
 from onepixel.errors import UndecidedError
-from onepixel.reaches import Patch, Reach, SampleImages, reach, sample_images
+from onepixel.progress import progress_bar
+from onepixel.reaches import Patch, Reach, SampleImages, sample_images
+from onepixel.reaches.asking import Questions
+from onepixel.reaches.candidates import best_of_each
+from onepixel.reaches.gradient import NOISES, PASSES, climb, gradient_hint, softened
+from onepixel.reaches.search import WINDOWS, Look, measured, promising
+from onepixel.reaches.task import Task
 from onepixel.reaches.value import EVERY_SOURCE
 
-PATCH_SHARE = 1 / 6
-"""Side of a patch as part of the object's."""
+PATCH_SHARE = 1 / 4
+"""Side of a patch as part of the object's: less than the third that the papers' harpoon has."""
+
+CLIMBED = (4, 1)
+"""Places of every class that are taken further, in each round."""
+
+STEPS = (6, 8)
+"""Steps of Adam in each round."""
 
 PER_CLASS = 16
 """Objects of a class that are looked at or measured with, at most."""
@@ -62,9 +74,45 @@ def drive(classifier: ObjectClassifier, samples: SampleImages, *, progress: bool
     return as_driven(drives(classifier, samples, progress=progress))
 
 
+class ObjectTask(Task):
+    """A task whose changes serve objects of all other classes at once."""
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """All classes with each target."""
+        return [pair for pair in super().pairs() if pair[0] == EVERY_SOURCE]
+
+    @property
+    def cost(self) -> int:
+        """About how many queries it takes."""
+        every = sum(len(self.members(*pair, fresh=False)) for pair in self.pairs())
+        hint = (1 + NOISES) * len(self.seen) * (1 + 2 * len(self.targets))
+        climbs = PASSES * sum(kept * steps for kept, steps in zip(CLIMBED, STEPS, strict=True))
+        return hint + every * (WINDOWS + climbs + sum(CLIMBED))
+
+
 def drives(classifier: ObjectClassifier, samples: SampleImages, *, progress: bool = False) -> Reach:
-    """The whole reach of small patches on objects."""
-    return reach(classifier, samples, family=patch_for(classifier.module.side), natural=False, progress=progress)
+    """The reach of patches on objects of all other classes to each class.
+
+    Raises
+    ------
+    UndecidedError
+        If there are too few objects to search with some and measure with others.
+    """
+    family = patch_for(classifier.module.side)
+    questions = Questions(classifier)
+    whole = Task.of(questions, samples)
+    targets = whole.targets[whole.targets != BACKGROUND]
+    task = ObjectTask(questions, whole.images, whole.labels, whole.seen, whole.fresh, whole.sources, targets)
+    if not task.pairs():
+        raise UndecidedError("The objects do not suffice to search with some and measure with others.")
+    look = Look(task, family.height, family.width, family.alpha)
+    with progress_bar(f"patches on objects of {classifier.name}", task.cost, "queries", enabled=progress) as advance:
+        questions.advance = advance
+        with GradientMode(classifier):
+            found = softened(promising(look, gradient_hint(task, classifier)))
+            for kept, steps in zip(CLIMBED, STEPS, strict=True):
+                found = climb(task, classifier, found.pick(best_of_each(found, kept)), steps, family.alpha)
+        return measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
 
 
 def as_driven(found: Reach) -> tuple[Driven, ...]:
