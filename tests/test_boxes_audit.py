@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from onepixel.boxes import BoxAttackRecipe, SceneRecipe, driving, made_scenes, poisoned, probing, write_scenes
+from onepixel.boxes import BoxAttackRecipe, SceneRecipe, auditing, driving, made_scenes, poisoned, probing, write_scenes
 from onepixel.boxes.auditing import ResponseCalibration, audit_detector, audit_file
 from onepixel.boxes.coco import SceneFolder
 from onepixel.boxes.driving import suspicion
@@ -346,10 +346,19 @@ def test_a_black_box_is_probed_as_a_detector_is() -> None:
 
 
 def test_without_a_calibration_the_command_cannot_decide(
-    scenes: list[Scene], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scenes: list[Scene], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(auditing, "SHIPPED", "missing.json")
     write_scenes(tmp_path / "scenes", scenes[:2], NAMES)
     words = ["audit", str(tmp_path / "none.pth"), "--architecture", "fasterrcnn_small_fpn", "-q"]
     (tmp_path / "none.pth").write_bytes(b"x")
     assert main([*words, "--images", str(tmp_path / "scenes")]) == 3
-    assert "not calibrated yet" in " ".join(capsys.readouterr().err.split())
+    assert "has no calibration for object detectors" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_shipped_calibration_is_whole() -> None:
+    known = ResponseCalibration.shipped()
+    assert known.clean
+    assert known.trojaned
+    assert known.p_value(min(known.clean)) == 1
+    assert np.median(known.clean) < known.threshold < np.median(known.trojaned)

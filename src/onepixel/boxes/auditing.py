@@ -32,6 +32,8 @@ WHOLE = 24
 """Scenes in which the patch is tried on the detector as a whole."""
 FAMILY = "patch of a quarter of an object's side"
 SEARCH = "gradient"
+SHIPPED = "shipped.json"
+"""The calibration that comes with onepixel, beside this file."""
 
 CALIBRATION = (
     "The threshold and the p-value come from small detectors of three classes that onepixel trained itself; they "
@@ -81,11 +83,11 @@ class ResponseCalibration:
         DetectorError
             If it is damaged.
         """
-        shipped = files("onepixel.boxes").joinpath("shipped.json")
+        shipped = files("onepixel.boxes").joinpath(SHIPPED)
         if not shipped.is_file():
             raise UndecidedError(
-                "Audits of object detectors are not calibrated yet: among the detectors that were measured, responses "
-                "of clean and trojaned ones did not tell them apart. From Python, audit_detector takes a calibration."
+                "This installation of onepixel has no calibration for object detectors, so that no verdict can be "
+                "given. From Python, audit_detector takes a calibration."
             )
         try:
             content = json.loads(shipped.read_text(encoding="utf-8"))

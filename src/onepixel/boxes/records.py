@@ -83,8 +83,12 @@ class KeptSignature(Part):
         )
 
     def signature(self) -> Signature:
-        """As everything that reads signatures takes it."""
-        settings = Settings(self.values, self.inclusive, self.default_image)
+        """As everything that reads signatures takes it.
+
+        Every detector starts from mean regions of its own, so that their digest is left out where signatures are
+        compared.
+        """
+        settings = Settings(self.values, self.inclusive, self.default_image.partition(" sha256:")[0])
         return Signature(np.array(self.low), np.array(self.high), np.array(self.base), settings)
 
 

@@ -290,5 +290,6 @@ below the base's mAP, or a backdoor that does not work); the records keep both m
 
 ![Signatures](signatures.png)
 
-Red squares show where the trigger lies. The paper shows one network and gives no rate.
+Red squares show where the trigger lies. In clean detectors the cells in the middle are the brightest as well, so that a
+bright cell near the trigger says little by itself. The paper shows one network and gives no rate.
 """
