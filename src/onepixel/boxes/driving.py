@@ -17,7 +17,8 @@ from onepixel.reaches import Patch, Reach, SampleImages, sample_images
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import best_of_each
 from onepixel.reaches.gradient import NOISES, PASSES, climb, gradient_hint, softened
-from onepixel.reaches.search import WINDOWS, Look, measured, promising
+from onepixel.reaches.looking import WINDOWS, Look, promising
+from onepixel.reaches.search import measured
 from onepixel.reaches.task import Task
 from onepixel.reaches.value import EVERY_SOURCE
 
@@ -109,7 +110,7 @@ def drives(classifier: ObjectClassifier, samples: SampleImages, *, progress: boo
     with progress_bar(f"patches on objects of {classifier.name}", task.cost, "queries", enabled=progress) as advance:
         questions.advance = advance
         with GradientMode(classifier):
-            found = softened(promising(look, gradient_hint(task, classifier)))
+            found = softened(promising(look, gradient_hint(task, classifier), set()))
             for kept, steps in zip(CLIMBED, STEPS, strict=True):
                 found = climb(task, classifier, found.pick(best_of_each(found, kept)), steps, family.alpha)
         return measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
