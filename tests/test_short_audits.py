@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onepixel.cli import main
 from onepixel.version import __version__
 
 WITH_TORCH = """
@@ -58,3 +59,12 @@ def test_onnx_graph_is_opened_without_the_compiler_of_torch():
         "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
     )
     assert run(code, capture_output=True).stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(monkeypatch, said, expected):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", said)
+    assert main(["audit", "nothing.pth", "--architecture", "lenet5"]) == 2
+    assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,12 +173,22 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**words: Any) -> None:
+        let_waiting_threads_sleep()
         command(Opening(**{name: words.pop(name) for name in shared}), **words)
 
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have OpenMP's threads sleep when they wait for each other, unless the user's environment says how they wait.
+
+    They would otherwise turn in circles, which costs several times the work itself where other programs want the cores:
+    the networks that are audited are small. It counts for what is imported afterwards.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def parsed_numbers(words: str | None, number: type[Number], usage: str) -> tuple[Number, ...] | None:

@@ -70,7 +70,7 @@ def lock_down(setup: dict[str, Any]) -> None:
     confine.die_with_parent(setup["parent"])
     sys.path.extend(path for path in setup["packages"] if path not in sys.path)
     os.chdir("/")
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
         # An extra that is not installed is missed when the file turns out to need it.
         with contextlib.suppress(ImportError):
