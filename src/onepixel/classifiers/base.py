@@ -68,7 +68,7 @@ def logits_to_log_odds(logits: Tensor) -> Tensor:
     # A class that is not the largest stands against the largest and the others; nothing is lost where it saturates.
     rest_odds = (z - largest) - torch.log1p((total - shares) * torch.exp(second - largest))
     top_odds = (largest - second) - torch.log(total)
-    return rest_odds.scatter(0, top, top_odds).T
+    return rest_odds.scatter(0, top, top_odds).T.contiguous()
 
 
 def floored(odds: NDArray[Any]) -> NDArray[Any]:
