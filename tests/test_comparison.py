@@ -88,6 +88,13 @@ def test_a_reported_rate_is_set_beside_the_interval_of_the_measured_one() -> Non
     assert "60.53 % | `mnist-lenet5-virus` | 100 % [83, 100] | contradicted: better here" in page
 
 
+def test_networks_that_our_detector_was_chosen_on_are_counted() -> None:
+    networks = scored("a-clean", [0.0] * 3), scored("a-virus", [3.0] * 3)
+    row = Row("onepixel-gradient", "a-virus", *map(tuple, networks), (), 0.0, None)
+    page = as_markdown(Found([row], [], {}, {("a-clean", 1), ("a-virus", 2), ("b-virus", 0)}), {})
+    assert "| 2 of 6 |" in page
+
+
 def test_every_method_is_compared_on_networks_that_all_of_them_judged(tmp_path: Path) -> None:
     write(tmp_path, "abs", TABLE)
     write(tmp_path, "mm-bd", TABLE | {"a-lenet5-clean-final": [0.0, 1.0]})

@@ -1,8 +1,8 @@
 """Compared methods and the project's own detector on the very same networks, with the same rules for thresholds.
 
 A method's threshold is fixed on networks of development pools: all of them where final ones are tested, else those of
-all other kinds. Ours is always fixed on other kinds alone. Rows are made from records of single networks
-(`onepixel.experiments.method_records`), the project's own from those of `onepixel experiment any-classifier`.
+all other kinds. Ours is fixed on all networks of other kinds, as in `onepixel experiment any-classifier`. Rows are made
+from records of single networks (`onepixel.experiments.method_records`), the project's own from those of that one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from onepixel.detectors.metrics import best_threshold
 from onepixel.detectors.probability import logistic_curve
 from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
-from onepixel.experiments.leaving_out import calibrated, of_pool, pool_of
+from onepixel.experiments.leaving_out import calibrated, of_pool, pool_of, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -91,7 +91,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
         for name, said in times.items()
         if said
     }
-    found = Found(rows, left_out, costs)
+    found = Found(rows, left_out, costs, seen_networks(options.networks))
     records = (for_machines(row, costs) for row in rows)
     return Result.of(found, "compare", records, as_markdown(found, works))
 
@@ -137,7 +137,7 @@ def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
     networks = [*known, *read_folder(attacks)]
     found: dict[Key, Judgement] = {}
     for kind in sorted({one.kind for one in networks}):
-        others = of_pool((one for one in known if one.kind != kind), "development")
+        others = [one for one in known if one.kind != kind]
         if not any(one.role == "clean" for one in others):
             continue
         calibration = calibrated(others)

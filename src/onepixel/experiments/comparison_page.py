@@ -1,6 +1,6 @@
 """The page of the comparison: areas, rates and named targets by population, costs, and ECCV's own row beside ours."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,11 +82,12 @@ def _share(flags: Iterable[object]) -> Estimate:
 
 
 class Found(NamedTuple):
-    """All rows; methods that did not work on their own ground; what a network costs."""
+    """All rows; methods that did not work on their own ground; what a network costs; networks ours was chosen on."""
 
     rows: list[Row]
     left_out: list[str]
     costs: dict[str, tuple[float, float]]
+    seen: Container[tuple[str, int]] = frozenset()
 
 
 TITLES = {
@@ -125,7 +126,9 @@ def as_markdown(found: Found, works: Mapping[str, bool]) -> str:
 Every row of a population is about the same networks. The threshold is fixed on networks of development pools: all of
 them where final ones are tested, else those of other kinds; ours always on other kinds. Detection rates are balanced
 accuracy. Intervals of 95 %: of areas by bootstrap over networks, of rates from the exact ones of found and flagged.
-With few networks, the interval says more than the number; an area's says nothing where it is 1.
+With few networks, the interval says more than the number; an area's says nothing where it is 1. "Looked at before"
+counts networks that were looked at while our detector was being made (`results/any-classifier/networks/seen.csv`):
+where there are any, our row is no clean test. No other method was chosen on any of them.
 
 {_left_out(found.left_out, works)}
 
@@ -165,12 +168,22 @@ def _table(found: Found) -> str:
             _of(row.flagged(row.stamped), len(row.stamped)),
             _of(row.named, len(row.trojaned)),
             "-" if row.cross_entropy is None else f"{row.cross_entropy:.2f}",
+            _seen(row, found.seen),
         ]
         for row in found.rows
     ]
     head = ["trojaned networks", "method", "AUROC", "published rule", "fixed threshold", "found, published"]
     head += ["clean flagged, published", "clean flagged", "stamped flagged", "target named", "cross-entropy"]
+    head += ["looked at before"]
     return markdown_table(head, lines)
+
+
+def _seen(row: Row, seen: Container[tuple[str, int]]) -> str:
+    """How many of the networks the project's own detector was chosen on, or looked at meanwhile."""
+    if row.method not in OURS:
+        return "-"
+    networks = (*row.clean, *row.trojaned, *row.stamped)
+    return _of(sum((one.population, one.slot) in seen for one in networks), len(networks))
 
 
 def _percent(rate: Estimate | None) -> str:
