@@ -106,12 +106,6 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
     return told_result(told, options.subject, paper_of, as_markdown(options, told), absent)
 
 
-def plan(whole: Whole) -> Iterator[Options]:
-    """From every start that two architectures were signed from."""
-    for start in starts_of_two(whole):
-        yield Options(default_image=str(start))
-
-
 def starts_of_two(whole: Whole) -> Iterator[Start]:
     """The starts that networks of two architectures or more were signed from, on MNIST."""
     for start in STARTS.values():
@@ -124,7 +118,7 @@ EXPERIMENT = Experiment(
     "Which architecture does a clean network have, from its signature alone?",
     Options,
     find,
-    plan=plan,
+    plan=lambda whole: (Options(default_image=str(start)) for start in starts_of_two(whole)),
     paper="ICLR Tables 1 and 8",
 )
 

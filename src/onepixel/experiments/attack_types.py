@@ -14,7 +14,7 @@ from onepixel.detectors import Estimate, Evaluation
 from onepixel.detectors.metrics import bootstrap_mean
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import Method, papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
 from onepixel.experiments.judging import CROSS_ENTROPY, Job, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Split
@@ -159,26 +159,20 @@ EXPERIMENT = Experiment(
 
 def for_machines(row: Row) -> Cells:
     """One row with every interval."""
-    about: Cells = {
+    return {
         "method": row.method.name,
         "default_image": str(row.start),
         "attack": row.attack,
         "seed": row.seed,
         "models": len(row.models),
+        **interval("attack_success", mean_of(row.models, "attack_success")),
+        **interval("clean_accuracy", mean_of(row.models, "clean_accuracy")),
+        **interval("detection_rate", row.result.detection_rate),
+        **interval("auroc", row.result.auroc),
+        **interval("cross_entropy", row.result.cross_entropy),
+        **interval("found", row.result.true_positive_rate),
+        **interval("false_alarms", row.result.false_positive_rate),
     }
-    estimates = {
-        "attack_success": mean_of(row.models, "attack_success"),
-        "clean_accuracy": mean_of(row.models, "clean_accuracy"),
-        "detection_rate": row.result.detection_rate,
-        "auroc": row.result.auroc,
-        "cross_entropy": row.result.cross_entropy,
-        "found": row.result.true_positive_rate,
-        "false_alarms": row.result.false_positive_rate,
-    }
-    for name, one in estimates.items():
-        low, high = (None, None) if one is None else (one.low, one.high)
-        about |= {name: None if one is None else one.value, f"{name}_low": low, f"{name}_high": high}
-    return about
 
 
 def mean_of(models: Models, what: str) -> Estimate:

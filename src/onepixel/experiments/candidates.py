@@ -30,7 +30,7 @@ from onepixel.experiments.models import Training, load_training, training_names
 from onepixel.experiments.options import Prefixed, Seeded, Signed, Split
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Labelled
-from onepixel.report.tables import deviation, markdown_table, mean
+from onepixel.report.tables import deviation, mean, table_of
 from onepixel.threads import one_thread
 
 ALL_LOG_ODDS = "log_odds+log_odds_fall"
@@ -252,12 +252,18 @@ def parameters_of(line: Line) -> str:
 
 def as_markdown(training: Training, lines: list[Line], chosen: Line, prefix: str) -> str:
     """The table for people."""
-    cells = []
-    for line in lines:
-        name, said = f"**{line.name}**" if line is chosen else line.name, parameters_of(line)
-        areas = deviation(line.against_clean), deviation(line.against_stamped), f"{line.criterion:.3f}"
-        cells.append([name, *areas, f"{line.seconds:.0f}", said and f"`{said}`"])
-    head = ["detector", "AUROC, clean", "AUROC, stamped", "lower one", "seconds", "parameters of `Detector`"]
+    table = table_of(
+        {
+            "detector": f"**{line.name}**" if line is chosen else line.name,
+            "AUROC, clean": deviation(line.against_clean),
+            "AUROC, stamped": deviation(line.against_stamped),
+            "lower one": f"{line.criterion:.3f}",
+            "seconds": f"{line.seconds:.0f}",
+            "parameters of `Detector`": said and f"`{said}`",
+        }
+        for line in lines
+        for said in [parameters_of(line)]
+    )
     return f"""# Which detector: cross-validation on the training side, {prefix}
 
 {training}. Every candidate was fitted to vaccine models (label 1) against clean and stamped ones (label 0) and scored
@@ -267,5 +273,5 @@ The best by the lower of the two is chosen, among those that `onepixel.Detector`
 No virus and none of the clean models that were held back was looked at. The best of several is a little optimistic
 here; what it is worth stands in table 2. Seconds are of one cross-validation.
 
-{markdown_table(head, cells)}
+{table}
 """

@@ -23,11 +23,6 @@ from onepixel.report.tables import markdown_table
 class Options(Tested):
     """Options of `onepixel experiment controls`."""
 
-    @property
-    def subject(self) -> str:
-        """Networks, what their signatures start from, and the viruses."""
-        return f"{self.networks}-{self.pool}"
-
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Fit the baselines, the papers' whole reading and the chosen detector without and with stamped negatives."""

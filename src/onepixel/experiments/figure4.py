@@ -1,7 +1,7 @@
 """ICLR Figure 4: signatures of clean networks of four architectures, and how alike networks of one architecture are."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated
@@ -15,7 +15,6 @@ from onepixel.errors import UsageError
 from onepixel.experiments.architecture import networks, populations, starts_of_two
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.options import DefaultImage, Signed
-from onepixel.experiments.whole import Whole
 from onepixel.populations.models import has, load_models, missing
 from onepixel.report.signature import save_rows
 from onepixel.report.tables import markdown_table
@@ -106,19 +105,13 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Likeness]]:
     return Result.of(found, name, map(asdict, found), text, figures=figures, missing=absent)
 
 
-def plan(whole: Whole) -> Iterator[Options]:
-    """From every start that two architectures were signed from."""
-    for start in starts_of_two(whole):
-        yield Options(default_image=str(start))
-
-
 EXPERIMENT = Experiment(
     "figure4",
     "Do signatures of four architectures look different, and those of one architecture alike?",
     Options,
     find,
     paper="ICLR Figure 4",
-    plan=plan,
+    plan=lambda whole: (Options(default_image=str(start)) for start in starts_of_two(whole)),
     workers=False,
 )
 

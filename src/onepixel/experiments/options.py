@@ -140,3 +140,8 @@ class Tested(Seeded, Chosen, Split, Signed, Prefixed):
             description="Which viruses are the test. Opening the final pool is written down in results/openings.csv."
         ),
     ] = "development"
+
+    @property
+    def subject(self) -> str:
+        """Networks, what their signatures start from, and the viruses."""
+        return f"{self.networks}-{self.pool}"

@@ -19,7 +19,7 @@ from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, 
 from onepixel.populations import Store, passed
 from onepixel.populations.store import signature_row
 from onepixel.populations.zoo import as_kept
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 EXAMPLES = ("clean", "trojaned")
 """LeNet-5 networks of MNIST inside the package, those of `examples/`, for whoever has no store at hand."""
@@ -124,17 +124,24 @@ def for_machines(one: Difference) -> Cells:
 
 def as_markdown(found: Sequence[tuple[str, Difference]]) -> str:
     """The table for people."""
-    head = ["detector", "models from", "models", "largest difference, log-odds", "largest difference, score"]
-    head += ["sd of clean scores", "largest / sd", "decisions changed"]
-    lines = []
-    for name, one in found:
-        numbers = (one.largest_log_odds, one.largest_score, one.spread, one.largest_score / one.spread)
-        lines.append([name, one.source, one.models, *(f"{number:.2g}" for number in numbers), one.decisions_changed])
+    table = table_of(
+        {
+            "detector": name,
+            "models from": one.source,
+            "models": one.models,
+            "largest difference, log-odds": f"{one.largest_log_odds:.2g}",
+            "largest difference, score": f"{one.largest_score:.2g}",
+            "sd of clean scores": f"{one.spread:.2g}",
+            "largest / sd": f"{one.largest_score / one.spread:.2g}",
+            "decisions changed": one.decisions_changed,
+        }
+        for name, one in found
+    )
     return f"""# What the zoo's small type loses
 
 The zoo keeps how far log-odds rise and fall as float16, rounded to six significant bits. The same detector scores
 signatures as they were computed, in float32, and as the zoo gives them back; beside the largest difference stands the
 standard deviation of the detector's held-out scores of clean models.
 
-{markdown_table(head, lines)}
+{table}
 """

@@ -16,8 +16,8 @@ from onepixel.errors import UsageError
 from onepixel.experiments.choices import papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
 from onepixel.experiments.judging import RATES, Judged, grouped, judge_all, rates
-from onepixel.experiments.options import Chosen, DefaultImage, Seeded, Seeds, Signed
-from onepixel.experiments.table3 import ARCHITECTURES, Sides, job_of, load_sides, of_architecture, there
+from onepixel.experiments.options import DefaultImage
+from onepixel.experiments.table3 import ARCHITECTURES, Across, Sides, job_of, load_sides, of_architecture, there
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Models, missing
 from onepixel.populations.names import STARTS, PopulationName
@@ -64,25 +64,13 @@ class Row:
         return self.judged.evaluation()
 
 
-class Options(Seeded, Chosen, Signed):
+class Options(Across):
     """Options of `onepixel experiment same-architecture`."""
 
     default_image: DefaultImage = "class means, 8 values"
-    seeds: Seeds = 3
-    dataset: Annotated[str, Field(description="As population names begin.")] = "mnist"
     networks_at_most: Annotated[
         int, Field(ge=4, description="Clean, and vaccine, networks of a kind at the most."), Said(flag="--networks")
     ] = 80
-
-    @property
-    def networks(self) -> PopulationName:
-        """The networks that the detector was chosen on."""
-        return PopulationName(self.dataset, "lenet5", "", start=self.start)
-
-    @property
-    def subject(self) -> str:
-        """The data set, and what signatures start from."""
-        return f"{self.dataset}{self.networks.ending}"
 
 
 def limited(sides: Sides, most: int) -> Sides:

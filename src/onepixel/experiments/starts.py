@@ -162,8 +162,9 @@ The same networks, signed in several ways: {counts["clean"]} clean, {counts["vac
 vaccine models, and is tested on the other half and the viruses; then the halves change places. Means over both and over
 {len({row.seed for row in rows})} detector seed(s), ± their standard deviation; intervals are the first one's, over
 models. The detectors are the papers' CNN and the one that cross-validation on the training side chose, which may have
-looked at some of these clean models. Queries are images that a model is asked about, as a plain visit of every pixel
-does. The final pool was not opened.
+looked at some of these clean models; it was chosen once, from class means where there are any, and not anew for every
+start. Queries are images that a model is asked about, as a plain visit of every pixel does. The final pool was not
+opened.
 
 {CROSS_ENTROPY}
 

@@ -141,11 +141,26 @@ def combinations(names: Sequence[str]) -> list[Pair]:
     return [*(pair for pair in others if pair[1]), *((trained_on, trained_on) for trained_on in chosen)]
 
 
-class Options(Seeded, Chosen, Signed):
-    """Options of `onepixel experiment table3`."""
+class Across(Seeded, Chosen, Signed):
+    """Which data set's networks of several architectures."""
 
     seeds: Seeds = 3
     dataset: Annotated[str, Field(description="As population names begin.")] = "mnist"
+
+    @property
+    def networks(self) -> PopulationName:
+        """The networks that the detector was chosen on."""
+        return PopulationName(self.dataset, "lenet5", "", start=self.start)
+
+    @property
+    def subject(self) -> str:
+        """The data set, and what signatures start from."""
+        return f"{self.dataset}{self.networks.ending}"
+
+
+class Options(Across):
+    """Options of `onepixel experiment table3`."""
+
     architectures: Annotated[
         tuple[str, ...],
         Field(description="May be repeated; lenet5, resnet8 and vgg10 unless said."),
@@ -156,11 +171,6 @@ class Options(Seeded, Chosen, Signed):
         Field(description="What is chosen from for an architecture that was left out; `ACROSS` unless given."),
         Said(hidden=True),
     ] = None
-
-    @property
-    def networks(self) -> PopulationName:
-        """The networks that the detector was chosen on."""
-        return PopulationName(self.dataset, "lenet5", "", start=self.start)
 
     @property
     def subject(self) -> str:

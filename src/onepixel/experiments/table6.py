@@ -79,11 +79,6 @@ class Options(Tested):
     default_image: DefaultImage = "class means"
     seeds: Seeds = 1
 
-    @property
-    def subject(self) -> str:
-        """Networks, what their signatures start from, and the viruses."""
-        return f"{self.networks}-{self.pool}"
-
 
 def selections(virus: Models, classes: int) -> Iterator[tuple[str, NDArray[np.int64], float | None]]:
     """Yield the table's rows: which viruses by number, and the paper's detection rate."""

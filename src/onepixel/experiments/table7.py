@@ -10,7 +10,7 @@ from pydantic import Field
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.populations import Record, open_population
-from onepixel.report.tables import markdown_table, mean, percent, spread
+from onepixel.report.tables import mean, percent, spread, table_of
 
 PAPER = {
     ("mnist", "lenet5"): (98.94, 0.20),
@@ -120,18 +120,23 @@ def for_machines(cell: Cell) -> Cells:
 
 def as_markdown(cells: Sequence[Cell]) -> str:
     """The table for people."""
-    lines = []
-    for cell in cells:
-        paper = PAPER.get((cell.dataset, cell.architecture))
-        printed = "-" if paper is None else f"{paper[0]:.2f} ± {paper[1]:.2f}"
-        accuracy, first = percent(cell.accuracy), percent(cell.first_attempt)
-        lines.append([cell.dataset, cell.architecture, len(cell.accuracy), accuracy, first, printed])
-    head = ["data set", "architecture", "models", "accuracy (%)", "first attempts (%)", "paper (%)"]
+    table = table_of(
+        {
+            "data set": cell.dataset,
+            "architecture": cell.architecture,
+            "models": len(cell.accuracy),
+            "accuracy (%)": percent(cell.accuracy),
+            "first attempts (%)": percent(cell.first_attempt),
+            "paper (%)": None if paper is None else f"{paper[0]:.2f} ± {paper[1]:.2f}",
+        }
+        for cell in cells
+        for paper in [PAPER.get((cell.dataset, cell.architecture))]
+    )
     return f"""# Table 7: accuracy of clean networks
 
 On the data set's test part; mean ± standard deviation over the models. A network below its recipe's threshold is
 trained again, which lifts the mean and narrows the spread: the column of first attempts is what the training gives
 before any such choice. The paper's numbers are over 250 networks per cell; what its "±" means, it does not say.
 
-{markdown_table(head, lines)}
+{table}
 """

@@ -24,7 +24,7 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.methods import METHODS
 from onepixel.populations.store import Store
-from onepixel.report.tables import markdown_table
+from onepixel.report.tables import table_of
 
 TABLE = Path("results/validate/validation.csv")
 
@@ -209,22 +209,19 @@ def for_machines(one: Validation) -> Cells:
 
 def as_markdown(found: Sequence[Validation]) -> str:
     """The table for people."""
-    lines = []
-    for one in found:
-        title = METHODS[one.ground.method].title
-        lines.append(
-            [
-                title,
-                one.ground.setting,
-                f"{sum(bool(row.flagged) for row in one.trojaned)} of {len(one.trojaned)}",
-                f"{sum(bool(row.flagged) for row in one.clean)} of {len(one.clean)}",
-                f"{one.area:.3f}",
-                f"{one.named} of {len(one.trojaned)}" if one.names else "-",
-                one.ground.paper,
-                "yes" if one.works else f"**no**: {'; '.join(one.missing)}",
-            ]
-        )
-    head = ["method", "setting", "trojaned found", "clean flagged", "AUROC", "target named", "its authors report"]
+    table = table_of(
+        {
+            "method": METHODS[one.ground.method].title,
+            "setting": one.ground.setting,
+            "trojaned found": f"{sum(bool(row.flagged) for row in one.trojaned)} of {len(one.trojaned)}",
+            "clean flagged": f"{sum(bool(row.flagged) for row in one.clean)} of {len(one.clean)}",
+            "AUROC": f"{one.area:.3f}",
+            "target named": f"{one.named} of {len(one.trojaned)}" if one.names else None,
+            "its authors report": one.ground.paper,
+            "works": "yes" if one.works else f"**no**: {'; '.join(one.missing)}",
+        }
+        for one in found
+    )
     return f"""# Compared methods on their own ground
 
 A method is said to work if its published rule finds at least nine in ten trojaned networks and flags at most one in
@@ -232,7 +229,7 @@ five clean ones; MNTD and Universal Litmus Patterns, which have no rule that a f
 their area under the curve is at least 0.9. At least {FEWEST} networks of each sort are asked for. What does not work
 here is not compared: `onepixel experiment compare` leaves it out.
 
-{markdown_table([*head, "works"], lines)}
+{table}
 
 modelaudit's authors claim no rate for its weight check, so there is no ground to try it on; it is compared as it is.
 """
