@@ -5,7 +5,7 @@ all other kinds. Ours is fixed on all networks of other kinds, as in `onepixel e
 from records of single networks (`onepixel.experiments.method_records`), the project's own from those of that one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated
 
@@ -167,7 +167,10 @@ def _judgement(one: Network, above: float, target: int) -> Judgement:
 
 
 def compared(table: Mapping[str, Rows]) -> list[Row]:
-    """A row for each population and method; methods that judged a population are compared on networks all judged."""
+    """A row for each population and method, on networks that all of them judged.
+
+    What else was measured joins where it leaves enough of them.
+    """
     names = sorted({one.population for said in table.values() for one in said.values() if one.role == "trojaned"})
     rows: list[Row] = []
     for name in names:
@@ -175,18 +178,22 @@ def compared(table: Mapping[str, Rows]) -> list[Row]:
         taking_part = [method for method, keys in wanted.items() if any(key[0] == name for key in keys)]
         if not taking_part:
             continue
-        everyone = [*taking_part, *(own for own in (*OURS, ACCURACY) if has(table.get(own, {}), name))]
-        common = wanted[taking_part[0]]
-        for method in everyone:
-            common = common & wanted.get(method, set(table[method]))
+        common = set.intersection(*(wanted[method] for method in taking_part))
+        everyone = list(taking_part)
+        for own in (*OURS, ACCURACY):
+            both = common & set(table.get(own, {}))
+            if enough(both, name):
+                everyone.append(own)
+                common = both
         found = [row_of(method, table[method], name, common) for method in everyone]
         rows += [row for row in found if row is not None]
     return rows
 
 
-def has(said: Rows, population: str) -> bool:
-    """Whether anything was said of a population."""
-    return any(key[0] == population for key in said)
+def enough(keys: Set[Key], population: str) -> bool:
+    """Whether so many networks of a population, and so many beside it, are among these that they have a row."""
+    trojaned = sum(key[0] == population for key in keys)
+    return min(trojaned, len(keys) - trojaned) >= FEWEST
 
 
 def tested(said: Rows, population: str) -> set[Key]:

@@ -234,5 +234,5 @@ def _is_of(row: Row, dataset: str, attack: str) -> bool:
 def _beside(reported: float, rate: Estimate) -> str:
     """Whether a reported rate in percent lies in the interval of one that was measured."""
     if 100 * rate.low <= reported <= 100 * rate.high:
-        return "confirmed, as far as so few networks tell"
+        return "not contradicted: it lies inside the interval"
     return "contradicted: " + ("better here" if 100 * rate.low > reported else "worse here")
