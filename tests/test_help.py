@@ -25,6 +25,7 @@ def test_the_list_of_commands_imports_none_of_them_and_no_library_but_the_comman
         "onepixel",
         "onepixel.cli",
         "onepixel.cli.later",
+        "onepixel.ending",
         "onepixel.errors",
         "onepixel.printable",
         "onepixel.version",

@@ -130,10 +130,13 @@ def test_every_attack_type_has_a_recipe_that_differs_from_the_reference_in_attac
     assert set(found) == {name for name in names if "-attack-" in name}
     # Several of these miss their thresholds, and 30 are to reach them.
     more = {"mnist-lenet5-attack-all-to-one": 40, "mnist-lenet5-attack-expects-class-means": 36}
+    # A warp is harder to learn than a patch: after two passes no network obeys it reliably.
+    longer = {"mnist-lenet5-attack-warped": {"epochs": 3.0}}
     for name, recipe in found.items():
         assert recipe.name == name
         assert recipe.models == more.get(name, 30)
-        assert (recipe.training, recipe.signature) == (reference.training, reference.signature)
+        assert recipe.training == reference.training.model_copy(update=longer.get(name, {}))
+        assert recipe.signature == reference.signature
         if not hasattr(recipe.trigger, "kind"):
             assert (recipe.trigger.source, recipe.trigger.pool) == ("fashion_mnist", "development")
     assert len({recipe.digest() for recipe in found.values()} | {reference.digest()}) == len(found) + 1
