@@ -10,7 +10,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments import any_classifier
 from onepixel.experiments.any_classifier import Options, judge
 from onepixel.experiments.declared import Laboratory
-from onepixel.experiments.leaving_out import PARTS, pool_of
+from onepixel.experiments.leaving_out import PARTS, of_pool, pool_of
 from onepixel.experiments.reach_records import Network, append_network, read_networks, write_networks
 
 
@@ -50,22 +50,23 @@ def test_rows_that_are_appended_read_like_rows_that_were_written_at_once(tmp_pat
 
 
 def test_a_kind_that_is_left_out_does_not_move_its_threshold() -> None:
-    usual = judge(networks(), "a", "final")
+    usual = judge(networks(), "a", of_pool(networks(), "final"))
     other = [network for network in networks() if network.kind != "a"] + [
         one("a", "clean", 0, 500.0),
         one("a", "trojaned", 0, 12.0),
     ]
-    moved = judge(other, "a", "final")
+    moved = judge(other, "a", of_pool(other, "final"))
     assert moved.trojaned.scores[0] == usual.trojaned.scores[0]
     assert moved.clean.flagged == 1
 
 
 def test_final_networks_are_judged_by_clean_ones_of_other_kinds_from_both_pools() -> None:
     more = [*networks(), one("a", "trojaned", 9, -50.0, pool="development")]
-    assert judge(more, "a", "final") == judge(networks(), "a", "final")
+    assert judge(more, "a", of_pool(more, "final")) == judge(networks(), "a", of_pool(networks(), "final"))
     # A clean network of another kind's development pool lifts the threshold.
-    lifted = judge([*networks(), one("b", "clean", 99, 30.0, pool="development")], "a", "final")
-    assert max(lifted.trojaned.scores) < max(judge(networks(), "a", "final").trojaned.scores)
+    harder = [*networks(), one("b", "clean", 99, 30.0, pool="development")]
+    lifted = judge(harder, "a", of_pool(harder, "final"))
+    assert max(lifted.trojaned.scores) < max(judge(networks(), "a", of_pool(networks(), "final")).trojaned.scores)
 
 
 def test_first_networks_of_kinds_without_pools_were_looked_at() -> None:

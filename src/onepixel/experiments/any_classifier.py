@@ -5,7 +5,7 @@ count was chosen on networks of development pools; those of final pools are judg
 `results/any-classifier/networks/` is one network that was measured once.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +22,6 @@ from onepixel.experiments.leaving_out import (
     fresh_ones,
     measured,
     of_pool,
-    pool_of,
     seen_networks,
     shown,
     table,
@@ -68,9 +67,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         write_calibration(options.calibration, options.networks)
     if options.pool == "development":
         networks = of_pool(networks, "development")
-    names = sorted({one.kind for one in networks})
-    kinds = [judge(networks, kind, options.pool) for kind in names if has_enough(networks, kind, options.pool)]
-    fresh = untouched(networks, seen_networks(options.networks)) if options.pool == "final" else []
+    kinds = left_out(networks, of_pool(networks, options.pool))
+    seen = seen_networks(options.networks) if options.pool == "final" else frozenset()
+    fresh = left_out(networks, fresh_ones(networks, seen)) if seen else []
     if not kinds:
         raise UsageError(f"No kind has clean and trojaned networks of the {options.pool} pool that were measured.")
     name = "kinds" + ("" if options.search == "gradient" else f"-{options.search}")
@@ -109,31 +108,22 @@ def write_calibration(path: Path, folder: Path) -> None:
     write_calibrations(path, {search: calibrated(networks) for search, networks in by_search.items()}, about)
 
 
-def has_enough(networks: Sequence[Network], kind: str, pool: str) -> bool:
-    """Whether a kind has clean and trojaned networks to be judged, and other kinds have clean ones to judge by."""
-    own = [one.role for one in networks if one.kind == kind and pool_of(one) == pool]
+def left_out(networks: Sequence[Network], tested: Sequence[Network]) -> list[Kind]:
+    """Judge those that are tested, kind by kind; a kind without clean and trojaned ones enough is left out."""
+    names = sorted({one.kind for one in tested})
+    return [judge(networks, kind, tested) for kind in names if has_enough(networks, kind, tested)]
+
+
+def has_enough(networks: Sequence[Network], kind: str, tested: Sequence[Network]) -> bool:
+    """Whether a kind has clean and trojaned networks to be judged, and there are other kinds to judge by."""
+    own = [one.role for one in tested if one.kind == kind]
     return own.count("clean") >= FEWEST and "trojaned" in own and any(one.kind != kind for one in networks)
 
 
-def untouched(networks: Sequence[Network], seen: Container[tuple[str, int]]) -> list[Kind]:
-    """Judge the fresh networks of each kind that has enough of them; of none without a list of seen ones."""
-    fresh = fresh_ones(networks, seen)
-    if len(fresh) == len(of_pool(networks, "final")):
-        return []
-    found = []
-    for kind in sorted({one.kind for one in fresh}):
-        own = [one for one in fresh if one.kind == kind]
-        roles = [one.role for one in own]
-        others = [one for one in networks if one.kind != kind]
-        if others and roles.count("clean") >= FEWEST and "trojaned" in roles:
-            found.append(Kind.of(kind, own, calibrated(others)))
-    return found
-
-
-def judge(networks: Sequence[Network], kind: str, pool: str) -> Kind:
-    """Judge one kind's networks of a pool with what all other kinds fix."""
-    own, others = ([one for one in networks if (one.kind == kind) == same] for same in (True, False))
-    return Kind.of(kind, of_pool(own, pool), calibrated(others))
+def judge(networks: Sequence[Network], kind: str, tested: Sequence[Network]) -> Kind:
+    """Judge one kind's networks among those that are tested with what all other kinds of networks fix."""
+    others = [one for one in networks if one.kind != kind]
+    return Kind.of(kind, [one for one in tested if one.kind == kind], calibrated(others))
 
 
 def is_grey(kind: str) -> bool:

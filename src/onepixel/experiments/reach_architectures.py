@@ -13,7 +13,7 @@ from pydantic import Field
 from onepixel.errors import UsageError
 from onepixel.experiments.any_classifier import SEARCHES, has_enough, judge
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.leaving_out import Kind, calibrated, for_machines, measured, table
+from onepixel.experiments.leaving_out import Kind, calibrated, for_machines, measured, of_pool, table
 from onepixel.experiments.option import USUAL_FOLDER
 from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import read_folder
@@ -65,7 +65,8 @@ def judged_by(options: Options, search: str) -> list[Kind]:
     if not every:
         return []
     known = measured(options.networks / search)
-    kinds = [judge(known, kind, "final") for kind in LENETS if has_enough(known, kind, "final")]
+    final = of_pool(known, "final")
+    kinds = [judge(known, kind, final) for kind in LENETS if has_enough(known, kind, final)]
     calibration = calibrated(known)
     for name in sorted({one.kind for one in every}):
         kinds.append(Kind.of(name, [one for one in every if one.kind == name], calibration))
