@@ -148,9 +148,9 @@ def test_a_method_works_if_its_own_rule_finds_what_it_should(tmp_path: Path) -> 
     good = {"mnist-lenet5-clean-shadow": [0.0] * 5, "mnist-lenet5-corner-square": [3.0] * 5}
     write(tmp_path, "neural-cleanse", good)
     write(tmp_path, "abs", good | {"mnist-lenet5-corner-square": [3.0, 3.0, 3.0, 3.0, 0.0]})
-    write(tmp_path, "mm-bd", {name: scores[:2] for name, scores in good.items()})
+    write(tmp_path, "b3d", {name: scores[:2] for name, scores in good.items()})
     result = validate.find(validate.Options(scores=tmp_path), Laboratory())
-    assert {row[0]: row[-1] for row in result.rows} == {"neural-cleanse": "yes", "abs": "no", "mm-bd": "no"}
+    assert {row[0]: row[-1] for row in result.rows} == {"neural-cleanse": "yes", "abs": "no", "b3d": "no"}
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,14 @@ CORNER = (("mnist-lenet5-clean-shadow",), ("mnist-lenet5-corner-square",))
 CORNER_WORDS = "MNIST, LeNet-5, all to one, a white square of 4 x 4 pixels in the corner (BadNets)"
 MNTD_WORDS = "MNIST, its authors' network, patches and whole-image patterns drawn as there"
 MNTD = (("mnist-mntd-clean",), ("mnist-mntd-patch", "mnist-mntd-whole-image"))
+CIFAR_WORDS = "CIFAR-10, small random architectures, all to one, a shrunken traffic sign in one place"
+CIFAR = (("cifar10-random-clean-final",), ("cifar10-random-all-to-one-final",))
 
 GROUNDS = (
     Ground("neural-cleanse", CORNER_WORDS, "infected networks above 3, clean ones below 2 (section V)", *CORNER),
     Ground("abs", CORNER_WORDS, "over 90 % found in most settings, 100 % in many (abstract)", *CORNER),
     Ground("b3d", CORNER_WORDS, "as well as Neural Cleanse (abstract)", *CORNER),
-    Ground("mm-bd", CORNER_WORDS, "no number for MNIST", *CORNER),
+    Ground("mm-bd", CIFAR_WORDS, "works on CIFAR-10, ResNet-18, with patches and other attacks (abstract)", *CIFAR),
     Ground("mntd", MNTD_WORDS, "AUROC 0.97, 4,096 shadow networks (abstract)", *MNTD, 0.0, 1.0, 0.9),
     Ground("ulp", MNTD_WORDS, "AUROC near 1, thousands of networks (abstract)", *MNTD, 0.0, 1.0, 0.9),
 )
