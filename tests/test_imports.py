@@ -11,7 +11,7 @@ from scipy.sparse import lil_matrix
 from scipy.sparse.csgraph import connected_components
 
 LAYERS = (
-    {"ending", "errors", "threads", "version"},
+    {"ending", "errors", "starting", "threads", "version"},
     {"parallel", "printable", "progress", "registry"},
     {"files", "findings", "pictures"},
     {"architectures", "classifiers", "datasets"},

@@ -14,6 +14,7 @@ import typer
 from onepixel.errors import UsageError
 from onepixel.opening.request import Normalization
 from onepixel.printable import escaped, one_line
+from onepixel.starting import shorten_import_of_torch
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
@@ -174,6 +175,7 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**words: Any) -> None:
         let_waiting_threads_sleep()
+        shorten_import_of_torch()
         command(Opening(**{name: words.pop(name) for name in shared}), **words)
 
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]

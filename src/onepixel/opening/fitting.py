@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from onepixel.architectures import ARCHITECTURES, Architecture
 from onepixel.errors import ModelFileError, UsageError
-from onepixel.opening.pickled_module import on_meta
+from onepixel.opening.plain_layers import on_meta
 from onepixel.opening.reparametrised import whole_weights
 from onepixel.printable import one_line
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from onepixel.starting import with_shapes
+
 MOST_NUMBERS = 2**26
 """Of all results for one image together; the incremental engine keeps two images' in float64."""
 
@@ -127,7 +129,9 @@ class Builder:
         shapes = [(2, *a.stored) if isinstance(a, Maps) else tuple(a.shape) for a in arguments]
         with torch.no_grad():
             if shape is None:
-                shape = tuple(function(*(torch.empty(each, device="meta") for each in shapes)).shape)
+                shape = tuple(
+                    with_shapes(lambda: function(*(torch.empty(each, device="meta") for each in shapes))).shape
+                )
             self.spend(math.prod(shape))
             constants = [argument for argument in arguments if isinstance(argument, Tensor)]
             if len(constants) == len(arguments):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from onepixel.opening.inert import Built, Named, PickleError
@@ -195,9 +194,3 @@ def is_plain(value: object) -> bool:
     return isinstance(value, bool | int | float | str) or (
         isinstance(value, tuple) and all(isinstance(each, bool | int | float | str) for each in value)
     )
-
-
-def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network without memory for its weights."""
-    with torch.device("meta"):
-        return build()

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from onepixel.starting import with_shapes
+
 Settings = Mapping[str, object]
 LARGEST_SETTING = 2**20
 
@@ -93,8 +95,7 @@ def plain_layer(kind: str, settings: Settings, tensors: Mapping[str, Tensor]) ->
     build: Callable[..., nn.Module] = layer
     try:
         # Settings are compared with the tensors that came with them before memory is taken.
-        with torch.device("meta"):
-            shapes = {name: tensor.shape for name, tensor in build(**taken).state_dict().items()}
+        shapes = {name: tensor.shape for name, tensor in on_meta(lambda: build(**taken)).state_dict().items()}
         shapes.pop("num_batches_tracked", None)  # newer than some files, and changes no answer
         if any(name not in tensors or tensors[name].shape != shape for name, shape in shapes.items()):
             return None
@@ -112,3 +113,13 @@ def is_setting(value: object) -> bool:
     if isinstance(value, str):
         return len(value) < 64
     return isinstance(value, tuple | list) and len(value) <= 8 and all(map(is_setting, value))
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network without memory for its weights."""
+
+    def built() -> nn.Module:
+        with torch.device("meta"):
+            return build()
+
+    return with_shapes(built)

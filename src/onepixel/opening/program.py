@@ -16,11 +16,13 @@ from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.base import Outputs
 from onepixel.errors import AnswerError, NondeterminismError, OnepixelError, UsageError
 from onepixel.opening.answers import choose_answer, is_single, settle_outputs, two_classes
+from onepixel.opening.exported_graph import NotPlainError, read_exported_graph
 from onepixel.opening.limits import refusing
 from onepixel.opening.preparation import Dimension, Layout, image_layout, value_range
 from onepixel.opening.recognise import Format
 from onepixel.opening.request import Request
 from onepixel.printable import one_line
+from onepixel.starting import import_meta_functions
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,18 @@ def load_torchscript(request: Request) -> Program:
 
 def load_exported(request: Request) -> Program:
     """Load an exported program, which declares its shapes; open sizes are symbols."""
+    try:
+        graph = read_exported_graph(file_of(request))
+    except NotPlainError:
+        return load_compiled(request)
+    chosen, which = choose_answer(list(graph.answers), list(graph.fractions), request.output, request.name)
+    several = chosen if len(graph.answers) > 1 else None
+    return Program(graph.module, graph.declared, graph.made_by[chosen], graph.kind, several, which)
+
+
+def load_compiled(request: Request) -> Program:
+    """The same by torch's own reader, with its compilers."""
+    import_meta_functions()
     exported = torch.export.load(file_of(request))
     taken, given = exported.graph_signature.user_inputs, exported.graph_signature.user_outputs
     if len(taken) != 1:

@@ -16,10 +16,12 @@ from onepixel.architectures import ARCHITECTURES, architecture
 from onepixel.classifiers.base import Outputs
 from onepixel.errors import UsageError
 from onepixel.opening.fitting import classes_of, fitting_architectures
-from onepixel.opening.pickled_module import Part, like, matched, on_meta, plain_sequence
+from onepixel.opening.pickled_module import Part, like, matched, plain_sequence
+from onepixel.opening.plain_layers import on_meta
 from onepixel.opening.request import Request
 from onepixel.opening.weights import Weights
 from onepixel.printable import one_line
+from onepixel.starting import import_meta_functions
 
 Shape = tuple[int, int, int]
 TORCHVISION_SHAPE: Shape = (3, 224, 224)
@@ -197,6 +199,7 @@ def timm_network(wanted: str, tensors: Mapping[str, Tensor], said: str) -> Netwo
     head = f"{settings.classifier}.weight" if settings is not None else ""
     # Whatever a wrapper put before the names: the head keeps its own at the end.
     classes = next((len(tensor) for key, tensor in tensors.items() if f".{key}".endswith(f".{head}")), 1000)
+    import_meta_functions()
     try:
         module = timm.create_model(name, pretrained=False, num_classes=classes)
     except Exception as error:
@@ -214,6 +217,7 @@ def build_named(wanted: str) -> nn.Module:
         If it cannot be imported or called without arguments, or returns no module.
     """
     module_name, _, function_name = wanted.partition(":")
+    import_meta_functions()
     here = str(Path.cwd())
     sys.path.append(here)
     try:

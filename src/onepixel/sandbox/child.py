@@ -26,7 +26,7 @@ IMPORTED_FOR = {
     "safetensors weights in several files": ("onepixel.opening.state_dict",),
     "archive with a model inside": (
         *("onepixel.opening.archives", "onepixel.opening.state_dict", "torchvision", "onepixel.opening.program"),
-        *("torch.export.pt2_archive", "onnx", "onnxruntime", "onepixel.opening.onnx_file"),
+        *("onnx", "onnxruntime", "onepixel.opening.onnx_file"),
         *("skops.io", "onepixel.opening.skops_file", "h5py", "onepixel.opening.keras_file"),
         *("ai_edge_litert.interpreter", *LITERT),
     ),
@@ -36,7 +36,7 @@ IMPORTED_FOR = {
     "PyTorch checkpoint": ("onepixel.opening.state_dict", "torchvision"),
     "PyTorch file of before version 1.6": ("onepixel.opening.state_dict", "torchvision"),
     "TorchScript program": ("onepixel.opening.program",),
-    "torch.export program": ("torch.export.pt2_archive", "onepixel.opening.program"),
+    "torch.export program": ("onepixel.opening.program",),
 }
 """What each format's loader and engine need, by the value of `Format`; all of it trusted code."""
 
@@ -66,10 +66,12 @@ def lock_down(setup: dict[str, Any]) -> None:
     Landlock binds the thread that asks for it, so NumPy's libraries are kept from starting threads until then.
     """
     from onepixel.sandbox import confine
+    from onepixel.starting import shorten_import_of_torch
 
     confine.die_with_parent(setup["parent"])
     sys.path.extend(path for path in setup["packages"] if path not in sys.path)
     os.chdir("/")
+    shorten_import_of_torch()
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     for name in (*ALWAYS_IMPORTED, *IMPORTED_FOR.get(setup["format"], ())):
         # An extra that is not installed is missed when the file turns out to need it.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from onepixel.architectures.random.layers import Attention, Normalise, Positions, Residual, Tokens
+from onepixel.starting import with_shapes
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -116,7 +117,7 @@ def _convolutional(drawn: dict[str, Any], shape: tuple[int, int, int]) -> tuple[
 def _features(body: nn.Module, shape: tuple[int, int, int]) -> int:
     """How many values the body makes of one image, found without computing any."""
     probe = copy.deepcopy(body).to("meta").eval()
-    return int(probe(torch.empty(1, *shape, device="meta")).shape[1])
+    return int(with_shapes(lambda: probe(torch.empty(1, *shape, device="meta"))).shape[1])
 
 
 def _perceptron(drawn: dict[str, Any], shape: tuple[int, int, int]) -> tuple[nn.Module, int]:

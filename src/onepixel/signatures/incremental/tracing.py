@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.module import evaluating
+from onepixel.starting import with_shapes
 
 REPEAT_TOLERANCE = 1e-3
 
@@ -79,14 +80,18 @@ def trace(classifier: ModuleClassifier, default_images: Tensor) -> Trace:
 
 def record(module: nn.Module, prepared: Tensor) -> fx.GraphModule:
     """The module in eval mode as a graph of ATen operators without in-place ones."""
+
+    def recorded() -> fx.GraphModule:
+        image = prepared.clone()
+        recorder = Recorder(image)
+        functional = torch.func.functionalize(lambda images: module(images))
+        with recorder:
+            answers = functional(image)
+        return recorder.finished(answers)
+
     try:
         with evaluating(module), torch.inference_mode(False), torch.no_grad():
-            image = prepared.clone()
-            recorder = Recorder(image)
-            functional = torch.func.functionalize(lambda images: module(images))
-            with recorder:
-                answers = functional(image)
-            return recorder.finished(answers)
+            return with_shapes(recorded)
     except NotIncrementalError:
         raise
     except Exception as error:
