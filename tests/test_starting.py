@@ -24,6 +24,20 @@ assert torch._refs.add is not None
 print(True)
 """
 
+LATER = """
+import sys
+from onepixel.starting import shorten_import_of_torch
+shorten_import_of_torch()
+import torch
+import torch._refs
+assert torch._refs.__spec__.name == "torch._refs" and hasattr(torch._refs.__spec__.loader, "path")
+assert not any("onepixel" in type(finder).__module__ for finder in sys.meta_path)
+weight = torch.nn.Parameter(torch.ones(2))
+weight.sum().backward()
+torch.optim.Adam([weight]).step()  # imports torch's compiler
+print(True)
+"""
+
 NAMED_FIRST = """
 import sys
 from onepixel.starting import import_meta_functions, shorten_import_of_torch
@@ -47,3 +61,7 @@ def test_meta_functions_come_when_they_are_missed() -> None:
 
 def test_code_of_others_gets_the_whole_torch() -> None:
     assert run(NAMED_FIRST) == "True"
+
+
+def test_parts_of_torch_that_are_imported_later_find_them() -> None:
+    assert run(LATER) == "True"

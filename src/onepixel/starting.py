@@ -1,7 +1,8 @@
 """A short start for the command: torch without its Python meta functions, which take a third of its import.
 
 They tell shapes without computing (tensors on the device "meta", `torch.compile`, `torch.export`); an audit asks a
-network for numbers. What needs them after all imports them: torch's own modules by themselves, ours by `with_shapes`.
+network for numbers. What needs them after all gets them: any part of torch that is imported later, and what we do
+`with_shapes`.
 """
 
 import contextlib
@@ -19,6 +20,9 @@ META_FUNCTIONS = "torch._meta_registrations"
 
 BROUGHT_ALONG = ("_decomp", "_meta_registrations", "_prims", "_refs")
 """Parts of torch that come with the meta functions; asked for by name, they are imported then."""
+
+WITHOUT = ("torch.utils.serialization", "torch.utils._device")
+"""Parts of torch that an audit imports later, and that do without."""
 
 Built = TypeVar("Built")
 
@@ -89,8 +93,45 @@ class _LoadsTorch(Loader):
             finally:
                 del sys.modules[META_FUNCTIONS]
                 vars(module).pop(META_FUNCTIONS.rpartition(".")[2], None)
-            if not _does_without(module):
+            if _does_without(module):
+                sys.meta_path.insert(0, _BringsMetaFunctions())
+            else:
                 import_module(META_FUNCTIONS)
+
+
+class _BringsMetaFunctions(MetaPathFinder):
+    """Has the meta functions imported before any later part of torch, as torch's parts are used to."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """None, or how a module is loaded that came with the meta functions: it is there."""
+        if not fullname.startswith("torch.") or fullname.startswith(WITHOUT):
+            return None
+        sys.meta_path.remove(self)
+        if fullname != META_FUNCTIONS:
+            import_module(META_FUNCTIONS)
+        module = sys.modules.get(fullname)
+        if module is None:
+            return None
+        # Python goes by the specification of what it finds there, which would load the module again.
+        module.__spec__ = ModuleSpec(fullname, _IsThere(module))
+        return module.__spec__
+
+
+class _IsThere(Loader):
+    """Gives a module that was loaded meanwhile."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module itself."""
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing but its own specification."""
+        module.__spec__ = self.spec
 
 
 @contextlib.contextmanager
