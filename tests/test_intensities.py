@@ -45,7 +45,7 @@ def network(lowest: float, highest: float, *, said: str = AS_THEY_ARE) -> Module
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_range_that_tells_the_images_apart_is_named(labelled: bool) -> None:
-    with pytest.raises(UndecidedError, match=r"net\.onnx tells .* apart badly; from 0 to 255 well: say --range 0,255"):
+    with pytest.raises(UndecidedError, match=r"is sure .* tells .* badly; from 0 to 255 well: say --range 0,255"):
         audit_with_images(network(0, 255), images(labelled))
 
 

@@ -52,8 +52,11 @@ def sure_images(classifier: Classifier, given: AuditorImages, left: int | None) 
     """
     try:
         sure = sample_images(classifier, given.images, given.labels, per_class=len(given))
-    except UndecidedError:
-        other_ranges(classifier, given, left)
+    except UndecidedError as error:
+        try:
+            other_ranges(classifier, given, left)
+        except UndecidedError as better:
+            raise UndecidedError(f"{error} {better}") from error
         raise
     few = len(sure) <= SURE * len(given)
     mixed = sure.given is not None and agreement(sure.labels, sure.given) <= GOOD
