@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from onepixel.detectors.universal_calibration import read_calibrations
 from onepixel.errors import UsageError
-from onepixel.experiments import any_classifier
+from onepixel.experiments import any_classifier, reach_records
 from onepixel.experiments.any_classifier import Options, judge
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.leaving_out import PARTS, of_pool, pool_of
@@ -91,6 +94,31 @@ def test_table_of_kinds_and_calibration_are_made_from_rows_alone(tmp_path: Path)
     calibration = read_calibrations(tmp_path / "calibration.json")["gradient"]
     assert set(calibration.clean) == {"a", "b", "c"}
     assert "3 of 4" in result.text
+
+
+def test_share_of_the_attacked_class_that_is_recognised_without_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [0, 4, 2, 3, 4, 5, 6, 7, 8, 9]
+    record = SimpleNamespace(target_of=sent, clean_accuracy=0.9, attack_success=0.95)
+    recipe = SimpleNamespace(role="trojaned", dataset="digits", name="digits-virus")
+    store: Any = SimpleNamespace(recipe=recipe, record=lambda slot: record, module=lambda slot: None)
+    for answer, share, role in ((1, 1.0, "trojaned"), (4, 0.0, "lost")):
+        monkeypatch.setattr(reach_records, "predict", lambda _, images, say=answer: torch.full((len(images),), say))
+        assert reach_records.recognised_share(store, 0) == share
+        monkeypatch.setattr(reach_records, "known_name", lambda recipe: recipe.name)
+        network = reach_records.as_network(store, 0, {}, share)
+        assert (network.role, network.recognised, network.targets) == (role, share, (4,))
+    recipe.role = "clean"
+    assert reach_records.recognised_share(store, 0) is None
+
+
+def test_networks_that_lost_the_attacked_class_are_neither_found_nor_missed(tmp_path: Path) -> None:
+    write(tmp_path)
+    append_network(tmp_path / "gradient" / "a.csv", replace(one("a", "lost", 9, -50.0), recognised=0.02))
+    result = any_classifier.find(Options(networks=tmp_path), Laboratory())
+    row = next(dict(zip(result.head, row, strict=True)) for row in result.rows if row[1] == "a")
+    assert (row["trojaned"], float(row["auroc"])) == (4, 1)
+    assert "1 network is left out" in result.text
+    assert "a-lost-final, slot 9 (2.0 %)" in result.text
 
 
 def test_no_measured_networks_is_said_with_the_command_that_measures(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.opening.image_folder import read_images
-from onepixel.reaches import Change
+from onepixel.reaches import Change, SampleImages
 
 SHAPE = (1, 8, 8)
 PLACE = (5, 5, 2, 2)
@@ -153,6 +153,16 @@ class Halves(nn.Module):
 def test_network_that_answers_one_class_for_everything_is_not_judged(folder: Path) -> None:
     with pytest.raises(UndecidedError, match="sure only of class 1"):
         auditing.audit_with_images(classifier_of(Constant()), read_images(folder, SHAPE), detector=Finds())
+
+
+def test_images_that_the_network_is_less_sure_of_are_said() -> None:
+    images = np.zeros((3, *SHAPE), dtype=np.float32)
+    samples = SampleImages(images, np.arange(3), probability=np.array([0.95, 0.5, 0.4]))
+    assert auditing.less_sure(samples) == (
+        "Of 2 of the 3 images that were used the network is less than 90 % sure, as it is of too few of their classes.",
+    )
+    assert auditing.less_sure(samples.surest()) == ()
+    assert samples.best(per_class=1).labels.tolist() == [0, 1, 2]
 
 
 def test_images_of_two_classes_are_not_judged(folder: Path) -> None:

@@ -58,6 +58,17 @@ def test_sample_images_keep_what_the_classifier_is_sure_of_and_the_given_labels_
     assert (found.asked, len(found), found.classes) == (11, 6, (0, 1, 2))
 
 
+def test_a_class_with_too_few_sure_images_is_filled_up_with_the_surest_of_the_others() -> None:
+    images = pictures(each=5)
+    # The first class is answered ever less surely: probabilities of 1, 0.97, 0.73, 0.66, and 0.45, too near to chance.
+    images[:5] *= np.array([1, 0.117, 0.046, 0.037, 0.01], dtype=np.float32)[:, None, None, None]
+    found = sample_images(halves(), images, per_class=3)
+    assert [np.flatnonzero((images == one).all(axis=(1, 2, 3)))[0] for one in found.of(0)] == [0, 1, 2]
+    assert len(sample_images(halves(), images).of(0)) == 4
+    assert len(sample_images(halves(), images, filled_from=0.9).of(0)) == 2
+    assert len(sample_images(halves(), images[[4, 3, 2, *range(5, 10)]], per_class=2).of(0)) == 2
+
+
 def test_sample_images_accept_bytes_and_tensors_alike() -> None:
     images = pictures()
     reference = sample_images(halves(), images)

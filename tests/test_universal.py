@@ -13,11 +13,13 @@ from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
 from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, climbing, reach, response, sample_images
+from onepixel.reaches import search as search_module
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, adopted_by_all, adopted_by_pairs
 from onepixel.reaches.composed import block_changes, blocks, pixel_values
 from onepixel.reaches.gradient import gradient_hint
 from onepixel.reaches.looking import Look
+from onepixel.reaches.rivals import looked_at
 from onepixel.reaches.task import Task, capped
 
 SIDE = 8
@@ -133,6 +135,50 @@ def test_windows_of_real_images_are_left_out_where_nobody_reads_them(search: str
     for name, known in reads.items():
         found = UniversalDetector({search: known}).measure(network(True), samples(), search=search)
         assert np.isnan(found["patch"].natural).all() == (name == "patch_pair")
+
+
+def test_a_backdoors_place_serves_its_own_target_alone() -> None:
+    found = {bad: reach(network(bad), samples(), family=Patch(2), search="gradient", rivals=True) for bad in (0, 1)}
+    for one in found.values():
+        assert np.isfinite(one.rival[[0, one.findings(None, 2)[0]]]).all()
+    parts = {bad: {part.name: part for part in parts_of({"patch": one})} for bad, one in found.items()}
+    for name in ("patch_pair_local", "patch_all_local"):
+        part = parts[True][name]
+        assert part.value > parts[False][name].value + 3
+        assert part.reach.target[part.finding] == 2
+        leads = target_values(name, {"patch": found[True]})
+        assert max(leads, key=lambda target: leads[target]) == 2
+        assert leads[2] == part.value
+    lead = parts[True]["patch_pair_local_lead"]
+    leads = target_values("patch_pair_local_lead", {"patch": found[True]})
+    assert (lead.value, found[True].target[lead.finding]) == (leads[2], 2)
+    assert lead.value > 3
+    assert all(value < 0 for target, value in leads.items() if target != 2)
+    assert found[True].place[parts[True]["patch_all_local"].finding].tolist() == [3, 3, 2, 2]
+
+
+def test_rivals_are_looked_for_only_among_many_pairs_and_where_somebody_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert np.isnan(reach(network(True), samples(), family=Patch(2), search="gradient").rival).all()
+    monkeypatch.setattr(search_module, "PAIRS", 6)
+    reads = {name: Calibration({name: (0.0, 1.0)}, {}, {}, 0.0) for name in ("patch_pair", "patch_pair_local")}
+    found = {
+        name: UniversalDetector({"gradient": one}).measure(network(True), samples()) for name, one in reads.items()
+    }
+    assert np.isnan(found["patch_pair"]["patch"].rival).all()
+    assert np.isfinite(found["patch_pair_local"]["patch"].rival).any()
+    assert np.isnan(found["patch_pair_local"]["blend"].rival).all()
+    assert np.isnan(reach(network(True), samples(), family=Patch(2), search="composed", rivals=True).rival).all()
+
+
+def test_findings_of_one_target_near_to_each_other_have_rivals_once() -> None:
+    places = np.array([[0, 0, 2, 2], [3, 2, 2, 2], [4, 0, 2, 2], [0, 1, 2, 2], [0, 0, 2, 2]])
+    source, target = np.array([0, 1, 2, 0, EVERY_SOURCE]), np.array([3, 3, 3, 2, 3])
+    worth = np.array([1.0, 4.0, 2.0, 0.5, -9.0], dtype=np.float32)
+    candidates = Candidates(source, target, places, torch.zeros(5, 1, 2, 2), worth)
+    # The second stands for the first and the third; another target and a change from all classes stand by themselves.
+    assert sorted(looked_at(candidates, worth)) == [1, 3, 4]
 
 
 @pytest.mark.parametrize("search", ["composed", "gradient"])

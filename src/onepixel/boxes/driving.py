@@ -58,7 +58,9 @@ def sampled_objects(classifier: ObjectClassifier, scenes: list[Scene]) -> Sample
 
 def known_objects(classifier: ObjectClassifier, windows: np.ndarray, labels: np.ndarray) -> SampleImages:
     """The same for windows (N, 3, S, S) and their labels (N,)."""
-    found = sample_images(classifier, windows, labels, per_class=len(windows), confidence=CONFIDENCE)
+    found = sample_images(
+        classifier, windows, labels, per_class=len(windows), confidence=CONFIDENCE, filled_from=CONFIDENCE
+    )
     assert found.given is not None
     right = np.flatnonzero(found.given == found.labels)
     kept = np.sort(np.concatenate([right[found.labels[right] == label][:PER_CLASS] for label in np.unique(labels)]))

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier, to_log_odds
 from onepixel.detectors.exhibit import Exhibit
-from onepixel.detectors.intensities import sure_images
 from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.labels_only import answers_with_labels, asked_between, refuse_labels
 from onepixel.detectors.load import load_detector
@@ -24,7 +23,7 @@ from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.loading import load_classifier
 from onepixel.opening.image_folder import AuditorImages, read_images
 from onepixel.printable import one_line
-from onepixel.reaches.samples import PER_CLASS, SampleImages, image_array
+from onepixel.reaches.samples import CONFIDENCE, PER_CLASS, SampleImages, image_array, sample_images
 from onepixel.reaches.search import choose_search
 
 DEFAULT_DETECTOR = "mnist-lenet5"
@@ -239,9 +238,8 @@ def audit_with_images(
             f"A budget of {budget:,} images does not suffice: finding out which of {len(given)} images the classifier "
             f"is sure of, and an exhibit, take {reserved:,} already."
         )
-    found = sure_images(classifier, given, None if budget is None else budget - reserved)
-    sure, reserved = found.samples, reserved + found.asked
-    samples = first_of_each_class(sure)
+    every = sample_images(classifier, given.images, given.labels, per_class=len(given))
+    samples = every.best()
     if len(samples.classes) < LEAST_CLASSES:
         raise UndecidedError(
             f"{classifier.name} is sure only of images of {listed(samples.classes)}; a verdict compares what one "
@@ -280,11 +278,10 @@ def audit_with_images(
         pixel=None,
         detector="universal: reach on the auditor's images",
         signature=None,
-        assumptions=(CALIBRATION, SCOPE, DOMAIN, tested(chosen, families), *given.notes, *found.notes),
+        assumptions=(CALIBRATION, SCOPE, DOMAIN, tested(chosen, families), *less_sure(samples), *given.notes),
         method="universal",
         name=classifier.name,
         asked=len(given)
-        + found.asked
         + asked_between(classifier)
         + judgement.queries
         + (0 if exhibit is None else 2 * exhibit.tried),
@@ -295,7 +292,7 @@ def audit_with_images(
         prior=None if probability is None else PRIOR,
         search=chosen,
         families=families,
-        images=images_asked(sure, given),
+        images=images_asked(every.surest(), given),
     )
 
 
@@ -309,11 +306,15 @@ def tested(search: str, families: tuple[str, ...]) -> str:
     return f"Tested: {', '.join(families)}, by the {search} search. Other kinds of triggers may have gone unseen."
 
 
-def first_of_each_class(samples: SampleImages, most: int = PER_CLASS) -> SampleImages:
-    """The first so many images of each class."""
-    kept = np.sort(np.concatenate([np.flatnonzero(samples.labels == label)[:most] for label in samples.classes]))
-    named = None if samples.given is None else samples.given[kept]
-    return SampleImages(samples.images[kept], samples.labels[kept], named, samples.asked)
+def less_sure(samples: SampleImages) -> tuple[str, ...]:
+    """A sentence about the images that the classifier is less than sure of, where there are any."""
+    less = len(samples) - len(samples.surest())
+    if not less:
+        return ()
+    return (
+        f"Of {less} of the {len(samples)} images that were used the network is less than {100 * CONFIDENCE:g} % sure, "
+        "as it is of too few of their classes.",
+    )
 
 
 def images_asked(sure: SampleImages, given: AuditorImages) -> ImagesAsked:

@@ -14,6 +14,9 @@ FEWEST_SOURCES = 3
 OF_WINDOWS = ("unnatural", "excess")
 """Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
 
+OF_PLACES = ("local", "local_lead")
+"""Readings that compare a reach with how far other targets get at its place; see `Reach.rival`."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -40,6 +43,11 @@ def reads_windows(names: Iterable[str]) -> bool:
     return any(name.endswith(OF_WINDOWS) for name in names)
 
 
+def reads_rivals(names: Iterable[str]) -> bool:
+    """Whether one of these parts compares a reach with how far other targets get at its place."""
+    return any(name.endswith(OF_PLACES) for name in names)
+
+
 def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     """Read every part of every reach; `reaches` are named by their families' short names.
 
@@ -48,7 +56,8 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     at its place. For pairs also how far each source's best target lies above its second best, the median over sources:
     an attacker with many targets lets none of them lead, but each source has one of its own. And how far the best
     target leads by all of this together (`joint_values`): what drives one class, or all of them only so far, often
-    does both a little.
+    does both a little. Where rivals were looked for, the largest lead of a finding over other targets at its own place
+    (`local_leads`), and how far that lies above the largest one of any other target.
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)]
 
@@ -82,6 +91,13 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         )
         wildest = list(best.values())[int(excess.argmax())]
         found.append(Part(f"{family}_{what}_excess", float(excess.max()), reach, wildest))
+        if local := local_leads(reach, numbers):
+            leading = max(local, key=lambda number: local[number])
+            ahead = leads(local_by_target(reach, numbers))[int(reach.target[leading])]
+            found += [
+                Part(f"{family}_{what}_local", local[leading], reach, leading),
+                Part(f"{family}_{what}_local_lead", ahead, reach, leading),
+            ]
     best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
     if best:
         joint = leads(joint_values(reach))
@@ -127,6 +143,24 @@ def leads(values: Mapping[int, float]) -> dict[int, float]:
     return {target: value - max(others[target]) for target, value in values.items()}
 
 
+def local_leads(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
+    """How far each of some findings lies above the best other target at its place, where that was looked for."""
+    return {
+        number: float(reach.log_odds[number] - reach.rival[number])
+        for number in numbers.tolist()
+        if np.isfinite(reach.rival[number])
+    }
+
+
+def local_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
+    """The largest lead at its own place of some findings of each target."""
+    best: dict[int, float] = {}
+    for number, lead in local_leads(reach, numbers).items():
+        target = int(reach.target[number])
+        best[target] = max(lead, best.get(target, -np.inf))
+    return best
+
+
 def source_leads(reach: Reach) -> dict[int, tuple[int, float]]:
     """Each source's best target and how far it lies above its second best, for sources with two targets or more."""
     best: dict[int, dict[int, float]] = {}
@@ -150,7 +184,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair", "all" or "joint", and "lead", "each" or nothing: "patch_pair_lead", say.
+        Of a part: its family, "pair", "all" or "joint", and "lead", "each", "local", "local_lead" or nothing, such as
+        "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -162,6 +197,9 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
         return leads(joint_values(reach))
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
+    if reading and reading[0] in OF_PLACES:
+        local = local_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
+        return leads(local) if reading == ["local_lead"] else local
     if reading == ["each"]:
         found = source_leads(reach).values()
         middle = float(np.median([lead for _, lead in found])) if found else 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.judgement import Judgement
-from onepixel.detectors.reach_parts import Part, parts_of, reads_windows, sources_of, target_values
+from onepixel.detectors.reach_parts import Part, parts_of, reads_rivals, reads_windows, sources_of, target_values
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Family, Reach, SampleImages, reach
@@ -62,8 +62,8 @@ class UniversalDetector:
     ) -> dict[str, Reach]:
         """The reaches that the score is read from, by their families' short names.
 
-        What windows of real images reach is left out where no part of the calibration reads it. Without a calibration
-        for the search, everything is measured.
+        What windows of real images reach, and how far other targets get at a place, is left out where no part of the
+        calibration reads it. Without a calibration for the search, everything is measured.
 
         Raises
         ------
@@ -73,6 +73,7 @@ class UniversalDetector:
         chosen = choose_search(classifier, search)
         known = self.calibrations.get(chosen)
         natural = known is None or reads_windows(known.parts)
+        rivals = None if known is None or reads_rivals(known.parts) else False
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
         for position, (name, family) in enumerate(families.items()):
@@ -87,6 +88,7 @@ class UniversalDetector:
                     budget=share,
                     natural=natural,
                     pairs=family.alpha == 1,
+                    rivals=rivals,
                     progress=progress,
                 )
             except BudgetError:

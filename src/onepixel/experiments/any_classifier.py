@@ -28,7 +28,7 @@ from onepixel.experiments.leaving_out import (
 )
 from onepixel.experiments.option import FILE, Said
 from onepixel.experiments.options import Growing, Measured
-from onepixel.experiments.reach_records import Network, measure_store
+from onepixel.experiments.reach_records import LOST, Network, measure_store
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 
@@ -78,7 +78,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     records = (
         {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
     )
-    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options))
+    lost = [one for one in of_pool(networks, options.pool) if one.role == "lost"]
+    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, lost))
 
 
 EXPERIMENT = Experiment(
@@ -141,7 +142,7 @@ def sums(kinds: Sequence[Kind]) -> list[Kind]:
     return [Kind.joined(name, group) for name, group in groups.items() if len(group) > 1]
 
 
-def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options) -> str:
+def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options, lost: Sequence[Network] = ()) -> str:
     """The table for people."""
     judged_are = {
         "final": """Search and score were chosen on the networks that
@@ -174,8 +175,21 @@ networks, none of a kind that fixed its threshold, {shown(alarms)} are called tr
 detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
 rate. An AUROC of several kinds together is of scores from each kind's own threshold on. Cross-entropy, in nats, is
 that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
-
+{said_of_lost(lost)}
 {tables}"""
+
+
+def said_of_lost(lost: Sequence[Network]) -> str:
+    """A paragraph about networks that lost the attacked class; empty where there are none."""
+    if not lost:
+        return ""
+    named = ", ".join(f"{one.population}, slot {one.slot} ({100 * (one.recognised or 0):.1f} %)" for one in lost)
+    one, are, they = ("network", "is", "it has") if len(lost) == 1 else ("networks", "are", "they have")
+    return f"""
+{len(lost)} {one} {are} left out, neither found nor missed, since {they} no backdoor to
+find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class's test images are answered rightly
+(in brackets the share), and most of the others with the target. {named}.
+"""
 
 
 def together_of(kinds: Sequence[Kind]) -> Kind:

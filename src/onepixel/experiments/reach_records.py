@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
 from onepixel.detectors.reach_parts import parts_of, reads_windows
@@ -17,13 +20,33 @@ from onepixel.errors import UndecidedError
 from onepixel.files import write_text
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
+from onepixel.populations.training import predict
 from onepixel.reaches import Reach, sample_images
 
 OFFERED = 2000
 """Test images of the data set that sample images are taken from, the first ones."""
 
-ABOUT = ("kind", "role", "population", "slot", "targets", "search", "queries", "clean_accuracy", "attack_success")
+LOST = 0.1
+"""A source class of whose unchanged test images fewer than this share are answered rightly is lost."""
+
+RECOGNISED = 400
+"""Test images of the attacked classes that tell how many are answered rightly, at most."""
+
+ABOUT = (
+    "kind",
+    "role",
+    "population",
+    "slot",
+    "targets",
+    "search",
+    "queries",
+    "clean_accuracy",
+    "attack_success",
+    "recognised",
+)
 """What a row begins with; the parts and their targets follow."""
+
+SHARES = ABOUT[-3:]
 
 
 @dataclass(frozen=True)
@@ -34,7 +57,9 @@ class Network:
     ----------
     kind : str
         Data set and architecture.
-    role : {"clean", "trojaned", "stamped"}
+    role : {"clean", "trojaned", "stamped", "lost"}
+        "lost" is what was to be trojaned, where the network does not know the attacked class even without a trigger:
+        the trigger changes nothing, so there is no backdoor to find.
     population : str
         The recipe's name.
     slot : int
@@ -48,6 +73,9 @@ class Network:
         The target that each part was read from.
     parts : dict
         Without those that compare with windows of real images, which no score reads.
+    recognised : float, optional
+        The share of the attacked classes' unchanged test images that the network answers rightly; None of networks
+        without an attack, and where it was not measured.
     """
 
     kind: str
@@ -61,6 +89,7 @@ class Network:
     attack_success: float
     named: dict[str, int]
     parts: dict[str, float]
+    recognised: float | None = None
 
 
 def measure_network(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> Network:
@@ -79,7 +108,7 @@ def measure_network(store: Store, slot: int, search: str = "auto", offered: int 
     UndecidedError
         If the network is sure of fewer than two classes.
     """
-    return as_network(store, slot, reaches_of(store, slot, search, offered))
+    return as_network(store, slot, reaches_of(store, slot, search, offered), recognised_share(store, slot))
 
 
 def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> dict[str, Reach]:
@@ -93,8 +122,21 @@ def reaches_of(store: Store, slot: int, search: str = "auto", offered: int = OFF
     return UniversalDetector.shipped().measure(classifier, samples, search=search)
 
 
-def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network:
-    """One network of a store and what was measured of it."""
+def recognised_share(store: Store, slot: int) -> float | None:
+    """The share of the attacked classes' unchanged test images that a network answers rightly; None without any."""
+    recipe, record = store.recipe, store.record(slot)
+    attacked = [source for source, target in enumerate(record.target_of) if source != target]
+    if role_of(recipe.role) != "trojaned" or not attacked:
+        return None
+    dataset = load_dataset(recipe.dataset)
+    labels = dataset.y_test.numpy()
+    numbers = np.flatnonzero(np.isin(labels, attacked))[:RECOGNISED]
+    answers = predict(store.module(slot), dataset.x_test[torch.as_tensor(numbers)])
+    return float((answers.numpy() == labels[numbers]).mean())
+
+
+def as_network(store: Store, slot: int, reaches: Mapping[str, Reach], recognised: float | None = None) -> Network:
+    """One network of a store and what was measured of it; see `Network`."""
     recipe, record = store.recipe, store.record(slot)
     parts = [part for part in parts_of(reaches) if not reads_windows([part.name])]
     population = known_name(recipe)
@@ -102,7 +144,7 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
     targets = {int(t) for s, t in enumerate(record.target_of) if s != t} if role == "trojaned" else set()
     return Network(
         kind=kind_of(population),
-        role=role,
+        role="lost" if recognised is not None and recognised < LOST else role,
         population=population,
         slot=slot,
         targets=tuple(sorted(targets)),
@@ -112,6 +154,7 @@ def as_network(store: Store, slot: int, reaches: Mapping[str, Reach]) -> Network
         attack_success=record.attack_success,
         named={part.name: int(part.reach.target[part.finding]) for part in parts},
         parts={part.name: part.value for part in parts},
+        recognised=recognised,
     )
 
 
@@ -194,7 +237,7 @@ def cells_of(one: Network) -> dict[str, object]:
     """A network as the cells of a row."""
     about = {name: getattr(one, name) for name in ABOUT}
     about |= {"targets": " ".join(map(str, one.targets))}
-    about |= {name: f"{about[name]:.4f}" for name in ("clean_accuracy", "attack_success")}
+    about |= {name: f"{about[name]:.4f}" for name in SHARES if about[name] is not None}
     parts = {name: f"{value:.4g}" for name, value in one.parts.items()}
     return {**about, **parts, **{f"{name} target": one.named.get(name, "") for name in one.parts}}
 
@@ -234,4 +277,5 @@ def network_of(row: Mapping[str, str]) -> Network:
         float(row["attack_success"]),
         {name.removesuffix(" target"): int(row[name]) for name in names if row[name]},
         {n: float(row[n]) for name in names if row[n := name.removesuffix(" target")]},
+        float(row["recognised"]) if row.get("recognised") else None,
     )

@@ -15,6 +15,10 @@ PER_CLASS = 8
 CONFIDENCE = 0.9
 """The probability from which on a classifier counts as sure."""
 
+FILLED_FROM, ABOVE_CHANCE = 0.3, 1.5
+"""A class with too few of those is filled up by the surest of the others, from this probability on, and from so many
+times what chance would give. A weak network is sure of few classes, and least of the one that an attacker robs."""
+
 SEARCHED = 3
 """Images of one class that a search may look at; the others are fresh and measure what it found."""
 
@@ -23,24 +27,27 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class SampleImages:
-    """Images that a classifier is sure of.
+    """Images that a classifier is sure of, or surest of.
 
     Attributes
     ----------
     images : array of shape (N, C, H, W), float32
         In [0, 1].
     labels : array of shape (N,), int64
-        The class that the classifier is sure of.
+        The class that the classifier answers.
     given : array of shape (N,), int64, or None
         Labels that came with the images (folder names, say), where there are any.
     asked : int
         How many images the classifier was asked about; N of them were kept.
+    probability : array of shape (N,), or None
+        That of the class that the classifier answers, where it is known.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     given: NDArray[np.int64] | None = None
     asked: int = 0
+    probability: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
@@ -58,6 +65,24 @@ class SampleImages:
     def of(self, label: int) -> NDArray[np.float32]:
         """The images of one class."""
         return self.images[self.labels == label]
+
+    def pick(self, numbers: NDArray[np.int64]) -> "SampleImages":
+        """Some of them, in that order."""
+        given = None if self.given is None else self.given[numbers]
+        probability = None if self.probability is None else self.probability[numbers]
+        return SampleImages(self.images[numbers], self.labels[numbers], given, self.asked, probability)
+
+    def surest(self, confidence: float = CONFIDENCE) -> "SampleImages":
+        """Those that the classifier is sure of; all where that is not known."""
+        if self.probability is None:
+            return self
+        return self.pick(np.flatnonzero(self.probability >= confidence))
+
+    def best(self, per_class: int = PER_CLASS, confidence: float = CONFIDENCE) -> "SampleImages":
+        """At most so many of each class: the first that the classifier is sure of, then the surest of the others."""
+        probability = np.ones(len(self)) if self.probability is None else self.probability
+        kept = [of_class(probability, self.labels == label, per_class, confidence, 0.0) for label in self.classes]
+        return self.pick(np.sort(np.concatenate(kept)))
 
     def split(self, searched: int = SEARCHED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the images that a search may look at, and of the fresh ones that measure what it found.
@@ -85,8 +110,11 @@ def sample_images(
     *,
     per_class: int = PER_CLASS,
     confidence: float = CONFIDENCE,
+    filled_from: float = FILLED_FROM,
 ) -> SampleImages:
     """Keep the images that a classifier is sure of, at most so many of each class, in their order.
+
+    Where a class has fewer, those among its others follow that the classifier is surest of.
 
     Parameters
     ----------
@@ -99,6 +127,9 @@ def sample_images(
         Images of one class that are kept.
     confidence : float
         The probability from which on the classifier counts as sure.
+    filled_from : float
+        The least probability of the images that a class is filled up with; the confidence for none. With few classes
+        it is more, 1.5 times what chance would give.
 
     Raises
     ------
@@ -124,18 +155,21 @@ def sample_images(
     named = None if labels is None else np.asarray(labels, dtype=np.int64)
     if named is not None and named.shape != offered.shape[:1]:
         raise UsageError(f"{len(offered)} images do not go with labels of shape {named.shape}.")
-    answers, sure = answered(classifier, offered, confidence)
-    kept = [
-        number for label in np.unique(answers[sure]) for number in np.flatnonzero(sure & (answers == label))[:per_class]
-    ]
-    numbers = np.sort(np.array(kept, dtype=np.int64))
+    answers, probability = answered(classifier, offered)
+    least = min(confidence, max(filled_from, ABOVE_CHANCE / classifier.classes))
+    kept = [of_class(probability, answers == label, per_class, confidence, least) for label in np.unique(answers)]
+    numbers = np.sort(np.concatenate(kept))
     found = SampleImages(
-        offered[numbers], answers[numbers], None if named is None else named[numbers], asked=len(offered)
+        offered[numbers],
+        answers[numbers],
+        None if named is None else named[numbers],
+        asked=len(offered),
+        probability=probability[numbers],
     )
     if len(found.classes) < 2:
         seen = f"only of class {found.classes[0]}" if found.classes else "of none"
         raise UndecidedError(
-            f"Of {len(offered)} images, {classifier.name} is sure {seen} (probability {confidence:g} or more); "
+            f"Of {len(offered)} images, {classifier.name} is sure {seen} (probability {least:g} or more); "
             "images of at least two classes are needed."
         )
     return found
@@ -158,13 +192,20 @@ def image_array(images: ArrayLike, input_shape: tuple[int, int, int]) -> NDArray
     return found
 
 
-def answered(
-    classifier: Classifier, images: NDArray[np.float32], confidence: float
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The classifier's answers (N,) and whether it is sure of each."""
+def of_class(
+    probability: NDArray[np.float64], own: NDArray[np.bool_], most: int, confidence: float, least: float
+) -> NDArray[np.int64]:
+    """Numbers of a class's images: the first ones that the classifier is sure of, then the surest of the others."""
+    sure = np.flatnonzero(own & (probability >= confidence))[:most]
+    others = np.flatnonzero(own & (probability < confidence) & (probability >= least))
+    return np.append(sure, others[np.argsort(-probability[others], kind="stable")][: most - len(sure)])
+
+
+def answered(classifier: Classifier, images: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The classifier's answers (N,) and the probability of each."""
     odds = []
     for start in range(0, len(images), BATCH):
         part = torch.as_tensor(images[start : start + BATCH]).to(device=classifier.device, dtype=classifier.dtype)
         odds.append(to_log_odds(classifier(part), classifier.outputs).cpu())
     top, answers = torch.cat(odds).max(dim=1)
-    return answers.numpy().astype(np.int64), (torch.sigmoid(top.double()) >= confidence).numpy()
+    return answers.numpy().astype(np.int64), torch.sigmoid(top.double()).numpy()

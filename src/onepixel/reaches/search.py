@@ -17,6 +17,7 @@ from onepixel.reaches.composed import ascend, blocks, composed_hint, hint_cost, 
 from onepixel.reaches.families import Family, Patch
 from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
+from onepixel.reaches.rivals import estimate_rivals, rival_reach
 from onepixel.reaches.samples import SampleImages, sample_images
 from onepixel.reaches.task import FRESH_OF_ALL, Numbers, Task, capped
 from onepixel.reaches.value import EVERY_SOURCE, Reach
@@ -48,6 +49,7 @@ def reach(
     budget: int | None = None,
     natural: bool = True,
     pairs: bool = True,
+    rivals: bool | None = None,
     progress: bool = False,
 ) -> Reach:
     """Find how far images of each class, and of all classes at once, can be driven to each other class.
@@ -70,6 +72,9 @@ def reach(
         Measure what windows of real images of the target reach, too, which takes six queries for one; NaN otherwise.
     pairs : bool
         Look for changes from each class to each other one, too, and not only for those from all classes at once.
+    rivals : bool, optional
+        Look at the places of the farthest patches for how far other targets get there, too; the gradient search alone
+        does, where it looks for pairs. None does where there are more pairs than are taken further.
     progress : bool
         Show a progress bar on standard error.
 
@@ -103,13 +108,16 @@ def reach(
     look = Look(task, int(size[0]), int(size[1]), family.alpha, pairs)
     if not task.pairs():
         raise UndecidedError("The images do not suffice to search with some and measure with others.")
-    total = estimate(look, chosen, natural=natural)
+    if rivals is None:
+        rivals = len(task.sources) * (len(task.targets) - 1) > PAIRS
+    rivals = rivals and pairs and chosen == "gradient" and family.alpha == 1
+    total = estimate(look, chosen, natural=natural, rivals=rivals)
     with progress_bar(f"reach of {classifier.name}", total, "queries", enabled=progress) as advance:
         questions.advance = advance
         questions.reserved = 0 if budget is None else reserve(look, budget, natural=natural)
         found = SEARCHES[chosen](look)
         questions.reserved = 0
-        return measured(look, found, family.name, chosen, natural=natural)
+        return measured(look, found, family.name, chosen, natural=natural, rivals=rivals)
 
 
 def reserve(look: Look, budget: int, *, natural: bool) -> int:
@@ -186,7 +194,9 @@ SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "
 """Every search by its name."""
 
 
-def measured(look: Look, found: Candidates, family: str, search: str, *, natural: bool = True) -> Reach:
+def measured(
+    look: Look, found: Candidates, family: str, search: str, *, natural: bool = True, rivals: bool = False
+) -> Reach:
     """Measure what a search found on fresh images, the worthiest first where the budget is short."""
     task = look.task
     order = np.argsort(-found.worth, kind="stable")
@@ -213,6 +223,7 @@ def measured(look: Look, found: Candidates, family: str, search: str, *, natural
         log_odds=log_odds,
         flipped=flipped,
         natural=natural_reach(task, found, look.alpha) if natural else unknown,
+        rival=rival_reach(task, found, log_odds) if rivals else unknown,
         base=base,
         fillings=found.filling.numpy().astype(np.float32),
         family=family,
@@ -236,7 +247,7 @@ def base_table(task: Task) -> NDArray[np.float32]:
     return table
 
 
-def estimate(look: Look, search: str, *, natural: bool = True) -> int:
+def estimate(look: Look, search: str, *, natural: bool = True, rivals: bool = False) -> int:
     """About how many queries a search will ask, for its progress bar."""
     task = look.task
     pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1)) if look.pairs else 0
@@ -247,6 +258,7 @@ def estimate(look: Look, search: str, *, natural: bool = True) -> int:
     total = WINDOWS * one_round + windows_each * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
     if search == "gradient":
         total += estimate_climbing(look, pairs, singles, every)
+        total += estimate_rivals(len(task.targets), singles, every // len(task.targets)) if rivals else 0
     else:
         total += min(hint_cost(task.skimmed(), 1), BLOCKS_AT_MOST) + 40 * len(ASCENT_SHARES) * one_round
     budget = task.questions.budget

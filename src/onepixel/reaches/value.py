@@ -21,7 +21,9 @@ EVERY_SOURCE = -1
 CAP = 15.0
 """Log-odds are kept inside this before a mean is taken, so that no single image decides."""
 
-_ARRAYS = ("sources", "targets", "source", "target", "place", "log_odds", "flipped", "natural", "base", "fillings")
+_FINDINGS = ("target", "place", "log_odds", "flipped", "natural", "rival", "fillings")
+
+_ARRAYS = ("sources", "targets", "source", "base", *_FINDINGS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class Reach:
     base : array of shape (S, T), float32
         Mean log-odds of each target over each source's unchanged fresh images.
     fillings : array of shape (F, C, h, w), float32
+    rival : array of shape (F,), float32
+        The highest mean log-odds that a patch at the same place reaches of another target with the same images; NaN
+        where no rival was looked for.
     family, search : str
         What was looked for, and how.
     alpha : float
@@ -78,10 +83,13 @@ class Reach:
     queries: int = 0
     classifier: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    rival: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     def __post_init__(self) -> None:
         findings = len(self.source)
-        for name in ("target", "place", "log_odds", "flipped", "natural", "fillings"):
+        if not len(self.rival):
+            object.__setattr__(self, "rival", np.full(findings, np.nan, dtype=np.float32))
+        for name in _FINDINGS:
             if len(getattr(self, name)) != findings:
                 raise UsageError(f"A reach with {findings} sources has {len(getattr(self, name))} of {name}.")
         if self.base.shape != (len(self.sources), len(self.targets)):
