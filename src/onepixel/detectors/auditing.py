@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier, to_log_odds
 from onepixel.detectors.exhibit import Exhibit
+from onepixel.detectors.intensities import sure_images
 from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.labels_only import answers_with_labels, asked_between, refuse_labels
 from onepixel.detectors.load import load_detector
@@ -23,7 +24,7 @@ from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.loading import load_classifier
 from onepixel.opening.image_folder import AuditorImages, read_images
 from onepixel.printable import one_line
-from onepixel.reaches.samples import CONFIDENCE, PER_CLASS, SampleImages, image_array, sample_images
+from onepixel.reaches.samples import CONFIDENCE, PER_CLASS, SampleImages, image_array
 from onepixel.reaches.search import choose_search
 
 DEFAULT_DETECTOR = "mnist-lenet5"
@@ -238,7 +239,8 @@ def audit_with_images(
             f"A budget of {budget:,} images does not suffice: finding out which of {len(given)} images the classifier "
             f"is sure of, and an exhibit, take {reserved:,} already."
         )
-    every = sample_images(classifier, given.images, given.labels, per_class=len(given))
+    found = sure_images(classifier, given, None if budget is None else budget - reserved)
+    every, reserved = found.samples, reserved + found.asked
     samples = every.best()
     if len(samples.classes) < LEAST_CLASSES:
         raise UndecidedError(
@@ -278,10 +280,19 @@ def audit_with_images(
         pixel=None,
         detector="universal: reach on the auditor's images",
         signature=None,
-        assumptions=(CALIBRATION, SCOPE, DOMAIN, tested(chosen, families), *less_sure(samples), *given.notes),
+        assumptions=(
+            CALIBRATION,
+            SCOPE,
+            DOMAIN,
+            tested(chosen, families),
+            *less_sure(samples),
+            *given.notes,
+            *found.notes,
+        ),
         method="universal",
         name=classifier.name,
         asked=len(given)
+        + found.asked
         + asked_between(classifier)
         + judgement.queries
         + (0 if exhibit is None else 2 * exhibit.tried),

@@ -140,6 +140,9 @@ class ValueRange:
         return not self.whole and set(self.mean) == {0.0} and set(self.std) == {1.0}
 
 
+AS_THEY_ARE = "The network sees intensities from 0 to 1 as they are, as you said."
+"""The assumption where a user said "none" and neither file nor user the range: it may be a mistake."""
+
 BYTES = ValueRange(
     std=(1 / 255,), whole=True, sentence="The network sees whole numbers from 0 to 255, as its input type says."
 )
@@ -193,7 +196,7 @@ def value_range(
             '(normalize=((mean, ...), (std, ...)) or "none"), or --range LOWEST,HIGHEST such as 0,255.'
         )
     if asked == "none":
-        return ValueRange(sentence="The network sees intensities from 0 to 1 as they are, as you said.")
+        return ValueRange(sentence=AS_THEY_ARE)
     mean, std = asked
     return ValueRange(mean, std, sentence=f"Images are normalised with {in_words(mean, std, channels)}, as you said.")
 
