@@ -17,6 +17,7 @@ from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.method_records import Judgement, judge_store, read_judgements, trained, write_judgements
 from onepixel.experiments.reach_records import Network, write_networks
 from onepixel.methods import Needs, Score
+from onepixel.methods.maximum_margin import MaximumMargin
 from onepixel.populations import Store, build
 from populations_of_digits import InProcess, digits_recipe
 
@@ -184,6 +185,20 @@ def test_a_store_is_judged_slot_by_slot_and_goes_on_where_it_was(tmp_path: Path,
     rows = read_judgements(tmp_path / "brightest" / "digits-clean.csv")
     assert [row.slot for row in rows] == [0, 1, 2]
     assert list(judge_store(store, way, tmp_path)) == []
+
+
+def test_a_method_that_looks_at_no_images_judges_networks_that_have_none_to_offer(tmp_path: Path, monkeypatch) -> None:
+    def none_to_offer(store: Store, classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+        raise UndecidedError("The network is sure of too few images.")
+
+    monkeypatch.setattr(method_records, "_images", none_to_offer)
+    recipe = digits_recipe("clean", 1, epochs=0.1)
+    build(recipe, tmp_path / "store", executor=InProcess())
+    store = Store.open(tmp_path / "store")
+    (blind,) = judge_store(store, MaximumMargin(starts=1, steps=1), tmp_path)
+    (looking,) = judge_store(store, Brightest(), tmp_path)
+    assert not math.isnan(blind.score)
+    assert math.isnan(looking.score)
 
 
 def test_a_method_that_needs_shadows_is_not_run_without_them() -> None:

@@ -84,7 +84,7 @@ def test_method_scores_the_backdoored_network_higher_and_names_its_target(way):
     assert trojaned.flagged
 
 
-@pytest.mark.parametrize("way", [MetaNeuralAnalysis(epochs=40), UniversalLitmusPatterns(epochs=40)])
+@pytest.mark.parametrize("way", [MetaNeuralAnalysis(steps=640), UniversalLitmusPatterns(steps=640)])
 def test_meta_classifiers_tell_networks_apart_that_they_were_not_trained_on(way):
     shadows = [network(bool(index % 2), seed=index) for index in range(16)]
     way.fit(shadows, [index % 2 for index in range(16)])
@@ -100,7 +100,7 @@ def test_meta_classifier_refuses_what_it_was_not_trained_for():
         MetaNeuralAnalysis().score(network(True), images, labels)
     with pytest.raises(UsageError, match="both sorts"):
         MetaNeuralAnalysis().fit([network(True)], [1])
-    fitted = MetaNeuralAnalysis(epochs=1).fit([network(True), network(False)], [1, 0])
+    fitted = MetaNeuralAnalysis(steps=2).fit([network(True), network(False)], [1, 0])
     other = onepixel.as_classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), input_shape=(1, 8, 8))
     with pytest.raises(UsageError, match="another input shape"):
         fitted.score(other, images, labels)

@@ -126,9 +126,12 @@ def judge(options: Options) -> None:
 
 
 def by_network(folder: Path, name: str, *, timed: bool = False) -> dict[Key, Judgement]:
-    """What a method said, by network; networks that it could not judge are left out, unless only time is asked for."""
+    """What a method said, by network; networks that it could not judge are left out, and rows made for time alone.
+
+    Those count where time is asked for.
+    """
     rows = judgements_of(folder, name)
-    return {(one.population, one.slot): one for one in rows if timed or not np.isnan(one.score)}
+    return {(one.population, one.slot): one for one in rows if not np.isnan(one.score) or (timed and one.queries)}
 
 
 def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:

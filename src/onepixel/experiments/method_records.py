@@ -254,7 +254,7 @@ def _judged(store: Store, slot: int, way: Method) -> Judgement:
     classifier = classifier_of(store, slot)
     started = processor_seconds()
     try:
-        score = way.score(classifier, *_images(store, classifier))
+        score = way.score(classifier, *(_images(store, classifier) if way.needs.images else _no_images(classifier)))
     except UndecidedError:
         seconds = processor_seconds() - started
         return Judgement(known_name(store.recipe), slot, role, targets, float("nan"), None, None, seconds, 0)
@@ -269,6 +269,11 @@ def _judged(store: Store, slot: int, way: Method) -> Judgement:
         processor_seconds() - started,
         score.queries,
     )
+
+
+def _no_images(classifier: Classifier) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What a method gets that looks at none, so that it judges networks that are sure of too few images as well."""
+    return np.zeros((0, *classifier.input_shape), dtype=np.float32), np.zeros(0, dtype=np.int64)
 
 
 def _images(store: Store, classifier: Classifier) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -30,7 +30,7 @@ class _TunedQueries:
     title: ClassVar[str]
 
     queries: int = 10
-    epochs: int = 30
+    steps: int = 2000
     seed: int = 0
     progress: bool = False
     _images: Tensor | None = field(default=None, init=False, repr=False)
@@ -69,19 +69,21 @@ class _TunedQueries:
             images = self._first_images(classifiers[0].input_shape, generator).requires_grad_()
             reader = self._new_reader(self.queries * classifiers[0].classes)
             optimizer = self._optimizer(images, reader)
-            steps = [
-                int(index) for _ in range(self.epochs) for index in torch.randperm(len(networks), generator=generator)
-            ]
+            passes = -(-self.steps // len(networks))
+            order = torch.cat([torch.randperm(len(networks), generator=generator) for _ in range(passes)])
+            steps = [int(index) for index in order[: self.steps]]
             for index in counted(steps, f"Training {self.title}", len(steps), "networks", enabled=self.progress):
                 network = networks[index]
                 with network.frozen():
-                    answer = reader(network(images.clamp(0, 1)).flatten())
+                    answer = reader(network(images).flatten())
                     target = torch.tensor([float(labels[index])])
                     loss = nn.functional.binary_cross_entropy_with_logits(answer, target) + self._penalty(images)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
-        self._images, self._reader = images.detach().clamp(0, 1), reader.eval()
+                with torch.no_grad():  # a pixel clipped in front of the network would have no gradient any more
+                    images.clamp_(0, 1)
+        self._images, self._reader = images.detach(), reader.eval()
         return self
 
     def score(self, classifier: Classifier, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
@@ -114,13 +116,17 @@ class MetaNeuralAnalysis(_TunedQueries):
 
     Parameters
     ----------
-    queries, epochs : int
-        10 queries as in the paper (section VI-A); the released code trains for ten epochs on 4,096 shadows, so that
-        fewer shadows need more.
+    queries : int
+        10 as in the paper (section VI-A).
+    steps : int
+        Of Adam, a shadow network each; ten passes over 4,096 shadows, 40,960, in the released code.
     hidden : int
         20, as released.
     learning_rate : float
-        1e-3 of Adam, as released.
+        1e-3 of Adam for the reader, as released.
+    query_learning_rate : float
+        Of Adam for the queries; 1e-3 in the released code. With a twentieth of its steps, they would hardly move from
+        the noise they start from.
     seed : int
     progress : bool
     """
@@ -131,6 +137,7 @@ class MetaNeuralAnalysis(_TunedQueries):
 
     hidden: int = 20
     learning_rate: float = 1e-3
+    query_learning_rate: float = 1e-2
 
     def _first_images(self, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
         return (torch.randn((self.queries, *shape), generator=generator) * 0.25 + 0.5).clamp(0, 1)
@@ -139,7 +146,7 @@ class MetaNeuralAnalysis(_TunedQueries):
         return nn.Sequential(nn.Linear(answers, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
 
     def _optimizer(self, images: Tensor, reader: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam([images, *reader.parameters()], lr=self.learning_rate)
+        return _two_rates(images, self.query_learning_rate, reader, self.learning_rate)
 
 
 @dataclass
@@ -150,7 +157,8 @@ class UniversalLitmusPatterns(_TunedQueries):
     ----------
     queries : int
         M; 10 as in the paper's largest setting.
-    epochs : int
+    steps : int
+        Of Adam, a shadow network each.
     learning_rate, pattern_learning_rate : float
         Of Adam for the linear layer (1e-3) and for the patterns (1e-1; in units of 255ths there, of 1 here: 1e-2).
     smoothness : float
@@ -174,16 +182,18 @@ class UniversalLitmusPatterns(_TunedQueries):
         return nn.Sequential(nn.Linear(answers, 1))
 
     def _optimizer(self, images: Tensor, reader: nn.Module) -> torch.optim.Optimizer:
-        groups = [
-            {"params": [images], "lr": self.pattern_learning_rate},
-            {"params": list(reader.parameters()), "lr": self.learning_rate},
-        ]
-        return torch.optim.Adam(groups)
+        return _two_rates(images, self.pattern_learning_rate, reader, self.learning_rate)
 
     def _penalty(self, images: Tensor) -> Tensor:
         rows = (images[:, :, 1:] - images[:, :, :-1]).abs().sum()
         columns = (images[:, :, :, 1:] - images[:, :, :, :-1]).abs().sum()
         return self.smoothness * (rows + columns) / len(images)
+
+
+def _two_rates(images: Tensor, of_images: float, reader: nn.Module, of_reader: float) -> torch.optim.Optimizer:
+    """Adam with a learning rate for the query images and another for the reader."""
+    groups = [{"params": [images], "lr": of_images}, {"params": list(reader.parameters()), "lr": of_reader}]
+    return torch.optim.Adam(groups)
 
 
 METHODS.add(MetaNeuralAnalysis())
