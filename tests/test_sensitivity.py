@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -9,7 +10,7 @@ from onepixel.errors import UsageError
 from onepixel.experiments import choices, sensitivity
 from onepixel.experiments.sensitivity import EXPERIMENT, VARIANTS, groups
 from onepixel.populations import PopulationName, known_populations, known_recipe, open_population
-from onepixel.populations.models import Models, load_models
+from onepixel.populations.models import Models, each_read_once, load_models
 from planted_zoo import DEVELOPMENT, NETWORKS, PREFIX, QUICK, choose, make_zoo
 
 POPULATIONS = {
@@ -27,6 +28,17 @@ def numbered(models: Models) -> None:
     """Give models patterns of growing size, one or two of them."""
     for number, record in enumerate(models.records):
         record.trigger["sizes"] = [[1, 1 + number]] * (1 + number % 2)
+
+
+def test_within_each_read_once_a_population_is_read_from_the_zoo_once(zoo, monkeypatch):
+    name, read = f"{PREFIX}-clean", Mock(wraps=open_population)
+    monkeypatch.setattr("onepixel.populations.models.open_population", read)
+    with each_read_once():
+        first, again = load_models(zoo, name), load_models(zoo, name)
+        assert again[0] is first[0]
+        assert read.call_count == 1
+    load_models(zoo, name)
+    assert read.call_count == 2
 
 
 def test_viruses_are_split_by_size_and_number_of_patterns_and_none_is_lost(zoo):

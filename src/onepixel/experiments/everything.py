@@ -16,8 +16,9 @@ from onepixel.experiments.declared import Experiment, ExperimentOptions, Laborat
 from onepixel.experiments.fitting import shared_fits
 from onepixel.experiments.whole import Effort, Whole
 from onepixel.parallel import kept_workers
+from onepixel.populations.models import each_read_once
 from onepixel.progress import progress_bar
-from onepixel.threads import cores
+from onepixel.threads import cores, one_thread
 from onepixel.trojan import Pool
 
 STEPS_PER_WORKER = 2
@@ -142,7 +143,7 @@ def run(
     laboratory = Laboratory(zoo, workers, ledger=results / "openings.csv")
     todo = steps(Whole(zoo, results, pool, effort), laboratory)
     bar = progress_bar("experiments", len(todo), "experiments", enabled=progress)
-    with shared_fits(), kept_workers(workers), bar as advance:
+    with shared_fits(), each_read_once(), one_thread(), kept_workers(workers), bar as advance:
         for line in in_turn(todo, STEPS_PER_WORKER * (workers or cores())):
             say(line)
             advance(1)

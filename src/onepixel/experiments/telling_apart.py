@@ -20,6 +20,7 @@ from torch.nn import functional
 from onepixel.detectors.baselines import logistic_regression
 from onepixel.detectors.features import maps
 from onepixel.detectors.metrics import Estimate, clopper_pearson
+from onepixel.detectors.readings.descent import Descent
 from onepixel.detectors.readings.vanilla_cnn import VanillaCNN
 from onepixel.detectors.scaling import found_scaling, scaled
 from onepixel.errors import UsageError
@@ -34,8 +35,8 @@ from onepixel.threads import one_thread
 FOLDS = 5
 """Four fifths train and one fifth tests, as in the paper."""
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 20, 32, 4e-3, 1e-3
-"""How the CNN is trained: Adam, decaying to 0 along a cosine. The paper gives no details."""
+DESCENT = Descent(epochs=20, batch_size=32, learning_rate=4e-3, weight_decay=1e-3)
+"""How the CNN is trained. The paper gives no details."""
 
 FEWEST = 10
 """A group of fewer networks is left out: a test of one or two of them says nothing."""
@@ -177,17 +178,11 @@ def fit(signatures: NDArray[np.float32], truth: NDArray[np.int64], groups: int, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = VanillaCNN(signatures.shape[1], signatures.shape[2], signatures.shape[3], groups)
-        optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * -(-len(inputs) // BATCH))
-        network.train()
-        for _ in range(EPOCHS):
-            for chosen in torch.randperm(len(inputs), generator=generator).split(BATCH):
-                scores = network(inputs[chosen]).view(len(chosen), groups)
-                loss = functional.cross_entropy(scores, wanted[chosen], weights)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                decay.step()
+
+        def loss_of(chosen: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(network(inputs[chosen]).view(len(chosen), groups), wanted[chosen], weights)
+
+        DESCENT.train(network, loss_of, len(inputs), generator)
     return network.eval()
 
 

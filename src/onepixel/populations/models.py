@@ -1,8 +1,11 @@
 """Models of a zoo: signatures and records of one kind, and what to do where they are missing."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,13 +101,45 @@ def load_models(zoo: Path, name: Name, settings: Settings | None = None) -> tupl
         If there is no such population, none of its models passed, or they were made with other settings than these.
     """
     require(zoo, [name])
-    population = open_population(zoo / str(name))
-    if settings is not None and population.settings != settings:
-        raise UsageError(f"{name} was signed with {population.settings}, and the models beside it with {settings}.")
-    models = Models(*passed(population))
+    models, found = _read(zoo / str(name))
+    if settings is not None and found != settings:
+        raise UsageError(f"{name} was signed with {found}, and the models beside it with {settings}.")
     if not len(models):
         raise UsageError(f"No model of {zoo / str(name)} reached its thresholds.")
-    return models, population.settings
+    return models, found
+
+
+def _read(folder: Path) -> tuple[Models, Settings]:
+    """The models of a folder that passed, from memory where they were read before within `each_read_once`."""
+    kept = _Kept() if _kept is None else _kept[folder]
+    with kept.reading:
+        if kept.found is None:
+            population = open_population(folder)
+            kept.found = Models(*passed(population)), population.settings
+        return kept.found
+
+
+@dataclass
+class _Kept:
+    """A population in memory, and who may read it."""
+
+    reading: Lock = field(default_factory=Lock)
+    found: tuple[Models, Settings] | None = None
+
+
+_kept: defaultdict[Path, _Kept] | None = None
+"""What there is within `each_read_once`."""
+
+
+@contextmanager
+def each_read_once() -> Iterator[None]:
+    """Keep every population that is read inside in memory, 60 KB a network of MNIST; none is to change meanwhile."""
+    global _kept
+    before, _kept = _kept, defaultdict(_Kept)
+    try:
+        yield
+    finally:
+        _kept = before
 
 
 def load_if_there(zoo: Path, name: Name, settings: Settings) -> Models | None:

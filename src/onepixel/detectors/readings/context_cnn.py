@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from onepixel.detectors.readings.channel_network import ChannelNetwork
+from onepixel.detectors.readings.descent import Dropout
 from onepixel.detectors.readings.table import READINGS
 from onepixel.detectors.readings.training import network_reading
 
@@ -26,9 +27,7 @@ class ContextCNN(ChannelNetwork):
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
         )
-        self.head = nn.Sequential(
-            nn.Dropout(0.3), nn.Linear(4 * width, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 1)
-        )
+        self.head = nn.Sequential(Dropout(0.3), nn.Linear(4 * width, 32), nn.ReLU(), Dropout(0.3), nn.Linear(32, 1))
         self.to(memory_format=torch.channels_last)
 
     def prepare(self, signatures: Tensor) -> Tensor:

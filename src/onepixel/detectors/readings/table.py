@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from onepixel.detectors.readings.descent import Descent
 from onepixel.registry import Table
 
 
@@ -47,6 +48,11 @@ class Schedule:
     weight_decay: float = 1e-3
     shuffle_classes: bool = True
     mirror: bool = False
+
+    @property
+    def descent(self) -> Descent:
+        """The part of it that any network is trained by."""
+        return Descent(self.epochs, self.batch_size, self.learning_rate, self.weight_decay)
 
 
 Fit = Callable[[NDArray[np.float32], NDArray[Any], Schedule, int], Reader]

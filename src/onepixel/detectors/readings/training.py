@@ -59,21 +59,15 @@ def train_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = new(inputs.shape[1], *inputs.shape[2:])
-        optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
-        steps = schedule.epochs * -(-len(inputs) // schedule.batch_size)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        network.train()
         prepared = network.prepare(inputs)
-        for _ in range(schedule.epochs):
-            for chosen in torch.randperm(len(inputs), generator=generator).split(schedule.batch_size):
-                batch = prepared[chosen]
-                for change in changes:
-                    batch = change(batch, generator)
-                loss = network.loss(batch, wanted[chosen], weights[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                decay.step()
+
+        def loss_of(chosen: Tensor) -> Tensor:
+            batch = prepared[chosen]
+            for change in changes:
+                batch = change(batch, generator)
+            return network.loss(batch, wanted[chosen], weights[chosen])
+
+        schedule.descent.train(network, loss_of, len(inputs), generator)
     return network
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onepixel.detectors.readings.channel_network import ChannelNetwork
+from onepixel.detectors.readings.descent import Dropout
 from onepixel.detectors.readings.table import READINGS
 from onepixel.detectors.readings.training import network_reading
 
@@ -29,10 +30,10 @@ class VanillaCNN(nn.Module):
             nn.Flatten(),
         )
         self.head = nn.Sequential(
-            nn.Dropout(0.3),
+            Dropout(0.3),
             nn.Linear(16 * (height // 4) * (width // 4), 120),
             nn.ReLU(),
-            nn.Dropout(0.3),
+            Dropout(0.3),
             nn.Linear(120, 84),
             nn.ReLU(),
             nn.Linear(84, outputs),
