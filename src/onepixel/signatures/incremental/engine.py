@@ -27,6 +27,9 @@ STEP_BYTES = 64 * 2**20
 
 TIMED_IMAGES = 32
 
+MANY_PIXELS = 2048
+"""Visited pixels from which on threads take turns, so that one that meets little to share holds nobody up."""
+
 
 def incremental(classifier: Classifier, plan: Plan, advance: Advance) -> Extremes:
     """Find the extremes by recomputing, for every pixel, the windows of the maps that it can change.
@@ -194,17 +197,17 @@ class Found:
         self.low = torch.full(shape, float("inf"), dtype=base.dtype, device=base.device)
         self.high = torch.full_like(self.low, float("-inf"))
         self.checks = [SpotCheck(plan, image) for image, plan in enumerate(plans)]
+        self.checked = np.concatenate([check.pixels + check.image * self.pixels for check in self.checks])
         self.classifier, self.program, self.advance = classifier, program, advance
 
     def take(self, pixels: Numbers, owner: Numbers, image: Numbers, differences: Tensor, first_value: int) -> None:
         """Count answers' differences (K, U, V) from those of images (U,) in; pixel n has those of owner[n]."""
         base = self.program.base[torch.from_numpy(image).to(self.low.device)]
         answers = differences + base.T[:, :, None]
-        of_image = image[owner]
-        for number in np.unique(of_image):
-            own = of_image == number
-            by_pixel = answers.permute(1, 2, 0)
-            self.checks[number].collect(pixels[own] - number * self.pixels, owner[own], by_pixel, first_value)
+        kept = np.flatnonzero(np.isin(pixels, self.checked))
+        for place, number in zip(kept, image[owner[kept]], strict=True):
+            own = pixels[place : place + 1] - number * self.pixels
+            self.checks[number].collect(own, owner[place : place + 1], answers.permute(1, 2, 0), first_value)
         odds = to_log_odds(answers.flatten(1).T, self.classifier.outputs).T.reshape(answers.shape)
         index = torch.from_numpy(pixels).to(self.low.device)
         rows = torch.from_numpy(owner).to(self.low.device)
@@ -226,8 +229,12 @@ def values_at_once(program: Program, windows: dict[int, Axes], values: int) -> i
 
 
 def pixel_groups(pixels: int, threads: int) -> list[Numbers]:
-    """One group of pixels for each of a few turns of every thread; bands of rows, so that groups share much inside."""
-    return np.array_split(np.arange(pixels), 1 if threads == 1 else min(pixels, 2 * threads))
+    """Bands of rows, which share much inside: one for every thread, or, of many pixels, one for each of two turns.
+
+    Every group takes its own Python steps, which on a small image are half of the work.
+    """
+    turns = 1 if threads == 1 or pixels < MANY_PIXELS else 2
+    return np.array_split(np.arange(pixels), max(1, min(pixels, turns * threads)))
 
 
 def in_threads(run: Callable[[Group], None], groups: tuple[Group, ...], threads: int) -> None:
