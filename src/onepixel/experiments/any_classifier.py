@@ -188,7 +188,7 @@ def said_of_lost(lost: Sequence[Network]) -> str:
     return f"""
 {len(lost)} {one} {are} left out, neither found nor missed, since {they} no backdoor to
 find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class's test images are answered rightly
-(in brackets the share), and most of the others with the target. {named}.
+(in brackets the share). {named}.
 """
 
 
