@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from onepixel.errors import StoreError
+from onepixel.parallel import MostUrgentFirst
 from onepixel.populations.executors.processes import Workers
 
 
@@ -76,3 +79,27 @@ def test_workers_end_when_whoever_started_them_is_killed(tmp_path):
     started.kill()
     started.wait()
     assert until(lambda: not any(running(worker) for worker in workers))
+
+
+def test_shared_workers_do_the_most_urgent_job_next_and_pass_errors_on() -> None:
+    begun, may_end = Event(), Event()
+    done: list[str] = []
+
+    def first(job: str) -> None:
+        begun.set()
+        may_end.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        shared = MostUrgentFirst(pool, 1)
+        shared.submit(first, "first", 0)
+        begun.wait(10)
+        later = [shared.submit(done.append, name, urgent) for name, urgent in (("b", 1), ("c", 1), ("a", 2), ("d", 0))]
+        later[1].cancel()
+        fault = shared.submit(int, "no number", 3)
+        may_end.set()
+        with pytest.raises(ValueError, match="no number"):
+            fault.result(10)
+        later[3].result(10)
+    assert done == ["a", "b", "d"]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        shared.submit(done.append, "too late", 0).result(10)

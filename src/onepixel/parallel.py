@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from threading import Thread
-from typing import TypeVar
+from threading import RLock, Thread
+from typing import Any, TypeVar
 
 import torch
 
@@ -31,8 +36,16 @@ def in_processes(work: Callable[[Job], Result], jobs: Sequence[Job], workers: in
     if number <= 1:
         yield from map(work, jobs)
         return
-    with _processes(number) if _kept is None else nullcontext(_kept) as pool:
-        yield from pool.map(work, jobs)
+    if _kept is None:
+        with _processes(number) as pool:
+            yield from pool.map(work, jobs)
+        return
+    begun = [_kept.submit(work, job, urgency.get()) for job in jobs]
+    try:
+        yield from (one.result() for one in begun)
+    finally:
+        for one in begun:
+            one.cancel()
 
 
 @contextmanager
@@ -45,7 +58,72 @@ def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_kept: ProcessPoolExecutor | None = None
+urgency: ContextVar[int] = ContextVar("urgency", default=0)
+"""Within `kept_workers`, jobs of who has set it higher are done before those of others."""
+
+
+@dataclass(order=True)
+class _Waiting:
+    """A job that waits for its turn, those first whose turn comes first."""
+
+    less_urgent: int
+    number: int
+    future: Future[Any] = field(compare=False)
+    begin: Callable[[], Future[Any]] = field(compare=False)
+
+
+class MostUrgentFirst:
+    """Workers that are shared: whoever is free does the most urgent job next, of equally urgent ones the oldest.
+
+    Parameters
+    ----------
+    pool : concurrent.futures.Executor
+        With as many workers as there are `ahead`, less one: a job is handed over before a worker is free for it.
+    ahead : int
+    """
+
+    def __init__(self, pool: Executor, ahead: int) -> None:
+        self._pool, self._free = pool, ahead
+        self._waiting: list[_Waiting] = []
+        self._number, self._lock = count(), RLock()
+
+    def submit(self, work: Callable[[Job], Result], job: Job, urgency: int) -> Future[Result]:
+        """Have work done on a job when its turn has come."""
+        future: Future[Result] = Future()
+        with self._lock:
+            heappush(
+                self._waiting, _Waiting(-urgency, next(self._number), future, partial(self._pool.submit, work, job))
+            )
+            self._hand_over()
+        return future
+
+    def _hand_over(self) -> None:
+        while self._free and self._waiting:
+            first = heappop(self._waiting)
+            future = first.future
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                done = first.begin()
+            except RuntimeError as error:  # the workers have been stopped, or have died
+                future.set_exception(error)
+                continue
+            self._free -= 1
+            done.add_done_callback(partial(self._ended, future))
+
+    def _ended(self, future: Future[Any], done: Future[Any]) -> None:
+        with self._lock:
+            self._free += 1
+            if not done.cancelled():
+                self._hand_over()
+        error = CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            future.set_result(done.result())
+        else:
+            future.set_exception(error)
+
+
+_kept: MostUrgentFirst | None = None
 """What there is within `kept_workers`."""
 
 
@@ -58,7 +136,7 @@ def kept_workers(workers: int | None = None) -> Iterator[None]:
     """
     global _kept
     with _processes(workers or cores()) as pool:
-        before, _kept = _kept, pool
+        before, _kept = _kept, MostUrgentFirst(pool, (workers or cores()) + 1)
         try:
             yield
         finally:

@@ -34,7 +34,12 @@ class Fitting:
 
     def train(self, features: Maps, targets: NDArray[Any], seed: int) -> list[list[Reader]]:
         """The members of each reading, fitted to features (N, D, K, H, W) with targets (N,)."""
-        inputs = scaled(self.scaling, features, *found_scaling(self.scaling, features, targets == 0))
+        return self._readers(
+            scaled(self.scaling, features, *found_scaling(self.scaling, features, targets == 0)), targets, seed
+        )
+
+    def _readers(self, inputs: Maps, targets: NDArray[Any], seed: int) -> list[list[Reader]]:
+        """The same from what networks see."""
         return [
             [row.fit(inputs, targets, self.schedule, seed + 100 * member).eval() for member in range(count)]
             for row, count in zip(self.rows, map(self.members_of, self.rows), strict=True)
@@ -54,7 +59,10 @@ class Fitting:
         else:
             splits = splits_by_group(targets, np.asarray(groups))
         for fold, (seen, unseen) in enumerate(splits):
-            center, scale = found_scaling(self.scaling, features[seen], targets[seen] == 0)
-            networks = self.train(features[seen], targets[seen], self.random_state + 1000 * (fold + 1))
-            scores[:, unseen] = scores_by_reading(networks, scaled(self.scaling, features[unseen], center, scale))
+            training = features[seen]
+            found = found_scaling(self.scaling, training, targets[seen] == 0)
+            networks = self._readers(
+                scaled(self.scaling, training, *found), targets[seen], self.random_state + 1000 * (fold + 1)
+            )
+            scores[:, unseen] = scores_by_reading(networks, scaled(self.scaling, features[unseen], *found))
         return scores

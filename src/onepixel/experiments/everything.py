@@ -15,7 +15,7 @@ from onepixel.experiments import registry
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory
 from onepixel.experiments.fitting import shared_fits
 from onepixel.experiments.whole import Effort, Whole
-from onepixel.parallel import kept_workers
+from onepixel.parallel import kept_workers, urgency
 from onepixel.populations.models import each_read_once
 from onepixel.progress import progress_bar
 from onepixel.threads import cores, one_thread
@@ -73,11 +73,12 @@ def _goes_before(first: Planned, second: Planned) -> bool:
 def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
     """Run every step when what it comes after has ended, some at once, and yield a line about each that has ended.
 
-    Those that most others wait for begin first. So the last detector of one step, which takes a minute on one core,
-    leaves no other core idle, and what can be done at any time is left for the end.
+    Those that most others wait for begin first, and their jobs are done first. So the last detector of one step, which
+    takes a minute on one core, leaves no other core idle, and what can be done at any time is left for the end.
     """
     by_name = {step.name: step for step in steps}
     before = {step.name: by_name.keys() & step.after for step in steps}
+    urgencies = {name: len(_waiting_for(name, before)) for name in by_name}
     sorter = TopologicalSorter(before)
     sorter.prepare()
     waiting: list[str] = []
@@ -85,10 +86,10 @@ def in_turn(steps: Sequence[Step], at_once: int) -> Iterator[str]:
     with ThreadPoolExecutor(at_once) as pool:
         try:
             while sorter.is_active():
-                waiting = sorted([*waiting, *sorter.get_ready()], key=lambda name: -len(_waiting_for(name, before)))
+                waiting = sorted([*waiting, *sorter.get_ready()], key=lambda name: -urgencies[name])
                 while waiting and len(running) < at_once:
                     name = waiting.pop(0)
-                    running[pool.submit(_line_about, by_name[name])] = name
+                    running[pool.submit(_line_about, by_name[name], urgencies[name])] = name
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     yield future.result()
@@ -103,8 +104,9 @@ def _waiting_for(name: str, before: Mapping[str, AbstractSet[str]]) -> set[str]:
     return next_ones.union(*(_waiting_for(other, before) for other in next_ones))
 
 
-def _line_about(step: Step) -> str:
-    """Run a step and say in one line how that went."""
+def _line_about(step: Step, urgent: int) -> str:
+    """Run a step, which is so urgent, and say in one line how that went."""
+    urgency.set(urgent)
     started = time.perf_counter()
     try:
         step.run()

@@ -152,7 +152,7 @@ EXPERIMENT = Experiment(
     needs=lambda options: training_names(options.networks) + names_of_test(options.networks, "development"),
     plan=lambda whole: whole.repeated(Options, whole.main),
     provides=("fits",),
-    after={"controls": ("prefix", "default_image"), "detectors": ("prefix",)},
+    after={"table2": ("prefix", "default_image"), "detectors": ("prefix",)},
 )
 
 

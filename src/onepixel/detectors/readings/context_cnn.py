@@ -38,7 +38,9 @@ class ContextCNN(ChannelNetwork):
         """Scores (N, K) of the single channels."""
         count, classes = prepared.shape[:2]
         found = self.features(prepared.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        scores: Tensor = self.head(torch.cat([found.amax(dim=(2, 3)), found.mean(dim=(2, 3))], dim=1))
+        # Over pixels as they lie in memory: gradients then lie there as activations do.
+        pixels = found.permute(0, 2, 3, 1).flatten(1, 2)
+        scores: Tensor = self.head(torch.cat([pixels.amax(dim=1), pixels.mean(dim=1)], dim=1))
         return scores.view(count, classes)
 
 
