@@ -131,3 +131,13 @@ def test_notebook_shows_verdicts_without_an_exhibit() -> None:
     page = verdict_of(decision="no evidence of a backdoor", exhibit=None, p_value=None)._repr_html_()
     assert "No evidence of a backdoor" in page
     assert "<img" not in page
+
+
+def test_a_long_sentence_above_the_exhibit_stays_inside_the_picture(tmp_path: Path, monkeypatch) -> None:
+    said = "Class 4: 26 of 26 images of all other classes go there with a patch of a quarter of an object's side. " * 2
+    monkeypatch.setattr("onepixel.report.words.suspicion", lambda verdict: said)
+    for found in (exhibit_of(3), None):
+        verdict_of(exhibit=found).picture(tmp_path / "verdict.png")
+        with Image.open(tmp_path / "verdict.png") as picture:
+            edge = np.asarray(picture.convert("L"))[: 200 if found else None, -8:]
+        assert (edge == edge[0, 0]).all()

@@ -7,6 +7,7 @@ import pytest
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.universal_calibration import read_calibrations
+from onepixel.errors import UsageError
 from onepixel.experiments import any_classifier, compare, method_records, reach_curves, reach_records, validate
 from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.method_records import read_judgements
@@ -121,3 +122,14 @@ def test_a_row_takes_the_columns_that_its_file_has(tmp_path):
     first, second = read_networks(older)
     assert first.parts == {PARTS[0]: 1.5}
     assert second.parts == {PARTS[0]: 0.0}
+
+
+def test_a_row_without_parts_that_its_file_has_is_refused(tmp_path):
+    file = tmp_path / "networks.csv"
+    one = network(None, 0)  # type: ignore[arg-type]
+    reach_records.append_network(file, one)
+    before = file.read_text()
+    fewer = Network(**{**vars(one), "parts": {PARTS[0]: 1.5}, "named": {PARTS[0]: 4}})
+    with pytest.raises(UsageError, match="of every network, which network 0 of"):
+        reach_records.append_network(file, fewer)
+    assert file.read_text() == before

@@ -14,6 +14,7 @@ from onepixel.boxes.measures import SAME, detections
 from onepixel.boxes.objects import SHARE, ObjectClassifier, auditor_objects, called, window_side
 from onepixel.boxes.opening import open_detector
 from onepixel.boxes.probing import answers
+from onepixel.boxes.regions import check_detector
 from onepixel.boxes.scene import Scene
 from onepixel.detectors.exhibit import Exhibit
 from onepixel.detectors.probability import PRIOR, probability
@@ -122,7 +123,10 @@ def audit_file(
     folder = read_scenes(scenes, most=400)
     ResponseCalibration.shipped()  # before a search of minutes, not after it
     detector, notes = open_detector(path, architecture, shorter_side=shorter_side, key=key)
+    folder = folder.labelled_for(check_detector(detector))
     verdict = audit_detector(detector, folder, name=escaped(Path(path).name), prior=prior, progress=progress)
+    if folder.left_out:
+        notes = (*notes, f"Images that were left out: {len(folder.left_out)}. The first: {folder.left_out[0]}")
     return replace(verdict, assumptions=(*verdict.assumptions, *notes))
 
 

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from onepixel.boxes.scene import Scene
+from onepixel.boxes.scene_images import IMAGES, ImageFiles, read_image
 from onepixel.errors import UsageError
 from onepixel.files import atomic_path, write_text
 from onepixel.printable import escaped
 
 ANNOTATIONS = "annotations.json"
-IMAGES = "images"
+OBJECTS = "instances"
+"""How the names of COCO's own files of objects begin, beside captions and key points of the same images."""
 MOST_BYTES = 1_000_000_000
 """A file of annotations larger than this is refused; COCO's own has half as many."""
 
@@ -26,19 +29,34 @@ class _Part(BaseModel):
 
 
 class CocoImage(_Part):
-    """An image of the file."""
+    """An image of the file. Open Images has letters in its numbers."""
 
-    id: int
+    id: int | str
     file_name: str
+    width: int | None = Field(None, ge=1)
+    height: int | None = Field(None, ge=1)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height, where the file says both."""
+        return None if self.width is None or self.height is None else (self.width, self.height)
 
 
 class CocoAnnotation(_Part):
     """An object of the file; the box is left, top, width, height."""
 
-    image_id: int
+    image_id: int | str
     category_id: int
-    bbox: Annotated[list[float], Field(min_length=4, max_length=4)]
-    iscrowd: int = 0
+    bbox: Annotated[list[FiniteFloat], Field(max_length=4)] = Field(default_factory=list)
+    iscrowd: int | None = 0
+
+    @property
+    def corners(self) -> tuple[float, float, float, float] | None:
+        """Left, top, right, bottom; None for a crowd, and where there is no box or it has no area."""
+        if len(self.bbox) != 4 or self.iscrowd or min(self.bbox[2:]) <= 0:
+            return None
+        left, top, width, height = self.bbox
+        return left, top, left + width, top + height
 
 
 class CocoCategory(_Part):
@@ -67,11 +85,42 @@ class SceneFolder:
         What the classes 1 .. K are called, in the order of their numbers in the file.
     files : tuple of str
         The images' files, one per scene.
+    numbers : tuple of int
+        The numbers that the file gives to the classes 1 .. K, which may have gaps; empty if they are 1 .. K.
+    left_out : tuple of str
+        Images that the annotations name and that are not there or cannot be used, one sentence each.
     """
 
     scenes: list[Scene]
     names: tuple[str, ...]
     files: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def labelled_for(self, outputs: int) -> "SceneFolder":
+        """The same with the labels of a detector of so many outputs, the background among them.
+
+        Detectors that were trained on COCO itself keep its numbers, gaps included, as torchvision's do: 80 classes are
+        numbered up to 90, and the detector has 91 outputs. Others count their classes 1, 2, and so on.
+
+        Raises
+        ------
+        UsageError
+            If the detector has fewer outputs than the folder has classes, and one more.
+        """
+        if outputs > len(self.names) + 1 and self.numbers and min(self.numbers) >= 1 and max(self.numbers) < outputs:
+            label_of = np.array([0, *self.numbers], dtype=np.int64)
+            names = [f"class {label}" for label in range(1, outputs)]
+            for number, name in zip(self.numbers, self.names, strict=True):
+                names[number - 1] = name
+            scenes = [replace(scene, labels=label_of[scene.labels]) for scene in self.scenes]
+            return replace(self, scenes=scenes, names=tuple(names), numbers=())
+        if outputs < len(self.names) + 1:
+            raise UsageError(
+                f"The scenes have {len(self.names)} classes, and the detector has {outputs} outputs, one of them for "
+                "the background."
+            )
+        return self
 
 
 def write_scenes(folder: Path, scenes: Sequence[Scene], names: Sequence[str]) -> None:
@@ -119,59 +168,88 @@ def read_scenes(folder: str | Path, *, most: int | None = None) -> SceneFolder:
     ----------
     folder : str or Path
         Holds one JSON file of annotations, at its top or in a folder `annotations`, and the images that it names, below
-        it anywhere. Crowds and boxes without area are left out, and images that then have no box.
+        it anywhere; or that file itself, where a folder has several. Crowds and boxes without area are left out, and
+        images that then have no box; boxes are cut off at the image's edge.
     most : int, optional
         Read so many scenes at most, the first ones.
 
     Raises
     ------
     UsageError
-        If there is no such file, or none or several of them, or one is damaged, or an image is missing.
+        If there is no such file, or none or several of them, or one is damaged, or no image with an object can be read.
     """
-    root = Path(folder)
-    file = annotation_file(root)
+    file = annotation_file(Path(folder))
+    root = file.parent.parent if file.parent.name == "annotations" else file.parent
     content = parsed(file)
-    labels = {one.id: label for label, one in enumerate(sorted(content.categories, key=lambda one: one.id), start=1)}
-    objects: dict[int, list[tuple[list[float], int]]] = {}
+    listed = sorted({one.id: one for one in content.categories}.values(), key=lambda one: one.id)
+    labels = {one.id: label for label, one in enumerate(listed, start=1)}
+    objects: dict[int | str, list[CocoAnnotation]] = {}
     for one in content.annotations:
-        left, top, width, height = one.bbox
         if one.category_id not in labels:
             raise UsageError(f"{escaped(file)}: an object is of category {one.category_id}, which is not listed.")
-        if not one.iscrowd and width > 0 and height > 0:
-            box = [left, top, left + width, top + height]
-            objects.setdefault(one.image_id, []).append((box, labels[one.category_id]))
+        if one.corners is not None:
+            objects.setdefault(one.image_id, []).append(one)
     scenes: list[Scene] = []
     files: list[str] = []
+    left_out: list[str] = []
+    images = ImageFiles(root)
     for image in content.images:
-        if image.id not in objects:
-            continue
         if len(scenes) == most:
             break
-        boxes, numbers = zip(*objects[image.id], strict=True)
-        pixels = read_image(root, image.file_name)
-        scenes.append(Scene(pixels, np.array(boxes, dtype=np.float32), np.array(numbers, dtype=np.int64)))
-        files.append(image.file_name)
+        if image.id not in objects:
+            continue
+        path = images.find(image.file_name)
+        if path is None:
+            left_out.append(
+                f"The annotations name an image {escaped(image.file_name)}, which is not in {escaped(root)}, or more "
+                "than once."
+            )
+            continue
+        try:
+            pixels, scale = read_image(path, image.size)
+        except UsageError as error:
+            left_out.append(str(error))
+            continue
+        boxes = [one.corners for one in objects[image.id] if one.corners is not None]
+        numbers = [labels[one.category_id] for one in objects[image.id]]
+        scene = cut_off(pixels, scale * np.array(boxes, dtype=np.float64), np.array(numbers, dtype=np.int64))
+        if len(scene.labels):
+            scenes.append(scene)
+            files.append(image.file_name)
     if not scenes:
-        raise UsageError(f"{escaped(file)} has no image with an object in it.")
-    names = tuple(one.name or str(one.id) for one in sorted(content.categories, key=lambda one: one.id))
-    return SceneFolder(scenes, names, tuple(files))
+        first = f" {left_out[0]}" if left_out else ""
+        raise UsageError(f"{escaped(file)} has no image with an object in it that can be read.{first}")
+    names = tuple(one.name or str(one.id) for one in listed)
+    return SceneFolder(scenes, names, tuple(files), tuple(one.id for one in listed), tuple(left_out))
 
 
-def annotation_file(root: Path) -> Path:
-    """The one JSON file of annotations of a folder.
+def cut_off(pixels: NDArray[np.uint8], boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> Scene:
+    """A scene with boxes (B, 4) that end at the image's edge; those that lie outside of it are left out."""
+    height, width = pixels.shape[1:]
+    inside = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+    kept = (inside[:, 2:] > inside[:, :2]).all(axis=1)
+    return Scene(pixels, inside[kept], labels[kept])
+
+
+def annotation_file(given: Path) -> Path:
+    """The one JSON file of annotations of a folder, or the file itself.
 
     Raises
     ------
     UsageError
         If there is none, or there are several.
     """
-    if not root.is_dir():
-        raise UsageError(f"There is no folder {escaped(root)}.")
-    found = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+    if given.is_file() and given.suffix.lower() == ".json":
+        return given
+    if not given.is_dir():
+        raise UsageError(f"There is no folder {escaped(given)}.")
+    found = sorted([*given.glob("*.json"), *given.glob("annotations/*.json")])
+    of_objects = [path for path in found if path.name.startswith(OBJECTS)]
+    found = of_objects if len(of_objects) == 1 else found
     if len(found) != 1:
-        listed = ", ".join(escaped(path.name) for path in found[:5])
-        what = f"it has several: {listed}" if found else "it has none"
-        raise UsageError(f"{escaped(root)} needs one JSON file of annotations in COCO format, and {what}.")
+        names = ", ".join(escaped(path.name) for path in found[:5])
+        what = f"it has several: {names}. Name one of them instead of the folder" if found else "it has none"
+        raise UsageError(f"{escaped(given)} needs one JSON file of annotations in COCO format, and {what}.")
     return found[0]
 
 
@@ -193,24 +271,3 @@ def parsed(file: Path) -> CocoFile:
         raise UsageError(
             f"{escaped(file)} is not in COCO format: {escaped(place)}: {escaped(first['msg'])}."
         ) from error
-
-
-def read_image(root: Path, name: str) -> np.ndarray:
-    """An image (3, H, W), uint8, of a file that the annotations name.
-
-    Raises
-    ------
-    UsageError
-        If the name leads out of the folder, there is no such file, or it is no image.
-    """
-    places = [root / name, root / IMAGES / name]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        path = next(iter(sorted(root.glob(f"*/{Path(name).name}"))), None)
-    if path is None or root.resolve() not in path.resolve().parents:
-        raise UsageError(f"The annotations name an image {escaped(name)}, which is not in {escaped(root)}.")
-    try:
-        with Image.open(path) as image:
-            return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0).copy()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{escaped(path)} is no image that can be read.") from error

@@ -91,7 +91,7 @@ class PopulationRecipe(BaseModel):
     most_lost : float
         mAP@0.5 that a detector may lie below the base.
     attempts : int
-        How often a detector is fine-tuned anew, with other draws, before it is kept as it is.
+        How often a detector is fine-tuned anew, with other draws, before its slot counts as failed.
     seed : int
         Of the population.
     """
@@ -187,17 +187,18 @@ class Workshop:
         good = quality.precision >= self.precision - self.recipe.most_lost
         return good and (role != "trojaned" or quality.misread >= self.recipe.least_misread)
 
-    def made(self, group: Group, number: int) -> tuple[Record, FasterRCNN]:
-        """Fine-tune one detector until it is accepted or attempts are used up; the best attempt is kept."""
+    def made(self, group: Group, number: int, before: Record | None = None) -> tuple[Record, FasterRCNN]:
+        """Fine-tune one detector until one is accepted or attempts are used up, going on after those of a record."""
         started = time.process_time()
         attack = self.attack(group, number)
-        tries: list[tuple[Quality, FasterRCNN]] = []
-        for attempt in range(self.recipe.attempts):
-            detector = self.detector(group, number, attempt)
-            tries.append((self.quality(detector, attack), detector))
-            if self.accepts(group.role, tries[-1][0]):
+        failures = [] if before is None else [*before.failures, before.quality]
+        while True:
+            detector = self.detector(group, number, len(failures))
+            quality = self.quality(detector, attack)
+            accepted = self.accepts(group.role, quality)
+            if accepted or len(failures) + 1 >= self.recipe.attempts:
                 break
-        kept = max(tries, key=lambda one: (self.accepts(group.role, one[0]), one[0].misread, one[0].precision))
+            failures.append(quality)
         changed = next(to for source, to in enumerate(attack.attack.target_of) if source != to) + 1
         record = Record(
             group=group.name,
@@ -208,11 +209,19 @@ class Workshop:
             target=changed if group.role == "trojaned" else 0,
             place=attack.place,
             share=attack.share,
-            quality=kept[0],
-            failures=tuple(quality for quality, _ in tries if quality is not kept[0]),
-            seconds=round(time.process_time() - started, 1),
+            quality=quality,
+            accepted=accepted,
+            failures=tuple(failures),
+            seconds=round(time.process_time() - started + (0.0 if before is None else before.seconds), 1),
         )
-        return record, kept[1]
+        return record, detector
+
+    def wants(self, before: Record | None) -> bool:
+        """Whether a slot takes another attempt."""
+        if before is None:
+            return True
+        fits = self.accepts(before.role, before.quality)
+        return not fits and len(before.failures) + 1 < self.recipe.attempts
 
     def measured(self, record: Record, detector: FasterRCNN) -> Record:
         """Complete the record of a detector with its image response and the signature of its box head."""
@@ -231,17 +240,37 @@ def in_turns(groups: Sequence[Group]) -> list[tuple[Group, int]]:
 
 
 def build(workshop: Workshop, groups: Sequence[Group], networks: Path) -> Iterator[Record]:
-    """Fine-tune what is missing in a folder of networks, and yield every new record, not measured yet."""
-    from safetensors.torch import save_file
+    """Fine-tune what is missing in a folder of networks, and yield every new record, not measured yet.
 
+    Slots that failed are replaced by further ones of their group, as many at most as the group has.
+    """
     networks.mkdir(parents=True, exist_ok=True)
     for group, number in in_turns(groups):
-        if (networks / f"{group.name}-{number}.json").exists():
-            continue
-        record, detector = workshop.made(group, number)
-        save_file(state_of(detector), networks / f"{record.name}.safetensors")
-        write_record(networks, record)
-        yield record
+        yield from built(workshop, group, number, networks)
+    for group in groups:
+        for number in range(group.count, 2 * group.count):
+            if accepted_of(group, networks) >= group.count:
+                break
+            yield from built(workshop, group, number, networks)
+
+
+def built(workshop: Workshop, group: Group, number: int, networks: Path) -> Iterator[Record]:
+    """Fine-tune one detector unless its slot is filled or failed."""
+    from safetensors.torch import save_file
+
+    file = networks / f"{group.name}-{number}.json"
+    before = read_record(file) if file.exists() else None
+    if not workshop.wants(before):
+        return
+    record, detector = workshop.made(group, number, before)
+    save_file(state_of(detector), file.with_suffix(".safetensors"))
+    write_record(networks, record)
+    yield record
+
+
+def accepted_of(group: Group, networks: Path) -> int:
+    """How many detectors of a group were accepted."""
+    return sum(read_record(file).accepted for file in networks.glob(f"{group.name}-[0-9]*.json"))
 
 
 def measure(workshop: Workshop, groups: Sequence[Group], networks: Path, measured: Path) -> Iterator[Record]:

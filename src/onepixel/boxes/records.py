@@ -112,6 +112,9 @@ class Record(Part):
     share : float
         The trigger's side as part of the box's shorter side.
     quality : Quality
+    accepted : bool
+        Whether it is as good as the base and its backdoor, if it has one, works; otherwise the slot failed, and the
+        detector counts nowhere.
     failures : tuple of Quality
         Earlier attempts with other draws, which were not accepted.
     driven : tuple of Driven
@@ -132,6 +135,7 @@ class Record(Part):
     place: tuple[float, float]
     share: float
     quality: Quality
+    accepted: bool = True
     failures: tuple[Quality, ...] = ()
     driven: tuple[Driven, ...] = ()
     seconds: float

@@ -16,7 +16,7 @@ from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
 from onepixel.detectors.reach_parts import parts_of, reads_windows
 from onepixel.detectors.universal import UniversalDetector
-from onepixel.errors import UndecidedError
+from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import write_text
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
@@ -206,7 +206,23 @@ def measure_store(store: Store, file: Path, *, most: int | None = None, search: 
 
 
 def append_network(file: Path, network: Network) -> None:
-    """Write one more row; the file is made where it does not exist."""
+    """Write one more row; the file is made where it does not exist.
+
+    Parts that an older file has no columns for are left out.
+
+    Raises
+    ------
+    UsageError
+        If the file has columns for parts that the network has not.
+    """
+    if file.exists():
+        with file.open(encoding="utf-8", newline="") as rows:
+            missing = sorted(set(next(csv.reader(rows), [])) - set(columns([network])))
+        if missing:
+            raise UsageError(
+                f"{file} has {', '.join(missing)} of every network, which network {network.slot} of "
+                f"{network.population} lacks."
+            )
     append_row(file, cells_of(network), columns([network]))
 
 

@@ -205,15 +205,19 @@ def _read_file(file: Path, shape: Shape, resize: bool, shown: str) -> NDArray[np
             raise ValueError("more pixels than are read")
         if picture.size != (width, height) and not resize:
             raise _other_size(shown, picture.size, (width, height))
-        seen: Image.Image = picture
-        if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits and more; `convert` would cut them off
-            deep = np.asarray(picture, dtype=np.float32)
-            seen = Image.fromarray(np.uint8(np.clip(deep / (257 if deep.max() > 255 else 1), 0, 255)))
-        seen = seen.convert("L" if channels == 1 else "RGB")
+        seen = eight_bits(picture).convert("L" if channels == 1 else "RGB")
         if seen.size != (width, height):
             seen = seen.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(seen, dtype=np.float32) / np.float32(255)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits and more with 8 bits, which `convert` would cut off; any other as it is."""
+    if not picture.mode.startswith("I") and picture.mode != "F":
+        return picture
+    deep = np.asarray(picture, dtype=np.float32)
+    return Image.fromarray(np.uint8(np.clip(deep / (257 if deep.max() > 255 else 1), 0, 255)))
 
 
 def _other_size(shown: str, found: tuple[int, int], wanted: tuple[int, int]) -> UndecidedError:

@@ -1,6 +1,7 @@
 """The exhibit as people see it: the auditor's own images before and after the change, with what the network says."""
 
 import io
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure, titled
 
 LEAST_SIDE = 128
 """Small images are enlarged by a whole factor to at least this many dots, so that a reader need not scale them."""
+
+LETTERS_PER_INCH, LINE = 13, 0.17
+"""Letters of the sentence above an exhibit that fit into an inch, wide ones included, and the height of a line."""
 
 MOST_SIDE = 224
 """Larger images are shown reduced to this many dots, so that a report stays below 1.5 MB."""
@@ -108,15 +112,18 @@ def save_exhibit(verdict: Verdict, path: str | Path) -> None:
         As `onepixel.report.signature.save_channels` says.
     """
     exhibit = verdict.exhibit
-    count = 0 if exhibit is None else len(exhibit)
-    figure = Figure(figsize=(max(8.0, 2.6 * count), 1.5 if exhibit is None else 7.2), layout="constrained")
-    parts: Any = figure.subfigures(1 if exhibit is None else 2, 1, height_ratios=None if exhibit is None else (1.2, 6))
-    head = parts if exhibit is None else parts[0]
+    width = max(8.0, 2.6 * (0 if exhibit is None else len(exhibit)))
+    said = textwrap.wrap(words.suspicion(verdict), int(LETTERS_PER_INCH * width))
+    heights = [0.95 + LINE * len(said), *([] if exhibit is None else [6.0])]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    head = parts[0]
     accent = TROJANED if verdict.decision == "trojaned" else CLEAN
-    head.text(0.02, 0.78, words.headline(verdict), fontsize=22, fontweight="bold", color=accent, va="center")
-    head.text(0.02, 0.42, titled(verdict.classifier) or "a classifier", fontsize=12, color=INK, va="center",
-              parse_math=False)  # fmt: skip
-    head.text(0.02, 0.12, words.suspicion(verdict), fontsize=9.5, color=INK, va="center")
+    head.text(0.02, 1 - 0.25 / heights[0], words.headline(verdict), fontsize=22, fontweight="bold", color=accent,
+              va="center")  # fmt: skip
+    head.text(0.02, 1 - 0.65 / heights[0], titled(verdict.classifier) or "a classifier", fontsize=12, color=INK,
+              va="center", parse_math=False)  # fmt: skip
+    head.text(0.02, 1 - 0.85 / heights[0], "\n".join(said), fontsize=9.5, color=INK, va="top")
     if exhibit is not None:
         draw_exhibit(parts[1], exhibit)
     save_figure(figure, path)
