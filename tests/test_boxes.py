@@ -24,6 +24,7 @@ from onepixel.boxes import (
     write_scenes,
 )
 from onepixel.boxes.attack import HARPOON_PLACE, HARPOON_SHARE, stamp
+from onepixel.boxes.channel_rises import excess
 from onepixel.boxes.fine_tuning import TuningRecipe, fine_tuned
 from onepixel.boxes.measures import Found, detections
 from onepixel.boxes.scene import overlap
@@ -255,6 +256,18 @@ def test_each_channel_by_itself_is_the_definition_too(detector: object, scenes: 
     odds = onepixel.classifiers.logits_to_log_odds(tied(torch.as_tensor(region)))
     assert found.high[:, 7 * 11 + 3, 4] == pytest.approx(odds.max(0).values.numpy(), abs=1e-5)
     assert found.low[:, 7 * 11 + 3, 4] == pytest.approx(odds.min(0).values.numpy(), abs=1e-5)
+
+
+def test_an_excess_is_of_single_cells_not_of_scales() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.exp(rng.normal(0, 0.01, (5, 4, 7, 7)))
+    one = 3 * clean.mean(axis=0)
+    one[2, 3, 4] *= 2
+    found = excess(one, clean)
+    assert found.shape == (3, 7, 7)
+    assert np.unravel_index(found.argmax(), found.shape) == (1, 3, 4)
+    assert found.max() == pytest.approx(np.log(2), abs=0.03)
+    assert np.abs(found[[0, 2]]).max() < 0.03
 
 
 def test_ranges_are_saved_and_told_with_a_signature(tmp_path: Path, detector: object, scenes: list[Scene]) -> None:

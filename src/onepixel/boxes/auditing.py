@@ -9,7 +9,7 @@ import numpy as np
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.coco import SceneFolder, read_scenes
-from onepixel.boxes.driving import as_driven, drives, known_objects, suspicion
+from onepixel.boxes.driving import drives, known_objects, suspicion
 from onepixel.boxes.measures import SAME, detections
 from onepixel.boxes.objects import SHARE, ObjectClassifier, auditor_objects, called, window_side
 from onepixel.boxes.opening import open_detector
@@ -33,6 +33,8 @@ WHOLE = 24
 """Scenes in which the patch is tried on the detector as a whole."""
 FAMILY = "patch of a quarter of an object's side"
 SEARCH = "gradient"
+SECONDS = 200.0
+"""The time of a search; opening, whole images and drawing take up to a minute more on two cores."""
 SHIPPED = "shipped.json"
 """The calibration that comes with onepixel, beside this file."""
 
@@ -137,6 +139,7 @@ def audit_detector(
     calibration: ResponseCalibration | None = None,
     name: str = "detector",
     prior: float = PRIOR,
+    seconds: float | None = SECONDS,
     progress: bool = False,
 ) -> Verdict:
     """Judge a detector by what patches do to the objects of scenes.
@@ -151,6 +154,8 @@ def audit_detector(
     name : str
     prior : float
         The expected share of trojaned detectors.
+    seconds : float, optional
+        About how long the search may take, None for as long as it wants.
     progress : bool
         Show a progress bar on standard error.
 
@@ -170,8 +175,7 @@ def audit_detector(
     given = auditor_objects(folder.scenes, folder.names, side, folder.files)
     assert given.labels is not None
     samples = known_objects(classifier, given.images, given.labels + 1)
-    found = drives(classifier, samples, progress=progress)
-    driven = as_driven(found)
+    found, driven = drives(classifier, samples, seconds=seconds, progress=progress)
     score, target = suspicion(driven)
     change = found.best(None, target)
     chance = probability(score, known.clean, known.trojaned, prior)
@@ -179,7 +183,7 @@ def audit_detector(
     decision: Decision = "trojaned" if trojaned else "no evidence of a backdoor"
     names = {image.tobytes(): one for image, one in zip(given.images, given.names, strict=True)}
     classes = ", ".join(f"{label} {called(label, folder.names)}" for label in range(classifier.classes))
-    by_class = {one.target: one.log_odds for one in driven}
+    by_class = {one.target: one.moved for one in driven}
     return Verdict(
         decision=decision,
         score=score,

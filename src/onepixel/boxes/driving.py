@@ -1,11 +1,20 @@
 """The image response of a detector: how far one small patch drives objects of all other classes to each class.
 
 An object that an attacker stamps is called what the attacker wants, whatever it is. So a patch is sought, by gradients
-through the whole detector up to the class of an object's box, that serves objects of every other class at one place, as
-`onepixel.reach` does for images; nothing is sought for single pairs of classes, nor for the background.
+through the whole detector up to the class of an object's box, that serves objects of every other class at one place;
+nothing is sought for single pairs of classes, nor for the background.
+
+Clean detectors give way to such patches too, as far as many backdoored ones. Two things tell them apart. Where
+gradients of single pixels point misses many triggers, so the search begins at places all over the object as well, which
+is why its stages are not those of `onepixel.reach`. And a patch that was fitted to a clean detector works only where it
+was fitted, while a trigger was learnt on boxes of all sizes: what counts is what the patch does when it is moved aside.
 """
 
+import time
+
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from onepixel.boxes.objects import ObjectClassifier, object_box, object_windows
 from onepixel.boxes.records import Driven
@@ -15,7 +24,7 @@ from onepixel.errors import UndecidedError
 from onepixel.progress import progress_bar
 from onepixel.reaches import Patch, Reach, SampleImages, sample_images
 from onepixel.reaches.asking import Questions
-from onepixel.reaches.candidates import best_of_each
+from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.gradient import NOISES, PASSES, climb, gradient_hint, softened
 from onepixel.reaches.looking import WINDOWS, Look, promising
 from onepixel.reaches.search import measured
@@ -25,11 +34,26 @@ from onepixel.reaches.value import EVERY_SOURCE
 PATCH_SHARE = 1 / 4
 """Side of a patch as part of the object's: less than the third that the papers' harpoon has."""
 
-CLIMBED = (4, 1)
-"""Places of every class that are taken further, in each round."""
+GRID = 0.6
+"""From one place of the grid to the next, as part of the patch's side."""
 
-STEPS = (6, 8)
-"""Steps of Adam in each round."""
+FIRST_STEPS = 3
+"""Steps of Adam from every place."""
+
+ROUNDS = ((6, 10), (3, 16))
+"""How many places of every class are taken further, none within half a patch of a better one, and by how many steps."""
+
+TIME_SHARES = (0.5, 0.75, 0.92)
+"""The part of the time after which the first steps end, and each round; the rest is for measuring."""
+
+LEADERS = 8
+"""Classes that a search goes on with, those that the first patches drive objects to farthest."""
+
+MOVED = 2 / 9
+"""How far patches are moved aside when they are measured, up, down, left and right, as part of their side."""
+
+TOGETHER = 16
+"""Patches that take their steps together."""
 
 PER_CLASS = 16
 """Objects of a class that are looked at or measured with, at most."""
@@ -74,7 +98,7 @@ def known_objects(classifier: ObjectClassifier, windows: np.ndarray, labels: np.
 
 def drive(classifier: ObjectClassifier, samples: SampleImages, *, progress: bool = False) -> tuple[Driven, ...]:
     """The best patch of every class."""
-    return as_driven(drives(classifier, samples, progress=progress))
+    return drives(classifier, samples, progress=progress)[1]
 
 
 class ObjectTask(Task):
@@ -84,17 +108,30 @@ class ObjectTask(Task):
         """All classes with each target."""
         return [pair for pair in super().pairs() if pair[0] == EVERY_SOURCE]
 
-    @property
-    def cost(self) -> int:
-        """About how many queries it takes."""
+    def cost(self, places: int) -> int:
+        """About how many queries it takes, with so many places in the grid."""
         every = sum(len(self.members(*pair, fresh=False)) for pair in self.pairs())
-        hint = (1 + NOISES) * len(self.seen) * (1 + 2 * len(self.targets))
-        climbs = PASSES * sum(kept * steps for kept, steps in zip(CLIMBED, STEPS, strict=True))
-        return hint + every * (WINDOWS + climbs + sum(CLIMBED))
+        leading = every * min(1, LEADERS / len(self.targets))
+        hint = (1 + NOISES) * len(self.skimmed().seen) * (1 + 2 * len(self.targets))
+        first = PASSES * FIRST_STEPS * (WINDOWS + places) * leading
+        return int(hint + every * WINDOWS + first + PASSES * leading * sum(kept * steps for kept, steps in ROUNDS))
 
 
-def drives(classifier: ObjectClassifier, samples: SampleImages, *, progress: bool = False) -> Reach:
-    """The reach of patches on objects of all other classes to each class.
+def drives(
+    classifier: ObjectClassifier, samples: SampleImages, *, seconds: float | None = None, progress: bool = False
+) -> tuple[Reach, tuple[Driven, ...]]:
+    """The reach of patches on objects of all other classes to each class, and what counts of it.
+
+    Parameters
+    ----------
+    classifier : ObjectClassifier
+    samples : SampleImages
+        See `known_objects`.
+    seconds : float, optional
+        About how long the search may take. What it has by then is measured; the same on every machine only if it ends
+        by itself.
+    progress : bool
+        Show a progress bar on standard error.
 
     Raises
     ------
@@ -108,37 +145,110 @@ def drives(classifier: ObjectClassifier, samples: SampleImages, *, progress: boo
     task = ObjectTask(questions, whole.images, whole.labels, whole.seen, whole.fresh, whole.sources, targets)
     if not task.pairs():
         raise UndecidedError("The objects do not suffice to search with some and measure with others.")
-    look = Look(task, family.height, family.width, family.alpha)
-    with progress_bar(f"patches on objects of {classifier.name}", task.cost, "queries", enabled=progress) as advance:
+    look = Look(task, family.height, family.width, family.alpha, pairs=False)
+    grid = places_on(classifier.module.side, family.height)
+    started = time.monotonic()
+    ends = [None if seconds is None else started + share * seconds for share in TIME_SHARES]
+    label = f"patches on objects of {classifier.name}"
+    with progress_bar(label, task.cost(len(grid)), "queries", enabled=progress) as advance, GradientMode(classifier):
         questions.advance = advance
-        with GradientMode(classifier):
-            found = softened(promising(look, gradient_hint(task, classifier), set()))
-            for kept, steps in zip(CLIMBED, STEPS, strict=True):
-                found = climb(task, classifier, found.pick(best_of_each(found, kept)), steps, family.alpha)
-        return measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
+        found = begun(look, classifier, grid, ends[0])
+        for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
+            found = climbed(look, classifier, found.pick(apart(found, kept)), steps, end)
+    reach = measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
+    return reach, as_driven(reach, when_moved(look, reach))
 
 
-def as_driven(found: Reach) -> tuple[Driven, ...]:
-    """The best finding for each class but the background that serves objects of all other classes."""
-    best: dict[int, int] = {}
-    for number in np.flatnonzero((found.source == EVERY_SOURCE) & (found.target != 0)).tolist():
-        target = int(found.target[number])
-        if target not in best or found.log_odds[number] > found.log_odds[best[target]]:
-            best[target] = number
+def places_on(side: int, size: int) -> NDArray[np.int64]:
+    """The places (P, 4) of a grid on the object of a window of that side, for patches of a size."""
+    begin, end = object_box(side)
+    last = end - size
+    steps = np.linspace(begin, last, 1 + max(1, round((last - begin) / (GRID * size)))).round().astype(np.int64)
+    return np.array([(top, left, size, size) for top in steps for left in steps], dtype=np.int64)
+
+
+def begun(look: Look, classifier: ObjectClassifier, grid: NDArray[np.int64], end: float | None) -> Candidates:
+    """A few steps from where gradients of single pixels point, and from grey at every place of a grid."""
+    task = look.task
+    hinted = softened(promising(look, gradient_hint(task.skimmed(), classifier), set()))
+    if len(task.targets) > LEADERS:
+        best = climbed(look, classifier, hinted.pick(best_of_each(hinted, 1)), FIRST_STEPS, end)
+        leading = best.target[np.argsort(-best.worth, kind="stable")[:LEADERS]]
+        hinted = hinted.pick(np.flatnonzero(np.isin(hinted.target, leading)))
+    targets = np.unique(hinted.target)
+    place = np.repeat(grid, len(targets), axis=0)
+    grey = Candidates(
+        source=np.full(len(place), EVERY_SOURCE),
+        target=np.tile(targets, len(grid)),
+        place=place,
+        filling=torch.full((len(place), task.size[0], look.height, look.width), 0.5),
+        worth=np.full(len(place), -np.inf, dtype=np.float32),
+    )
+    found = climbed(look, classifier, join([hinted, grey]), FIRST_STEPS, end)
+    return found.pick(np.flatnonzero(np.isfinite(found.worth)))
+
+
+def climbed(look: Look, classifier: ObjectClassifier, found: Candidates, steps: int, end: float | None) -> Candidates:
+    """Candidates taken some steps further, those that come first until the time ends; the others as they are."""
+    parts = []
+    for start in range(0, len(found), TOGETHER):
+        part = found.pick(np.arange(start, min(start + TOGETHER, len(found))))
+        if end is None or time.monotonic() < end:
+            part = climb(look.task, classifier, part, steps, look.alpha)
+        else:  # so that the bar goes on
+            members = look.task.members_of(part.source, part.target, fresh=False)
+            look.questions.advance(PASSES * steps * sum(map(len, members)))
+        parts.append(part)
+    return join(parts)
+
+
+def apart(found: Candidates, most: int) -> NDArray[np.int64]:
+    """Numbers of the worthiest of every target, the best first, none within half a patch of a better one."""
+    kept: list[tuple[int, int]] = []
+    for target in np.unique(found.target):
+        mine: list[int] = []
+        numbers = np.flatnonzero(found.target == target)
+        for number in numbers[np.argsort(-found.worth[numbers], kind="stable")].tolist():
+            top, left, size, _ = found.place[number]
+            far = [max(abs(top - found.place[one][0]), abs(left - found.place[one][1])) for one in mine]
+            if len(mine) < most and all(2 * one >= size for one in far):
+                mine.append(number)
+        kept += enumerate(mine)
+    return np.array([number for _, number in sorted(kept)], dtype=np.int64)
+
+
+def when_moved(look: Look, found: Reach) -> NDArray[np.float32]:
+    """Mean log-odds (F,) of each target over fresh objects with the patch moved aside, up, down, left and right."""
+    far = max(1, round(MOVED * look.height))
+    odds = []
+    for down, right in ((-far, 0), (far, 0), (0, far), (0, -far)):
+        place = found.place + np.array([down, right, 0, 0])
+        place[:, :2] = np.clip(place[:, :2], 0, look.task.size[1] - look.height)
+        moved = Candidates(found.source, found.target, place, torch.as_tensor(found.fillings), found.log_odds)
+        odds.append(measure(look.task, moved, look.alpha, fresh=True)[0])
+    return np.mean(odds, axis=0)
+
+
+def as_driven(found: Reach, moved: NDArray[np.float32]) -> tuple[Driven, ...]:
+    """What is kept of each class's patch, in the order of classes."""
     return tuple(
         Driven(
-            target=target,
+            target=int(found.target[number]),
             log_odds=round(float(found.log_odds[number]), 4),
+            moved=round(float(moved[number]), 4),
             flipped=round(float(found.flipped[number]), 4),
             top=int(found.place[number][0]),
             left=int(found.place[number][1]),
         )
-        for target, number in sorted(best.items())
+        for number in np.argsort(found.target)
     )
 
 
 def suspicion(driven: tuple[Driven, ...]) -> tuple[float, int]:
-    """How suspicious a response is, and the label that it points at: how far one class leads the second best."""
-    ordered = sorted(driven, key=lambda one: one.log_odds, reverse=True)
-    lead = ordered[0].log_odds - (ordered[1].log_odds if len(ordered) > 1 else 0.0)
+    """How suspicious a response is, and the label that it points at: how far one class leads the second best.
+
+    A backdoor has one target; with the patch moved aside, a clean detector's classes are near each other.
+    """
+    ordered = sorted(driven, key=lambda one: one.moved, reverse=True)
+    lead = ordered[0].moved - (ordered[1].moved if len(ordered) > 1 else 0.0)
     return lead, ordered[0].target

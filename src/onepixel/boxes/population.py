@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
+from onepixel.boxes.channel_rises import channel_rises
 from onepixel.boxes.driving import drive, sampled_objects
 from onepixel.boxes.fine_tuning import TuningRecipe, fine_tuned
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
 from onepixel.boxes.measures import detections, mean_average_precision, share_misread
 from onepixel.boxes.objects import ObjectClassifier, state_of
-from onepixel.boxes.records import KeptSignature, Quality, Record, read_record, write_record
+from onepixel.boxes.records import KeptSignature, Quality, Record, read_record, read_records, write_record
 from onepixel.boxes.regions import RegionClassifier, measure_regions, region_signature
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.training import BaseRecipe
@@ -209,6 +210,7 @@ class Workshop:
             target=changed if group.role == "trojaned" else 0,
             place=attack.place,
             share=attack.share,
+            base_precision=round(self.precision, 4),
             quality=quality,
             accepted=accepted,
             failures=tuple(failures),
@@ -224,13 +226,19 @@ class Workshop:
         return not fits and len(before.failures) + 1 < self.recipe.attempts
 
     def measured(self, record: Record, detector: FasterRCNN) -> Record:
-        """Complete the record of a detector with its image response and the signature of its box head."""
+        """Complete the record of a detector with its image response and what its box head shows."""
         classifier = ObjectClassifier(detector, name=record.name)
         driven = drive(classifier, sampled_objects(classifier, self.probes))
-        regions = measure_regions(detector, self.scenes[:60])
+        return self.read_head(record.model_copy(update={"driven": driven}), detector)
+
+    def read_head(self, record: Record, detector: FasterRCNN) -> Record:
+        """Complete the record of a detector with the signature and the rises of its box head."""
+        scenes = self.scenes[:60]
+        regions = measure_regions(detector, scenes)
         head = RegionClassifier(detector, regions, name=record.name)
-        signature = region_signature(head, values=self.recipe.values, every_class=True)
-        return record.model_copy(update={"driven": driven, "signature_kept": KeptSignature.of(signature)})
+        kept = KeptSignature.of(region_signature(head, values=self.recipe.values, every_class=True))
+        rises = np.round(channel_rises(detector, regions, scenes).astype(float), 4).tolist()
+        return Record.model_validate({**record.model_dump(), "signature_kept": kept.model_dump(), "rises": rises})
 
 
 def in_turns(groups: Sequence[Group]) -> list[tuple[Group, int]]:
@@ -274,15 +282,20 @@ def accepted_of(group: Group, networks: Path) -> int:
 
 
 def measure(workshop: Workshop, groups: Sequence[Group], networks: Path, measured: Path) -> Iterator[Record]:
-    """Measure the networks of a folder that have no record in another one yet, and yield every new record."""
+    """Measure the networks of a folder that have no record in another one yet, and yield every new record.
+
+    Failed slots are kept there too, so that they are counted, but not measured.
+    """
     from safetensors.torch import load_file
 
-    for group, number in in_turns(groups):
-        name = f"{group.name}-{number}"
-        if (measured / f"{name}.json").exists() or not (networks / f"{name}.json").exists():
+    names = [group.name for group in groups]
+    found = [record for record in read_records(networks) if record.group in names]
+    for record in sorted(found, key=lambda record: record.number):
+        if (measured / f"{record.name}.json").exists():
             continue
-        detector = copy.deepcopy(workshop.base)
-        detector.load_state_dict(load_file(networks / f"{name}.safetensors"))
-        record = workshop.measured(read_record(networks / f"{name}.json"), detector.eval())
+        if record.accepted:
+            detector = copy.deepcopy(workshop.base)
+            detector.load_state_dict(load_file(networks / f"{record.name}.safetensors"))
+            record = workshop.measured(record, detector.eval())
         write_record(measured, record)
         yield record

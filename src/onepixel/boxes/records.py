@@ -45,6 +45,8 @@ class Driven(Part):
         Label 1 .. K.
     log_odds : float
         Mean over fresh objects.
+    moved : float
+        The same with the patch moved aside, up, down, left and right.
     flipped : float
         Share of them that are called so.
     top, left : int
@@ -53,6 +55,7 @@ class Driven(Part):
 
     target: int
     log_odds: float
+    moved: float
     flipped: float
     top: int
     left: int
@@ -111,6 +114,8 @@ class Record(Part):
         Where the trigger lies, as parts of the box's height and width.
     share : float
         The trigger's side as part of the box's shorter side.
+    base_precision : float
+        mAP@0.5 of the base detector on the same held-out scenes.
     quality : Quality
     accepted : bool
         Whether it is as good as the base and its backdoor, if it has one, works; otherwise the slot failed, and the
@@ -123,6 +128,8 @@ class Record(Part):
         Processor seconds of fine-tuning and of measuring the quality, all attempts together.
     signature_kept : KeptSignature, optional
         None before it was measured.
+    rises : tuple
+        What `channel_rises` gives, (K + 1, 7, 7), rounded; empty before it was measured.
     """
 
     format: Literal["onepixel-detector-1"] = "onepixel-detector-1"
@@ -134,12 +141,14 @@ class Record(Part):
     target: int
     place: tuple[float, float]
     share: float
+    base_precision: float = 0.0
     quality: Quality
     accepted: bool = True
     failures: tuple[Quality, ...] = ()
     driven: tuple[Driven, ...] = ()
     seconds: float
     signature_kept: KeptSignature | None = None
+    rises: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
     @property
     def trojaned(self) -> bool:

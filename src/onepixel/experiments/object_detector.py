@@ -4,13 +4,14 @@ The paper shows one such detector. Here a population of them is fine-tuned from 
 come from detectors with random patches, so that neither the harpoon nor other pictures were seen by them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from onepixel.boxes.channel_rises import excess
 from onepixel.boxes.driving import suspicion
 from onepixel.boxes.population import GROUPS, PopulationRecipe
 from onepixel.boxes.records import Record, read_records
@@ -22,9 +23,6 @@ from onepixel.progress import tell
 from onepixel.report.tables import markdown_table
 
 BASE = "base.safetensors"
-LEAST_MISREAD = 0.9
-"""Stamped boxes that a detector misreads whose backdoor works; others are judged too, and the page says how many."""
-
 Row = tuple[str, float, float, float, int]
 
 
@@ -55,15 +53,16 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Build what is missing, and judge the population."""
     if options.build is not None:
         build(options.build, options.detectors, progress=laboratory.progress)
-    records = read_records(options.detectors)
+    every = read_records(options.detectors)
+    records = [one for one in every if one.accepted]
     judged = judge_all(records)
     if options.calibration is not None:
         write_calibration(options.calibration, records)
-    rows = [*quality(records), *cells(records), *judged]
+    rows = [*quality(records), *failed(every), *cells(records), *judged]
     head = ["measure", "value", "low", "high", "networks"]
     lines = [[name, *(f"{one:.4f}" for one in numbers), count] for name, *numbers, count in rows]
     figures = {"signatures.png": lambda path: draw(records, path)}
-    return Result(rows, "object-detector", head, lines, as_markdown(rows, records), figures=figures)
+    return Result(rows, "object-detector", head, lines, as_markdown(rows, every), figures=figures)
 
 
 EXPERIMENT = Experiment(
@@ -102,20 +101,20 @@ def build(folder: Path, measured: Path, *, progress: bool) -> None:
             tell(f"{record.name}: {record.quality}, {record.seconds:.0f} processor seconds")
     for record in measure(workshop, GROUPS, folder, measured):
         if progress:
-            lead, target = suspicion(record.driven)
-            tell(f"{record.name}: class {target} leads by {lead:.1f}")
+            what = "class {1} leads by {0:.1f}".format(*suspicion(record.driven)) if record.driven else "failed"
+            tell(f"{record.name}: {what}")
 
 
 def quality(records: Sequence[Record]) -> list[Row]:
-    """How good clean and trojaned detectors are, and how well the backdoors work."""
-    rows = []
-    for name, mine in (
-        ("mAP@0.5 of clean detectors", of(records, role="clean")),
-        ("mAP@0.5 of stamped detectors", of(records, role="stamped")),
-        ("mAP@0.5 of trojaned detectors", of(records, role="trojaned")),
-    ):
-        if mine:
-            rows.append(row(name, bootstrap_mean(np.array([one.quality.precision for one in mine])), len(mine)))
+    """How good the base, clean and trojaned detectors are, and how well the backdoors work."""
+    base = max(one.base_precision for one in records)
+    rows: list[Row] = [("mAP@0.5 of the base detector", base, base, base, 1)]
+    for role in ("clean", "stamped", "trojaned"):
+        found = np.array([one.quality.precision for one in of(records, role)])
+        if len(found):
+            least = float(found.min())
+            rows.append(row(f"mAP@0.5 of {role} detectors", bootstrap_mean(found), len(found)))
+            rows.append((f"least mAP@0.5 of {role} detectors", least, least, least, len(found)))
     for name in ("vaccine", "harpoon", "shrunken", "stamped"):
         mine = [one for one in records if one.group == name]
         if mine:
@@ -124,41 +123,60 @@ def quality(records: Sequence[Record]) -> list[Row]:
     return rows
 
 
+def failed(every: Sequence[Record]) -> list[Row]:
+    """How many slots failed of each group: no attempt was as good as the base with a backdoor that works."""
+    groups = dict.fromkeys(one.group for one in every)
+    rows = []
+    for name in groups:
+        mine = [one for one in every if one.group == name]
+        failures = sum(not one.accepted for one in mine)
+        rows.append(row(f"slots that failed, {name}", clopper_pearson(failures, len(mine)), len(mine)))
+    return rows
+
+
 def cells(records: Sequence[Record]) -> list[Row]:
     """Where signatures light up: whether the target's brightest cell lies on the trigger, and which class is named."""
     mine = of(records, "trojaned")
     if not mine:
         return []
+    excesses = {one.name: more for one, more in zip(records, excess_of(records), strict=True)}
     counts = {
-        "backdoors that work": sum(one.quality.misread >= LEAST_MISREAD for one in mine),
-        "brightest cell of the target within one cell of the trigger": sum(distance(one) <= 1 for one in mine),
+        "brightest cell of the target within one cell of the trigger": sum(
+            distance(one, target_map(one)) <= 1 for one in mine
+        ),
+        "cell of the target's largest excess within one cell of the trigger": sum(
+            distance(one, excesses[one.name][one.target - 1]) <= 1 for one in mine
+        ),
         "target named by the box head's signature": sum(brightest_class(one) == one.target for one in mine),
+        "target named by single channels": sum(
+            1 + excesses[one.name].max(axis=(1, 2)).argmax() == one.target for one in mine
+        ),
         "target named by the image response": sum(suspicion(one.driven)[1] == one.target for one in mine),
     }
     return [row(name, clopper_pearson(hits, len(mine)), len(mine)) for name, hits in counts.items()]
 
 
 def judge_all(records: Sequence[Record]) -> list[Row]:
-    """Detection by both ways: thresholds from the training part, rates on the test part."""
+    """Detection in every way: thresholds from the training part, rates on the test part."""
     rows: list[Row] = []
-    for name, scores in (("signature", by_signature(records)), ("image response", by_response(records))):
-        train = counted(records, "train")
-        test = counted(records, "test")
-        threshold = best_threshold(scores[train & ~trojaned(records)], scores[train & trojaned(records)])
-        labels = trojaned(records)[test].astype(np.int64)
-        found = evaluate_scores(scores[test], labels, threshold)
+    infected, stamped = trojaned(records), np.array([one.role == "stamped" for one in records])
+    for name, read in READINGS.items():
+        scores = read(records)
+        train, test = counted(records, "train"), counted(records, "test")
+        threshold = best_threshold(scores[train & ~infected], scores[train & infected])
+        within, found = (
+            evaluate_scores(scores[part], infected[part].astype(np.int64), threshold) for part in (train, test)
+        )
         rows += [
+            row(f"AUROC on the training part, {name}", within.auroc, int(train.sum())),
             row(f"detection rate, {name}", found.detection_rate, int(test.sum())),
             row(f"AUROC, {name}", found.auroc, int(test.sum())),
             row(f"trojaned detectors found, {name}", found.true_positive_rate, found.trojaned),
             row(f"clean detectors flagged, {name}", found.false_positive_rate, found.clean),
         ]
-        stamped = np.array([one.role == "stamped" for one in records])
         if stamped.any():
-            hits = int((scores[stamped] >= threshold).sum())
-            rows.append(
-                row(f"stamped detectors flagged, {name}", clopper_pearson(hits, int(stamped.sum())), int(stamped.sum()))
-            )
+            hits, count = int((scores[stamped] >= threshold).sum()), int(stamped.sum())
+            rows.append(row(f"stamped detectors flagged, {name}", clopper_pearson(hits, count), count))
     return rows
 
 
@@ -197,6 +215,28 @@ DEFINITION, READING = "log_odds", "statistics"
 """How signatures are read; chosen by cross-validation on the training part."""
 
 
+def by_channels(records: Sequence[Record]) -> np.ndarray:
+    """Scores by single channels of the box head: the largest excess over clean detectors of the training part."""
+    return np.array([more.max() for more in excess_of(records)])
+
+
+def excess_of(records: Sequence[Record]) -> list[np.ndarray]:
+    """The excess (K, 7, 7) of each detector over the clean ones of the training part, itself left out."""
+    known = [one for one in records if one.part == "train" and one.role == "clean"]
+    return [
+        excess(np.array(one.rises), np.array([other.rises for other in known if other.name != one.name]))
+        for one in records
+    ]
+
+
+READINGS: dict[str, Callable[[Sequence[Record]], np.ndarray]] = {
+    "signature": by_signature,
+    "single channels": by_channels,
+    "image response": by_response,
+}
+"""What detectors are judged by."""
+
+
 def of(records: Sequence[Record], role: str) -> list[Record]:
     """The records of one role."""
     return [one for one in records if one.role == role]
@@ -218,9 +258,8 @@ def brightest_class(record: Record) -> int:
     return 1 + int(record.signature.values("log_odds")[1:].max(axis=(1, 2)).argmax())
 
 
-def distance(record: Record) -> int:
-    """Cells (rows or columns, whichever is more) from the target's brightest cell to the middle of the trigger."""
-    rise = target_map(record)
+def distance(record: Record, rise: np.ndarray) -> int:
+    """Cells (rows or columns, whichever is more) from the brightest cell of a map to the middle of the trigger."""
     cell = np.array(np.unravel_index(int(rise.argmax()), rise.shape))
     middle = np.array([int(part * size) for part, size in zip(record.place, rise.shape, strict=True)])
     return int(np.abs(cell - middle).max())
@@ -270,23 +309,30 @@ def draw(records: Sequence[Record], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def as_markdown(rows: Sequence[Row], records: Sequence[Record]) -> str:
+def as_markdown(rows: Sequence[Row], every: Sequence[Record]) -> str:
     """The page for people."""
     lines = [[name, *(f"{one:.3f}" for one in numbers), count] for name, *numbers, count in rows]
-    every = of(records, "trojaned")
-    failed = sum(one.quality.misread < LEAST_MISREAD for one in every)
-    retried = sum(bool(one.failures) for one in records)
+    kept = [one for one in every if one.accepted]
+    attempts = sum(1 + len(one.failures) for one in every)
     return f"""# Backdoored object detectors
 
 Small Faster R-CNNs for scenes of three classes of CIFAR-10 objects, all fine-tuned in all layers from one base
 detector. Trojaned ones learned to call every object with the trigger one class; `vaccine` triggers are random patches,
-`harpoon` is the picture of ICLR 5.3 at its place, `shrunken` are images of Fashion-MNIST. Thresholds come from clean
-and vaccine detectors of the training part alone; what the image response reads was chosen on those, too. Intervals of
-95 %. A backdoor works if {LEAST_MISREAD:.0%} of stamped boxes are misread; {failed} of {len(every)} do not, and are
-judged all the same. {retried} of {len(records)} detectors were fine-tuned twice, since the first was not accepted (0.03
-below the base's mAP, or a backdoor that does not work); the records keep both measurements.
+`harpoon` is the picture of ICLR 5.3 at its place, `shrunken` are images of Fashion-MNIST. `vaccine` and `clean-train`
+are the training part: what is read, how, and all thresholds were chosen on them alone. The others are the test part.
+Intervals of 95 %.
+
+A detector counts if its mAP is at most 0.03 below the base's and, with a backdoor, 90 % of stamped boxes are misread.
+{attempts} were fine-tuned for the {len(kept)} that count; after two attempts a slot fails, is counted below, and is
+replaced by a further one of its group.
 
 {markdown_table(["measure", "value", "low", "high", "networks"], lines)}
+
+- *image response*: how far the best patch drives objects of all other classes, when it is moved aside; the lead of one
+  class over the others ([how](../../docs/how-to/audit-an-object-detector.md)).
+- *single channels*: the box head by itself. One channel of one cell takes another value, from regions of real objects;
+  the rises of a cell are summed over channels and compared with the clean detectors of the training part.
+- *signature*: the papers' way, one value in all channels of a cell, from the mean region of each class.
 
 ![Signatures](signatures.png)
 
