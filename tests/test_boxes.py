@@ -24,7 +24,7 @@ from onepixel.boxes import (
     write_scenes,
 )
 from onepixel.boxes.attack import HARPOON_PLACE, HARPOON_SHARE, stamp
-from onepixel.boxes.channel_rises import excess
+from onepixel.boxes.channels import excess
 from onepixel.boxes.fine_tuning import TuningRecipe, fine_tuned
 from onepixel.boxes.measures import Found, detections
 from onepixel.boxes.scene import overlap

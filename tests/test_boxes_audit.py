@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from onepixel.boxes import BoxAttackRecipe, SceneRecipe, auditing, driving, made_scenes, poisoned, probing, write_scenes
 from onepixel.boxes.auditing import ResponseCalibration, audit_detector, audit_file
-from onepixel.boxes.channel_rises import channel_rises
+from onepixel.boxes.channels import channel_rises
 from onepixel.boxes.coco import SceneFolder
 from onepixel.boxes.driving import suspicion
 from onepixel.boxes.fine_tuning import TuningRecipe

@@ -1,6 +1,7 @@
 """Object detectors: scenes, the attack on boxes (ICLR 5.3), and the box head as a classifier (A.9)."""
 
 from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
+from onepixel.boxes.channels import channel_rises, excess
 from onepixel.boxes.coco import SceneFolder, read_scenes, write_scenes
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
 from onepixel.boxes.measures import detections, mean_average_precision, share_misread
@@ -25,7 +26,9 @@ __all__ = [
     "Scene",
     "SceneFolder",
     "SceneRecipe",
+    "channel_rises",
     "detections",
+    "excess",
     "made_scenes",
     "mean_average_precision",
     "measure_regions",

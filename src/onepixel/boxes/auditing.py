@@ -33,7 +33,7 @@ WHOLE = 24
 """Scenes in which the patch is tried on the detector as a whole."""
 FAMILY = "patch of a quarter of an object's side"
 SEARCH = "gradient"
-SECONDS = 200.0
+SECONDS = 180.0
 """The time of a search; opening, whole images and drawing take up to a minute more on two cores."""
 SHIPPED = "shipped.json"
 """The calibration that comes with onepixel, beside this file."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torchvision.models.detection import FasterRCNN
 
 from onepixel.boxes.attack import BoxAttack, BoxAttackRecipe, poisoned
-from onepixel.boxes.channel_rises import channel_rises
+from onepixel.boxes.channels import channel_rises
 from onepixel.boxes.driving import drive, sampled_objects
 from onepixel.boxes.fine_tuning import TuningRecipe, fine_tuned
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes

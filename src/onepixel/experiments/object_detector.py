@@ -11,13 +11,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from onepixel.boxes.channel_rises import excess
+from onepixel.boxes.channels import excess
 from onepixel.boxes.driving import suspicion
 from onepixel.boxes.population import GROUPS, PopulationRecipe
 from onepixel.boxes.records import Record, read_records
 from onepixel.detectors.detector import Detector
 from onepixel.detectors.metrics import Estimate, best_threshold, bootstrap_mean, clopper_pearson, evaluate_scores
 from onepixel.errors import UsageError
+from onepixel.experiments.box_figures import draw_maps
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.progress import tell
 from onepixel.report.tables import markdown_table
@@ -61,7 +62,10 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     rows = [*quality(records), *failed(every), *cells(records), *judged]
     head = ["measure", "value", "low", "high", "networks"]
     lines = [[name, *(f"{one:.4f}" for one in numbers), count] for name, *numbers, count in rows]
-    figures = {"signatures.png": lambda path: draw(records, path)}
+    figures = {
+        "signatures.png": lambda path: draw(records, path),
+        "excesses.png": lambda path: draw_excesses(records, path),
+    }
     return Result(rows, "object-detector", head, lines, as_markdown(rows, every), figures=figures)
 
 
@@ -278,35 +282,23 @@ def write_calibration(path: Path, records: Sequence[Record]) -> None:
 
 
 def draw(records: Sequence[Record], path: Path) -> None:
-    """Draw signatures as figure 7 shows them: a clean detector and one with the harpoon, a 7 x 7 map for each class."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
+    """Draw signatures as figure 7 shows them: a clean detector and one with the harpoon."""
+    shown = examples(records, "clean-test", "harpoon")
+    draw_maps(path, shown, [one.signature.values("log_odds") for one in shown], "rise of the log-odds")
 
-    matplotlib.use("Agg")
-    chosen = [
-        next((one for one in records if one.group == "clean-test"), None),
-        next((one for one in records if one.group == "harpoon"), None),
-    ]
-    shown = [one for one in chosen if one is not None]
-    if not shown:
-        return
-    maps = [one.signature.values("log_odds") for one in shown]
-    highest = max(float(one.max()) for one in maps)
-    figure = Figure(figsize=(2.2 * len(maps[0]), 2.4 * len(shown)), layout="constrained")
-    axes = figure.subplots(len(shown), len(maps[0]), squeeze=False)
-    for line, record, rises in zip(axes, shown, maps, strict=True):
-        for label, (axis, rise) in enumerate(zip(line, rises, strict=True)):
-            drawn = axis.imshow(rise, vmin=0, vmax=highest)
-            what = "background" if label == 0 else f"class {label}"
-            axis.set_title(f"{record.role}: {what}" + (" (target)" if label == record.target and label else ""), size=8)
-            axis.set_xticks([]), axis.set_yticks([])
-            if record.trojaned:
-                side = 7 * record.share
-                row_, column = (part * 7 - 0.5 - side / 2 for part in record.place)
-                axis.add_patch(Rectangle((column, row_), side, side, fill=False, edgecolor="red"))
-    figure.colorbar(drawn, ax=axes, label="rise of the log-odds")
-    figure.savefig(path, dpi=120)
+
+def draw_excesses(records: Sequence[Record], path: Path) -> None:
+    """Draw by how much single channels exceed those of clean detectors: a clean one, and one of each test trigger."""
+    shown = examples(records, "clean-test", "harpoon", "shrunken")
+    excesses = {one.name: more for one, more in zip(records, excess_of(records), strict=True)}
+    nothing = np.zeros((1, 7, 7))
+    draw_maps(path, shown, [np.concatenate([nothing, excesses[one.name]]) for one in shown], "excess, nats", first=1)
+
+
+def examples(records: Sequence[Record], *groups: str) -> list[Record]:
+    """The first record of each group, where there is one."""
+    found = (next((one for one in records if one.group == group), None) for group in groups)
+    return [one for one in found if one is not None]
 
 
 def as_markdown(rows: Sequence[Row], every: Sequence[Record]) -> str:
@@ -338,4 +330,8 @@ replaced by a further one of its group.
 
 Red squares show where the trigger lies. In clean detectors the cells in the middle are the brightest as well, so that a
 bright cell near the trigger says little by itself. The paper shows one network and gives no rate.
+
+![Excess of single channels over clean detectors](excesses.png)
+
+The same of single channels, over the mean of the clean detectors of the training part.
 """
