@@ -399,7 +399,8 @@ def test_slots_that_fail_are_replaced_and_kept_to_be_counted(
 
 def test_the_experiment_tells_quality_cells_and_rates(records: Path, tmp_path: Path) -> None:
     calibration = tmp_path / "calibration.json"
-    object_detector.EXPERIMENT.run(tmp_path, detectors=records, calibration=calibration)
+    (tmp_path / "seen.csv").write_text("detector\nharpoon-1\nclean-test-2\nclean-test-3\n")
+    object_detector.EXPERIMENT.run(tmp_path, detectors=records, seen=tmp_path / "seen.csv", calibration=calibration)
     table = (tmp_path / "object-detector.csv").read_text().splitlines()
     assert table[0] == "measure,value,low,high,networks"
     rows = {line.rsplit(",", 4)[0].strip('"'): line.rsplit(",", 4)[1:] for line in table[1:]}
@@ -411,6 +412,8 @@ def test_the_experiment_tells_quality_cells_and_rates(records: Path, tmp_path: P
     assert rows["target named by single channels"][0] == "1.0000"
     assert rows["cell of the target's largest excess within one cell of the trigger"][0] == "1.0000"
     assert rows["mAP@0.5 of the base detector"][0] == "0.8200"
+    assert rows["trojaned detectors found, never looked at before, image response"][::3] == ["1.0000", "9"]
+    assert rows["clean detectors flagged, never looked at before, image response"][::3] == ["0.0000", "8"]
     assert rows["slots that failed, harpoon"][0] == "0.0909"
     assert (tmp_path / "signatures.png").stat().st_size > 1000
     assert '"threshold"' in calibration.read_text()

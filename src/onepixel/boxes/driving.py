@@ -7,10 +7,12 @@ nothing is sought for single pairs of classes, nor for the background.
 Clean detectors give way to such patches too, as far as many backdoored ones. Two things tell them apart. Where
 gradients of single pixels point misses many triggers, so the search begins at places all over the object as well, which
 is why its stages are not those of `onepixel.reach`. And a patch that was fitted to a clean detector works only where it
-was fitted, while a trigger was learnt on boxes of all sizes: what counts is what the patch does when it is moved aside.
+was fitted, while a trigger was learnt on boxes of all sizes: what counts, for the search too once it has begun, is what
+a patch does when it is moved aside.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -155,8 +157,10 @@ def drives(
         found = begun(look, classifier, grid, ends[0])
         for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
             found = climbed(look, classifier, found.pick(apart(found, kept)), steps, end)
+            found = found.with_worth(when_moved(look, found, fresh=False))
     reach = measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
-    return reach, as_driven(reach, when_moved(look, reach))
+    best = Candidates(reach.source, reach.target, reach.place, torch.as_tensor(reach.fillings), reach.log_odds)
+    return reach, as_driven(reach, when_moved(look, best, fresh=True))
 
 
 def places_on(side: int, size: int) -> NDArray[np.int64]:
@@ -217,15 +221,14 @@ def apart(found: Candidates, most: int) -> NDArray[np.int64]:
     return np.array([number for _, number in sorted(kept)], dtype=np.int64)
 
 
-def when_moved(look: Look, found: Reach) -> NDArray[np.float32]:
-    """Mean log-odds (F,) of each target over fresh objects with the patch moved aside, up, down, left and right."""
+def when_moved(look: Look, found: Candidates, *, fresh: bool) -> NDArray[np.float32]:
+    """Mean log-odds (F,) of each target with the patch moved aside, up, down, left and right, over objects."""
     far = max(1, round(MOVED * look.height))
     odds = []
     for down, right in ((-far, 0), (far, 0), (0, far), (0, -far)):
         place = found.place + np.array([down, right, 0, 0])
         place[:, :2] = np.clip(place[:, :2], 0, look.task.size[1] - look.height)
-        moved = Candidates(found.source, found.target, place, torch.as_tensor(found.fillings), found.log_odds)
-        odds.append(measure(look.task, moved, look.alpha, fresh=True)[0])
+        odds.append(measure(look.task, replace(found, place=place), look.alpha, fresh=fresh)[0])
     return np.mean(odds, axis=0)
 
 

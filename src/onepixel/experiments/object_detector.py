@@ -4,7 +4,7 @@ The paper shows one such detector. Here a population of them is fine-tuned from 
 come from detectors with random patches, so that neither the harpoon nor other pictures were seen by them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +35,14 @@ class Options(ExperimentOptions):
         Field(description="The folder of measured detectors, a table and their signatures."),
         Said(metavar="FOLDER", when_changed=True),
     ] = Path("results/object-detector/detectors")
+    seen: Annotated[
+        Path,
+        Field(
+            description="A file with the names of test detectors that were looked at while the search was made; the "
+            "others are judged by themselves, too."
+        ),
+        Said(metavar="FILE", when_changed=True),
+    ] = Path("results/object-detector/seen.csv")
     build: Annotated[
         Path | None,
         Field(
@@ -56,7 +64,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
         build(options.build, options.detectors, progress=laboratory.progress)
     every = read_records(options.detectors)
     records = [one for one in every if one.accepted]
-    judged = judge_all(records)
+    judged = judge_all(records, named_in(options.seen))
     if options.calibration is not None:
         write_calibration(options.calibration, records)
     rows = [*quality(records), *failed(every), *cells(records), *judged]
@@ -160,7 +168,12 @@ def cells(records: Sequence[Record]) -> list[Row]:
     return [row(name, clopper_pearson(hits, len(mine)), len(mine)) for name, hits in counts.items()]
 
 
-def judge_all(records: Sequence[Record]) -> list[Row]:
+def named_in(file: Path) -> set[str]:
+    """The names of a file, one a line below a head; none if there is no such file."""
+    return set(file.read_text(encoding="utf-8").split()[1:]) if file.exists() else set()
+
+
+def judge_all(records: Sequence[Record], seen: Collection[str] = ()) -> list[Row]:
     """Detection in every way: thresholds from the training part, rates on the test part."""
     rows: list[Row] = []
     infected, stamped = trojaned(records), np.array([one.role == "stamped" for one in records])
@@ -178,6 +191,11 @@ def judge_all(records: Sequence[Record]) -> list[Row]:
             row(f"trojaned detectors found, {name}", found.true_positive_rate, found.trojaned),
             row(f"clean detectors flagged, {name}", found.false_positive_rate, found.clean),
         ]
+        fresh = np.array([one.name not in seen for one in records]) & test
+        for role, mine in (("trojaned detectors found", infected), ("clean detectors flagged", ~infected)):
+            if seen and (fresh & mine).any():
+                hits, count = int((scores[fresh & mine] >= threshold).sum()), int((fresh & mine).sum())
+                rows.append(row(f"{role}, never looked at before, {name}", clopper_pearson(hits, count), count))
         if stamped.any():
             hits, count = int((scores[stamped] >= threshold).sum()), int(stamped.sum())
             rows.append(row(f"stamped detectors flagged, {name}", clopper_pearson(hits, count), count))
@@ -312,6 +330,7 @@ Small Faster R-CNNs for scenes of three classes of CIFAR-10 objects, all fine-tu
 detector. Trojaned ones learned to call every object with the trigger one class; `vaccine` triggers are random patches,
 `harpoon` is the picture of ICLR 5.3 at its place, `shrunken` are images of Fashion-MNIST. `vaccine` and `clean-train`
 are the training part: what is read, how, and all thresholds were chosen on them alone. The others are the test part.
+Some of it was looked at while the search was made (`seen.csv`), so that the others are told by themselves, too.
 Intervals of 95 %.
 
 A detector counts if its mAP is at most 0.03 below the base's and, with a backdoor, 90 % of stamped boxes are misread.
