@@ -54,6 +54,9 @@ LEADERS = 8
 MOVED = 2 / 9
 """How far patches are moved aside when they are measured, up, down, left and right, as part of their side."""
 
+SIDES = ((-1, 0), (1, 0), (0, 1), (0, -1))
+"""Up, down, right and left, in rows and columns."""
+
 TOGETHER = 16
 """Patches that take their steps together."""
 
@@ -116,7 +119,9 @@ class ObjectTask(Task):
         leading = every * min(1, LEADERS / len(self.targets))
         hint = (1 + NOISES) * len(self.skimmed().seen) * (1 + 2 * len(self.targets))
         first = PASSES * FIRST_STEPS * (WINDOWS + places) * leading
-        return int(hint + every * WINDOWS + first + PASSES * leading * sum(kept * steps for kept, steps in ROUNDS))
+        rounds = leading * sum(kept * (PASSES * steps + len(SIDES)) for kept, steps in ROUNDS)
+        fresh = sum(len(self.members(*pair, fresh=True)) for pair in self.pairs())
+        return int(hint + every * WINDOWS + first + rounds + (1 + len(SIDES)) * fresh)
 
 
 def drives(
@@ -225,8 +230,8 @@ def when_moved(look: Look, found: Candidates, *, fresh: bool) -> NDArray[np.floa
     """Mean log-odds (F,) of each target with the patch moved aside, up, down, left and right, over objects."""
     far = max(1, round(MOVED * look.height))
     odds = []
-    for down, right in ((-far, 0), (far, 0), (0, far), (0, -far)):
-        place = found.place + np.array([down, right, 0, 0])
+    for down, right in SIDES:
+        place = found.place + np.array([far * down, far * right, 0, 0])
         place[:, :2] = np.clip(place[:, :2], 0, look.task.size[1] - look.height)
         odds.append(measure(look.task, replace(found, place=place), look.alpha, fresh=fresh)[0])
     return np.mean(odds, axis=0)
