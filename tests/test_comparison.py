@@ -1,7 +1,7 @@
 """The comparison: every method on the very same networks, thresholds from others, rows that are written once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,6 +87,14 @@ def test_a_reported_rate_is_set_beside_the_interval_of_the_measured_one() -> Non
     row = Row("neural-cleanse", "mnist-lenet5-virus", *map(tuple, networks), (), None, None)
     page = as_markdown(Found([row], [], {}), {})
     assert "60.53 % | `mnist-lenet5-virus` | 100 % [83, 100] | contradicted: better here" in page
+
+
+def test_a_target_is_named_where_there_is_one_to_name() -> None:
+    clean, trojaned = scored("a-clean", [0.0] * 3), scored("a-virus", [3.0] * 3)
+    row = Row("abs", "a-virus", tuple(clean), tuple(trojaned), (), None, None)
+    everywhere = tuple(replace(network, targets=(1, 2, 3)) for network in trojaned)
+    assert row.named == 3
+    assert row._replace(trojaned=everywhere).named is None
 
 
 def test_networks_that_our_detector_was_chosen_on_are_counted() -> None:

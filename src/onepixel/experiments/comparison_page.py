@@ -62,8 +62,13 @@ class Row(NamedTuple):
 
     @property
     def named(self) -> int | None:
-        """Trojaned networks whose target is named; None where the method names none."""
-        return sum(one.named for one in self.trojaned) if any(one.target is not None for one in self.trojaned) else None
+        """Trojaned networks whose target is named.
+
+        None where the method names none, and where an attacker has several targets, of which nearly any guess is one.
+        """
+        names = any(one.target is not None for one in self.trojaned)
+        several = any(len(one.targets) > 1 for one in self.trojaned)
+        return sum(one.named for one in self.trojaned) if names and not several else None
 
     def flagged(self, group: Sequence[Judgement]) -> int | None:
         """How many of these networks are at or above the threshold."""
