@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -215,6 +216,12 @@ def test_names_that_differ_are_shown_from_both_sides_with_what_would_fit(tmp_pat
     assert "the file has" in said
     assert "resnet8 has" in said
     assert "Its shapes fit lenet5" in said
+    with pytest.raises(UsageError, match="Their shapes fit lenet5"):
+        opened(tmp_path / "m")
+
+
+def test_what_would_fit_is_found_in_files_that_sort_their_names(tmp_path: Path) -> None:
+    save_file(network().state_dict(), tmp_path / "m")
     with pytest.raises(UsageError, match="Their shapes fit lenet5"):
         opened(tmp_path / "m")
 

@@ -157,11 +157,14 @@ def proposal(weights: Mapping[str, Tensor]) -> str:
 def fitting_architectures(weights: Mapping[str, Tensor]) -> list[str]:
     """The architectures known here that have tensors of exactly these shapes, whatever their names."""
     mine = sorted(shape for name, shape in shapes_of(weights).items() if not name.endswith((BATCHES, *COUNTERS)))
-    lengths = {shape[0] for shape in mine if len(shape) == 1 and 2 <= shape[0] <= MOST_CLASSES}
-    last = next((len(tensor) for tensor in reversed(list(weights.values())) if tensor.ndim in (1, 2)), 0)
-    if last not in lengths:
-        return []
-    return [name for name in ARCHITECTURES if sorted_shapes(ARCHITECTURES[name], last) == mine]
+    # Which layer is the last is not told by the order of the names: safetensors files sort them.
+    rows = {shape[0] for shape in mine if len(shape) == 2 and 2 <= shape[0] <= MOST_CLASSES}
+    return [
+        name
+        for name in ARCHITECTURES
+        if len(sorted_shapes(ARCHITECTURES[name], 2)) == len(mine)
+        and any(sorted_shapes(ARCHITECTURES[name], classes) == mine for classes in sorted(rows))
+    ]
 
 
 def sorted_shapes(known: Architecture, classes: int) -> list[tuple[int, ...]]:
