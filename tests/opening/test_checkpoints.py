@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
@@ -224,6 +225,16 @@ def test_what_would_fit_is_found_in_files_that_sort_their_names(tmp_path: Path) 
     save_file(network().state_dict(), tmp_path / "m")
     with pytest.raises(UsageError, match="Their shapes fit lenet5"):
         opened(tmp_path / "m")
+
+
+def test_networks_of_torchvision_are_known_by_its_names(tmp_path: Path) -> None:
+    module = torchvision.models.resnet18(num_classes=7).eval()
+    torch.save(
+        {"state_dict": {f"module.{name}": tensor for name, tensor in module.state_dict().items()}}, tmp_path / "m"
+    )
+    classifier = opened(tmp_path / "m", architecture="resnet18", input_shape=(3, 32, 32))
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(classifier(images), module(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

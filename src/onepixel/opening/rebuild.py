@@ -103,6 +103,8 @@ def named_network(wanted: str, tensors: Mapping[str, Tensor], name: str, said: s
         return timm_network(wanted, tensors, said)
     if ":" in wanted:
         return Network(build_named(wanted), None, None, wanted, said)
+    if wanted not in ARCHITECTURES and wanted in torchvision_names():
+        return torchvision_network(wanted, tensors, said)
     known = architecture(wanted)
     return Network(known.build(classes_of(known, tensors, name)), known.input_shape, "logits", wanted, said)
 
@@ -158,6 +160,24 @@ def candidates(part: Part) -> Iterator[tuple[str, Callable[[], nn.Module], Shape
         for name in [told] if told in every else every[:MOST_CANDIDATES]:
             shape = tuple(timm.get_pretrained_cfg(name).input_size) if timm.get_pretrained_cfg(name) else None
             yield f"{TIMM}{name}", lambda name=name: timm.create_model(name, pretrained=False), shape  # type: ignore[misc]
+
+
+def torchvision_names() -> list[str]:
+    """What torchvision calls its classifiers."""
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def torchvision_network(wanted: str, tensors: Mapping[str, Tensor], said: str) -> Network:
+    """One of torchvision's networks, without downloading anything."""
+    import torchvision
+
+    whole = on_meta(lambda: torchvision.models.get_model(wanted, weights=None))
+    head = next(name for name in reversed(list(whole.state_dict())) if name.endswith(".weight"))
+    classes = next((len(tensor) for key, tensor in tensors.items() if f".{key}".endswith(f".{head}")), 1000)
+    module = torchvision.models.get_model(wanted, weights=None, num_classes=classes)
+    return Network(module, TORCHVISION_SHAPE, "logits", wanted, said)
 
 
 def timm_name(part: Part) -> str:
