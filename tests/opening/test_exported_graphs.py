@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import onepixel
+from onepixel.opening import program
 from onepixel.opening.exported_graph import NotPlainError, read_exported_graph
 from onepixel.opening.program import open_program
 from onepixel.opening.recognise import Format
@@ -95,9 +96,9 @@ def test_what_answers_are_is_read_too(tmp_path: Path) -> None:
 
 def test_plain_programs_need_no_compiler(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.export, "load", None)
-    program = open_program(Request.make(files["exported"], Format.EXPORTED_PROGRAM, outputs="logits", normalize="none"))
+    opened = open_program(Request.make(files["exported"], Format.EXPORTED_PROGRAM, outputs="logits", normalize="none"))
     images = torch.rand(3, 1, 28, 28)
-    assert torch.allclose(program(images), network()(images), atol=1e-5)
+    assert torch.allclose(opened(images), network()(images), atol=1e-5)
 
 
 def test_programs_that_are_more_than_operators_are_left_to_torch(tmp_path: Path) -> None:
@@ -108,3 +109,33 @@ def test_programs_that_are_more_than_operators_are_left_to_torch(tmp_path: Path)
     images = torch.rand(3, 1, 28, 28)
     assert torch.allclose(classifier(images), network()(2 * images), atol=1e-4)
     classifier.close()
+
+
+class Contained(nn.Module):
+    """Answers with a container of one tensor, as many a model of a library does."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.network, self.form = network(), form
+
+    def forward(self, images: Tensor) -> Any:
+        answers = self.network(images)
+        return (answers,) if self.form == "tuple" else {"logits": answers}
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+@pytest.mark.parametrize("kind", ["exported", "exported, by torch", "traced"])
+def test_single_answers_are_taken_out_of_their_container(
+    form: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, images = tmp_path / "m", torch.rand(3, 1, 28, 28)
+    module = Contained(form)
+    if kind == "traced":
+        torch.jit.trace(module, images[:1], strict=False).save(str(path))
+    else:
+        write(module, path, (1, 28, 28))
+    if kind == "exported, by torch":
+        monkeypatch.setattr(program, "load_exported", program.load_compiled)
+    said = Format.TORCHSCRIPT if kind == "traced" else Format.EXPORTED_PROGRAM
+    asked = Request.make(path, said, outputs="logits", normalize="none", input_shape=(1, 28, 28))
+    assert torch.allclose(open_program(asked)(images), network()(images), atol=1e-5)

@@ -81,7 +81,7 @@ class ExportedGraph:
     Attributes
     ----------
     module : torch.nn.Module
-        From one batch of images to a tensor, or to a tuple of several.
+        From one batch of images to a tensor (out of its container, if there is one), or to a tuple of several.
     declared : tuple
         The shape of its images; None for an open size.
     kind : torch.dtype
@@ -203,7 +203,6 @@ def _read(archive: zipfile.ZipFile) -> ExportedGraph:
         if kind != "user_output":
             raise NotPlainError(f"it gives a {kind}")
         answers.append(said["arg"]["as_tensor"]["name"])
-    _check_answers(program["graph_module"]["module_call_graph"], len(answers))
     weights = {}
     for folder, listing in (("weights", "model_weights_config.json"), ("constants", "model_constants_config.json")):
         for name, entry in loaded(f"data/{folder}/{listing}")["config"].items():
@@ -230,14 +229,6 @@ def _declared(size: Mapping[str, Any]) -> int | None:
     if OPEN_SIZE.fullmatch(size["as_expr"]["expr_str"]) is None:
         raise NotPlainError("the size of its images is calculated")
     return None
-
-
-def _check_answers(calls: Sequence[Mapping[str, Any]], number: int) -> None:
-    """See that a single answer is no container with one tensor in it."""
-    (whole,) = (call["signature"] for call in calls if call["fqn"] == "")
-    _, spec = json.loads(whole["out_spec"])
-    if number == 1 and spec["type"] is not None:
-        raise NotPlainError("it gives a container")
 
 
 def _tensor(archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any]) -> Tensor:

@@ -237,10 +237,13 @@ def load_torchscript(request: Request) -> Program:
     program.eval()
     graph: Any = program.inlined_graph
     node = next(iter(graph.outputs())).node()
-    if node.kind() not in ("prim::TupleConstruct", "prim::ListConstruct"):
-        return Program(program, None, node.kind().rpartition("::")[2], image_kind(program))
     parts = list(node.inputs())
-    names = [str(number) for number in range(len(parts))]
+    if node.kind() in ("prim::TupleConstruct", "prim::ListConstruct"):
+        names = [str(number) for number in range(len(parts))]
+    elif node.kind() == "prim::DictConstruct":
+        names, parts = [str(name.toIValue()) for name in parts[::2]], parts[1::2]
+    else:
+        return Program(program, None, node.kind().rpartition("::")[2], image_kind(program))
     chosen, which = choose_answer(names, [True] * len(parts), request.output, request.name)
     last = parts[chosen].node().kind().rpartition("::")[2]
     return Program(program, None, last, image_kind(program), chosen, which)
@@ -271,5 +274,5 @@ def load_compiled(request: Request) -> Program:
     chosen, which = choose_answer(list(map(str, given)), fractions, request.output, request.name)
     target: Any = nodes[str(given[chosen])].target
     last = target._schema.name.rpartition("::")[2] if hasattr(target, "_schema") else ""
-    several = chosen if len(given) > 1 else None
+    several = None if exported.call_spec.out_spec is None or exported.call_spec.out_spec.is_leaf() else chosen
     return Program(exported.module(), declared, last, images.dtype, several, which)
