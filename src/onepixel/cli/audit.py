@@ -1,5 +1,6 @@
 """`onepixel audit`: one model, one verdict."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from onepixel.detectors.exhibit import Exhibit
     from onepixel.detectors.verdict import ImagesAsked, Verdict
 
-RESULTS = "Results"
+result = partial(typer.Option, rich_help_panel="Results")
 
 
 @options.opens_model
@@ -33,11 +34,10 @@ def audit(
     resize: Annotated[bool, typer.Option("--resize", help="Resize images that are not of the network's size.")] = False,
     search: Annotated[
         str,
-        typer.Option(
+        options.cost(
             metavar="auto|composed|gradient",
             help="With --images: how changes are looked for. composed needs answers only; auto takes the gradient "
             "where there is one.",
-            rich_help_panel=options.COST,
         ),
     ] = "auto",
     detector: Annotated[
@@ -56,32 +56,19 @@ def audit(
     budget: options.Budget = None,
     report: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.html",
-            help="Write a report for people; of several models, one each into this folder.",
-            rich_help_panel=RESULTS,
-        ),
+        result(metavar="FILE.html", help="Write a report for people; of several models, one each into this folder."),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(
+        result(
             metavar="FILE.png",
             help="Draw the signature, the suspect and the score; of several models, one each into this folder.",
-            rich_help_panel=RESULTS,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the verdict as JSON.", rich_help_panel=RESULTS)
-    ] = False,
-    sarif: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the findings as SARIF 2.1.0.", rich_help_panel=RESULTS)
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the findings as JUnit XML.", rich_help_panel=RESULTS)
-    ] = None,
-    bom: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a CycloneDX 1.6 ML-BOM.", rich_help_panel=RESULTS)
-    ] = None,
+    as_json: Annotated[bool, result("--json", help="Print the verdict as JSON.")] = False,
+    sarif: Annotated[Path | None, result(metavar="FILE", help="Write the findings as SARIF 2.1.0.")] = None,
+    junit: Annotated[Path | None, result(metavar="FILE", help="Write the findings as JUnit XML.")] = None,
+    bom: Annotated[Path | None, result(metavar="FILE", help="Write a CycloneDX 1.6 ML-BOM.")] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Tell whether a model carries a backdoor.

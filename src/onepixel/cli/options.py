@@ -22,72 +22,11 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-WHAT, SANDBOX, ENDPOINT, COST = "What the network is", "Sandbox", "Endpoint", "Engine and cost"
-what, sandbox, endpoint, cost = (
-    functools.partial(typer.Option, rich_help_panel=panel) for panel in (WHAT, SANDBOX, ENDPOINT, COST)
+what, about_sandbox, of_endpoint, cost = (
+    functools.partial(typer.Option, rich_help_panel=panel)
+    for panel in ("What the network is", "Sandbox", "Endpoint", "Engine and cost")
 )
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A model file (ONNX, safetensors, PyTorch checkpoint or whole network, Keras, skops, TorchScript, "
-        "torch.export), an archive or folder with one inside, hf://OWNER/NAME, or an Open Inference Protocol v2 "
-        "endpoint: http://host/v2/models/NAME. Files are told apart by their content.",
-    ),
-]
-Architecture = Annotated[
-    str | None,
-    what(
-        help="For weights only: the network they belong to, a name such as lenet5 or resnet50, or module:function of "
-        "your own code (which is then imported)."
-    ),
-]
-InputShape = Annotated[
-    str | None,
-    what(metavar="C,H,W", help="One image, such as 1,28,28; needed where the file leaves it open."),
-]
-Outputs = Annotated[
-    str | None,
-    what(
-        metavar="logits|probabilities", help="What the network answers; needed unless it visibly ends with a softmax."
-    ),
-]
-Normalize = Annotated[
-    str | None,
-    what(
-        metavar="MEAN STD | none",
-        help="What is subtracted from and divided into an image in \\[0, 1], one number or one per channel: "
-        "0.1307 0.3081, or 0.485,0.456,0.406 0.229,0.224,0.225.",
-    ),
-]
-PixelRange = Annotated[
-    str | None,
-    what(
-        "--range",
-        metavar="LOWEST,HIGHEST",
-        help="What black and white are to the network, if not 0 and 1: 0,255, or -1,1. With --normalize, before it.",
-    ),
-]
-Output = Annotated[
-    str | None,
-    what(metavar="NAME", help="Of a network with several answers, which: its name or number."),
-]
-Key = Annotated[
-    str | None,
-    what(metavar="NAME", help="Of a file that holds several sets of weights, which: ema, say, or state.generator."),
-]
-Sandbox = Annotated[
-    bool,
-    sandbox(
-        "--sandbox",
-        help="Open data formats in the sandbox too (programs always are), where this machine has one. Recommended.",
-    ),
-]
-RequireSandbox = Annotated[
-    bool,
-    sandbox("--require-sandbox", help="As --sandbox, and refuse the file where this machine has none."),
-]
 Engine = Annotated[
     str,
     cost(help="auto picks the fastest exact engine; adaptive asks far fewer images and estimates its error."),
@@ -99,20 +38,6 @@ Budget = Annotated[
         help="How many images may be asked at most, besides nine that check the answers; implies --engine adaptive.",
     ),
 ]
-Journal = Annotated[
-    Path | None,
-    endpoint(
-        help="Where an endpoint's answers are kept until the command is done, so that the same command continues an "
-        "interrupted one without asking again. Default: a file in the user's state folder."
-    ),
-]
-BatchSize = Annotated[int, endpoint(min=1, max=4096, help="Images per request to an endpoint.")]
-Concurrency = Annotated[int, endpoint(min=1, max=64, help="Requests to an endpoint at the same time.")]
-Timeout = Annotated[float, endpoint(min=0.1, help="Seconds until one request to an endpoint is given up.")]
-Patience = Annotated[
-    float,
-    endpoint(min=0.0, help="Seconds for which a failing endpoint is asked again and again."),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -120,21 +45,83 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 class Opening:
     """MODEL and what a command line may say about opening it; `opens_model` gives a command these options."""
 
-    model: Model
-    architecture: Architecture = None
-    input_shape: InputShape = None
-    outputs: Outputs = None
-    normalize: Normalize = None
-    pixel_range: PixelRange = None
-    key: Key = None
-    output: Output = None
-    sandbox: Sandbox = False
-    require_sandbox: RequireSandbox = False
-    journal: Journal = None
-    batch_size: BatchSize = 64
-    concurrency: Concurrency = 4
-    timeout: Timeout = 30.0
-    patience: Patience = 300.0
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file (ONNX, safetensors, PyTorch checkpoint or whole network, Keras, skops, TorchScript, "
+            "torch.export), an archive or folder with one inside, hf://OWNER/NAME, or an Open Inference Protocol v2 "
+            "endpoint: http://host/v2/models/NAME. Files are told apart by their content.",
+        ),
+    ]
+    architecture: Annotated[
+        str | None,
+        what(
+            help="For weights only: the network they belong to, a name such as lenet5 or resnet50, or module:function "
+            "of your own code (which is then imported)."
+        ),
+    ] = None
+    input_shape: Annotated[
+        str | None,
+        what(metavar="C,H,W", help="One image, such as 1,28,28; needed where the file leaves it open."),
+    ] = None
+    outputs: Annotated[
+        str | None,
+        what(
+            metavar="logits|probabilities",
+            help="What the network answers; needed unless it visibly ends with a softmax.",
+        ),
+    ] = None
+    normalize: Annotated[
+        str | None,
+        what(
+            metavar="MEAN STD | none",
+            help="What is subtracted from and divided into an image in \\[0, 1], one number or one per channel: "
+            "0.1307 0.3081, or 0.485,0.456,0.406 0.229,0.224,0.225.",
+        ),
+    ] = None
+    pixel_range: Annotated[
+        str | None,
+        what(
+            "--range",
+            metavar="LOWEST,HIGHEST",
+            help="What black and white are to the network, if not 0 and 1: 0,255, or -1,1. With --normalize, before "
+            "it.",
+        ),
+    ] = None
+    key: Annotated[
+        str | None,
+        what(metavar="NAME", help="Of a file that holds several sets of weights, which: ema, say, or state.generator."),
+    ] = None
+    output: Annotated[
+        str | None,
+        what(metavar="NAME", help="Of a network with several answers, which: its name or number."),
+    ] = None
+    sandbox: Annotated[
+        bool,
+        about_sandbox(
+            "--sandbox",
+            help="Open data formats in the sandbox too (programs always are), where this machine has one. Recommended.",
+        ),
+    ] = False
+    require_sandbox: Annotated[
+        bool,
+        about_sandbox("--require-sandbox", help="As --sandbox, and refuse the file where this machine has none."),
+    ] = False
+    journal: Annotated[
+        Path | None,
+        of_endpoint(
+            help="Where an endpoint's answers are kept until the command is done, so that the same command continues "
+            "an interrupted one without asking again. Default: a file in the user's state folder."
+        ),
+    ] = None
+    batch_size: Annotated[int, of_endpoint(min=1, max=4096, help="Images per request to an endpoint.")] = 64
+    concurrency: Annotated[int, of_endpoint(min=1, max=64, help="Requests to an endpoint at the same time.")] = 4
+    timeout: Annotated[float, of_endpoint(min=0.1, help="Seconds until one request to an endpoint is given up.")] = 30.0
+    patience: Annotated[
+        float,
+        of_endpoint(min=0.0, help="Seconds for which a failing endpoint is asked again and again."),
+    ] = 300.0
 
     def classifier(self) -> "Classifier":
         """Open it."""

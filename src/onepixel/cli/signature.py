@@ -1,6 +1,7 @@
 """`onepixel signature`: the signature of one model, as a file and as a picture, without a verdict."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-GRID = "Signature"
+grid = partial(typer.Option, rich_help_panel="Signature")
 
 
 @options.opens_model
@@ -25,19 +26,16 @@ def signature(
     definition: Annotated[
         str, typer.Option(help="What is drawn: max, largest_change, algorithm1, change or log_odds.")
     ] = "change",
-    values: Annotated[
-        int, typer.Option(min=2, max=65536, help="V, intensities per pixel.", rich_help_panel=GRID)
-    ] = 256,
+    values: Annotated[int, grid(min=2, max=65536, help="V, intensities per pixel.")] = 256,
     default_image: Annotated[
         str,
-        typer.Option(
+        grid(
             metavar="VALUE|FILE.npy",
             help="The default image I_o: an intensity (0 is black), or a NumPy file of one image (C, H, W) or of "
             "several (M, C, H, W) in [0, 1].",
-            rich_help_panel=GRID,
         ),
     ] = "0",
-    stride: Annotated[int, typer.Option(min=1, help="Visit every s-th row and column only.", rich_help_panel=GRID)] = 1,
+    stride: Annotated[int, grid(min=1, help="Visit every s-th row and column only.")] = 1,
     engine: options.Engine = "auto",
     budget: options.Budget = None,
     quiet: options.Quiet = False,
