@@ -117,6 +117,7 @@ def load_classifier(
     limits = limits or Limits()
     notes: tuple[str, ...] = ()
     examples: Path | None = None
+    told_by_folder = False
     path, file = fetched(source) if source.startswith(SCHEME) else (Path(path_or_url), None)
     if path.is_dir():
         found = find_model(path, file)
@@ -126,6 +127,7 @@ def load_classifier(
         outputs = outputs or found.outputs  # type: ignore[assignment]
         if normalize is None and pixel_range is None:
             normalize, pixel_range = found.normalize, found.pixel_range
+            told_by_folder = normalize is not None
     form = recognise(path, limits)
     refuse(escaped(path.name), form)
     request = Request.make(
@@ -146,6 +148,11 @@ def load_classifier(
         from onepixel.sandbox.open import open_sandboxed
 
         classifier = open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)
+    if told_by_folder:
+        from onepixel.opening.preparation import AS_THEY_ARE
+
+        by_folder = AS_THEY_ARE.replace("as you said", "as the folder says")
+        classifier.assumptions = tuple(by_folder if said == AS_THEY_ARE else said for said in classifier.assumptions)
     classifier.assumptions = (*classifier.assumptions, *notes)
     classifier.examples = examples
     return cast("Classifier", classifier)

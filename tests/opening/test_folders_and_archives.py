@@ -322,3 +322,13 @@ def test_model_on_the_hub_is_opened_from_the_local_cache(
     for words in ("hf://owner/other", "hf://owner/name/other.onnx"):
         with pytest.raises(UsageError, match="There is no"):
             onepixel.load_classifier(words, **said)
+
+
+def test_what_the_folder_says_of_intensities_is_not_put_into_the_users_mouth(tmp_path: Path) -> None:
+    save_file(network().state_dict(), tmp_path / "model.safetensors")
+    write_json(tmp_path / "config.json", architectures=["LeNet"], image_size=28, num_channels=1)
+    write_json(tmp_path / "preprocessor_config.json", size=28, do_normalize=False)
+    classifier: Any = onepixel.load_classifier(tmp_path, architecture="lenet5", outputs="logits")
+    said = " ".join(classifier.assumptions)
+    assert "from 0 to 1 as they are, as the folder says." in said
+    assert "from 0 to 1 as they are, as you said." not in said
