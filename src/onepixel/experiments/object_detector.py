@@ -334,8 +334,8 @@ Some of it was looked at while the search was made (`seen.csv`), so that the oth
 Intervals of 95 %.
 
 A detector counts if its mAP is at most 0.03 below the base's and, with a backdoor, 90 % of stamped boxes are misread.
-{attempts} were fine-tuned for the {len(kept)} that count; after two attempts a slot fails, is counted below, and is
-replaced by a further one of its group.
+{attempts} were fine-tuned for the {len(kept)} that count. A slot whose attempts (two, or more) all miss that has
+failed; it is counted below, and replaced by a further one of its group.
 
 {markdown_table(["measure", "value", "low", "high", "networks"], lines)}
 
