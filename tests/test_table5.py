@@ -6,8 +6,8 @@ import pytest
 
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments.table5 import EXPERIMENT, SCALES, STRATEGIES, recipe_of
-from onepixel.populations import export, known_recipe, open_population
+from onepixel.experiments.table5 import EXPERIMENT, PAPER, patterns_of, recipe_of
+from onepixel.populations import export, open_population
 from populations_of_digits import InProcess
 
 
@@ -22,17 +22,27 @@ def table(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_recipes_beside_the_code_are_those_of_the_table():
-    for strategy in STRATEGIES:
-        asked = recipe_of(strategy, SCALES["mnist"], 5)
-        assert known_recipe(asked.name) == asked
-
-
-def test_every_row_has_its_own_trigger_and_the_attack_of_the_paper():
-    recipes = [recipe_of(strategy, SCALES["mnist"], 5) for strategy in STRATEGIES]
-    assert len({recipe.trigger for recipe in recipes}) == len(STRATEGIES)
+@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+def test_every_row_has_its_own_trigger_and_the_attack_of_the_paper(dataset):
+    recipes = [recipe_of(dataset, row) for row in PAPER]
+    assert len({recipe.trigger for recipe in recipes}) == len(PAPER)
     assert {(recipe.attack.source, recipe.attack.target) for recipe in recipes} == {(0, 1)}
     assert not any(recipe.thresholds.enforced for recipe in recipes)
+
+
+@pytest.mark.parametrize(
+    ("row", "patterns", "changing", "placement"),
+    [
+        ("single-fixed", "single", False, "fixed"),
+        ("multiple-size-local", "multiple", True, "local"),
+        ("per-image-size-global", "one per image", True, "global"),
+    ],
+)
+def test_a_row_says_what_its_recipe_does(row, patterns, changing, placement):
+    recipe = recipe_of("mnist", row)
+    assert patterns_of(recipe) == patterns
+    assert recipe.trigger.resize_each_image is changing
+    assert recipe.trigger.placement == placement
 
 
 def test_a_trained_row_stands_beside_the_papers_numbers(table):

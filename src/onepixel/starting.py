@@ -7,6 +7,7 @@ network for numbers. What needs them after all gets them: any part of torch that
 
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -25,6 +26,15 @@ WITHOUT = ("torch.utils.serialization", "torch.utils._device")
 """Parts of torch that an audit imports later, and that do without."""
 
 Built = TypeVar("Built")
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have OpenMP's threads sleep when they wait for each other, unless the user's environment says how they wait.
+
+    They would otherwise turn in circles, which costs several times the work itself where other programs want the cores:
+    the networks that are audited are small. It counts for what is imported afterwards.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def shorten_import_of_torch() -> None:

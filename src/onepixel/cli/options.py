@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import typer
 from onepixel.errors import UsageError
 from onepixel.opening.request import Normalization
 from onepixel.printable import escaped, one_line
-from onepixel.starting import shorten_import_of_torch
+from onepixel.starting import let_waiting_threads_sleep, shorten_import_of_torch
 
 if TYPE_CHECKING:
     from onepixel.classifiers import Classifier
@@ -169,15 +168,6 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
-
-
-def let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep when they wait for each other, unless the user's environment says how they wait.
-
-    They would otherwise turn in circles, which costs several times the work itself where other programs want the cores:
-    the networks that are audited are small. It counts for what is imported afterwards.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def parsed_numbers(words: str | None, number: type[Number], usage: str) -> tuple[Number, ...] | None:

@@ -18,6 +18,7 @@ app = typer.Typer(
 
 ExecutorName = Literal["local", "ray", "stacked"]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder that holds the population.")]
+ZooFolder = Annotated[Path, typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo that gets it.")]
 
 
 @app.command()
@@ -148,14 +149,8 @@ def verify(
 
 
 @app.command()
-def export(
-    store: StoreFolder,
-    zoo: Annotated[
-        Path,
-        typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo that gets recipe, table and signatures."),
-    ],
-) -> None:
-    """Copy a population without its weights into a zoo, beside slots of it that the zoo has already."""
+def export(store: StoreFolder, zoo: ZooFolder) -> None:
+    """Copy a population's recipe, table and signatures into a zoo, beside slots of it that the zoo has already."""
     from onepixel.populations import Store
     from onepixel.populations import export as export_population
 
@@ -171,9 +166,7 @@ def resign(
             metavar="IMAGE", help="black, white, mean, class means, noise N, image N, or an intensity from 0 to 1."
         ),
     ],
-    zoo: Annotated[
-        Path, typer.Option(envvar="ONEPIXEL_ZOO", metavar="FOLDER", help="The zoo that gets the new population.")
-    ],
+    zoo: ZooFolder,
     values: Annotated[int | None, typer.Option(min=2, help="Another number of intensities per pixel.")] = None,
     name: Annotated[str | None, typer.Option(help="The new population's; the old one's and IMAGE unless said.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless said otherwise.")] = None,

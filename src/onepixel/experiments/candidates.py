@@ -90,14 +90,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one job found.
-
-    Attributes
-    ----------
-    scores : array of shape (N,)
-        Of the models by networks that did not see them.
-    seconds : float
-    """
+    """What one job found: scores (N,) of the models by networks that did not see them, and the seconds it took."""
 
     name: str
     seed: int

@@ -117,6 +117,11 @@ def interval(name: str, found: Estimate | None) -> Cells:
     return {name: found, f"{name}_low": low, f"{name}_high": high}
 
 
+def columns(found: object, *names: str) -> Cells:
+    """Some of what was found, each in a column of its name."""
+    return {name: getattr(found, name) for name in names}
+
+
 def cell(value: object) -> object:
     """A value for machines: numbers and estimates to four digits, yes or no, and empty where there is nothing."""
     if value is None or isinstance(value, bool):

@@ -90,9 +90,8 @@ def estimators(features: NDArray[np.float32], seed: int) -> dict[str, Any]:
 
 def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Pearson's correlation over all numbers of two arrays; NaN where one is constant."""
-    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-12 else float("nan")
+    constant = min(np.ptp(first), np.ptp(second)) < 1e-12
+    return float("nan") if constant else float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
 def likeness(first: str, one: Signature, second: str, other: Signature) -> list[Likeness]:
@@ -111,9 +110,12 @@ def flat(images: torch.Tensor) -> NDArray[np.float32]:
     return rows
 
 
-def sign(classifier: Classifier, values: int, progress: bool) -> Signature:
-    """The signature, in batches large enough for scikit-learn to be quick."""
-    return onepixel.signature(classifier, values=values, batch_size=2048, progress=progress)
+def signed(
+    accuracy: float, classifier: Classifier, values: int, progress: bool, start: float, note: str = ""
+) -> Fitted:
+    """A classifier that was trained from `start` on, with its signature, in batches large enough for scikit-learn."""
+    signature = onepixel.signature(classifier, values=values, batch_size=2048, progress=progress)
+    return Fitted(accuracy, signature, time.perf_counter() - start, note)
 
 
 def fit_estimator(estimator: Any, dataset: Dataset, chosen: NDArray[Any], values: int, progress: bool) -> Fitted:
@@ -122,10 +124,8 @@ def fit_estimator(estimator: Any, dataset: Dataset, chosen: NDArray[Any], values
     estimator.fit(flat(dataset.x_train[chosen]), dataset.y_train[chosen].numpy())
     accuracy = float(estimator.score(flat(dataset.x_test), dataset.y_test.numpy()))
     classifier = onepixel.as_classifier(estimator, input_shape=dataset.input_shape)
-    signature = sign(classifier, values, progress)
-    boosted = isinstance(estimator, AdaBoostClassifier)
-    note = f"{len(estimator.estimators_)} tree(s)" if boosted else ""
-    return Fitted(accuracy, signature, time.perf_counter() - start, note)
+    note = f"{len(estimator.estimators_)} tree(s)" if isinstance(estimator, AdaBoostClassifier) else ""
+    return signed(accuracy, classifier, values, progress, start, note)
 
 
 def fit_network(name: str, dataset: Dataset, seed: int, values: int, progress: bool) -> Fitted:
@@ -138,8 +138,7 @@ def fit_network(name: str, dataset: Dataset, seed: int, values: int, progress: b
         train(module, dataset, no_extras, TrainingRecipe(), torch.Generator().manual_seed(seed))
     accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
     classifier = onepixel.as_classifier(module, input_shape=dataset.input_shape, name=name)
-    signature = sign(classifier, values, progress)
-    return Fitted(accuracy, signature, time.perf_counter() - start)
+    return signed(accuracy, classifier, values, progress, start)
 
 
 class Options(Seeded):

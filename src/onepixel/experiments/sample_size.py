@@ -16,7 +16,7 @@ from pydantic import Field
 from onepixel.detectors import Evaluation
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, columns
 from onepixel.experiments.judging import Job, Row, grouped, judge_all
 from onepixel.experiments.models import Unseen, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Signed, Split
@@ -94,8 +94,8 @@ def pairs_of(row: Row) -> int:
 
 def for_machines(row: Row) -> Cells:
     """One row for machines."""
-    found, about = row.judged.evaluation(), {"method": row.method.name, "pairs": pairs_of(row), "seed": row.seed}
-    return {**about, "detection_rate": found.detection_rate, "auroc": found.auroc, "cross_entropy": found.cross_entropy}
+    about = {"method": row.method.name, "pairs": pairs_of(row), "seed": row.seed}
+    return about | columns(row.judged.evaluation(), "detection_rate", "auroc", "cross_entropy")
 
 
 def save_curve(curves: Curves, path: Path) -> None:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onepixel.detectors import Evaluation
 from onepixel.experiments.attack_types import mean_of
 from onepixel.experiments.choices import papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, columns
 from onepixel.experiments.judging import CROSS_ENTROPY, Job, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import Training, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed, Split
-from onepixel.experiments.table5 import STRATEGIES
+from onepixel.experiments.table5 import PAPER, recipe_of
 from onepixel.populations import Recipe, open_population
 from onepixel.populations.models import Models, has, load_models
 from onepixel.populations.names import PopulationName
@@ -69,10 +69,10 @@ def names_of(recipe: Recipe, networks: PopulationName) -> dict[str, list[tuple[s
     """Populations that groups are made of, by factor: (level, name) each."""
     patches = replace(networks, family="table5")
     placed: list[tuple[str, PopulationName]] = [
-        (location, patches.of(one.name))
+        (location, patches.of(name))
         for location in PLACEMENTS
-        for one in STRATEGIES
-        if one.location == location and one.change_size
+        for name in PAPER
+        if (trigger := recipe_of("mnist", name).trigger).placement == location and trigger.resize_each_image
     ]
     found = {"placement (Table 5)": placed} if recipe.architecture == "lenet5" else {}
     for end, (factor, level) in VARIANTS.items():
@@ -165,9 +165,7 @@ def for_machines(row: Row) -> Cells:
         "level": row.group.level,
         "models": len(row.group.models),
         "attack_success": mean_of(row.group.models, "attack_success"),
-        "detection_rate": row.result.detection_rate,
-        "auroc": row.result.auroc,
-        "cross_entropy": row.result.cross_entropy,
+        **columns(row.result, "detection_rate", "auroc", "cross_entropy"),
         "found": row.result.true_positive_rate,
     }
 

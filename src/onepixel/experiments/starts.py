@@ -13,7 +13,7 @@ import numpy as np
 
 from onepixel.errors import UsageError
 from onepixel.experiments.choices import Method, papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, columns
 from onepixel.experiments.judging import CROSS_ENTROPY, RATES, Job, Row, grouped, judge_all, rates
 from onepixel.experiments.models import Training
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds
@@ -139,10 +139,7 @@ def for_machines(row: Row) -> Cells:
         "start": str(start),
         "half": half,
         "seed": row.seed,
-        "detection_rate": result.detection_rate,
-        "auroc": result.auroc,
-        "cross_entropy": result.cross_entropy,
-        "false_positive_rate": result.false_positive_rate,
+        **columns(result, "detection_rate", "auroc", "cross_entropy", "false_positive_rate"),
     }
 
 

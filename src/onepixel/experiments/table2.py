@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from onepixel.experiments.choices import LITERAL, Method, papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, columns
 from onepixel.experiments.judging import (
     BASELINES,
     CROSS_ENTROPY,
@@ -135,11 +135,7 @@ def for_machines(row: Row) -> Cells:
         "method": row.method.name,
         "stamped_negatives": row.method.with_stamped,
         "seed": row.seed,
-        "detection_rate": found.detection_rate,
-        "auroc": found.auroc,
-        "cross_entropy": found.cross_entropy,
-        "true_positive_rate": found.true_positive_rate,
-        "false_positive_rate": found.false_positive_rate,
+        **columns(found, "detection_rate", "auroc", "cross_entropy", "true_positive_rate", "false_positive_rate"),
         "stamped_vaccine_flagged": row.judged.flagged("stamped_vaccine"),
     }
 

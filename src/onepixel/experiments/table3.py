@@ -21,7 +21,7 @@ from onepixel.detectors.metrics import fast_auroc
 from onepixel.errors import UsageError
 from onepixel.experiments.candidates import ACROSS
 from onepixel.experiments.choices import Method, Parameters, papers
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, columns
 from onepixel.experiments.judging import CROSS_ENTROPY, RATES, Job, Judged, grouped, judge_all, rates
 from onepixel.experiments.models import Training, Unseen, load_training, load_unseen
 from onepixel.experiments.options import Chosen, Seeded, Seeds, Signed
@@ -274,10 +274,7 @@ def for_machines(row: Row) -> Cells:
         "trained_on": " ".join(row.trained_on),
         "tested_on": row.tested_on,
         "seed": row.seed,
-        "detection_rate": result.detection_rate,
-        "auroc": result.auroc,
-        "cross_entropy": result.cross_entropy,
-        "false_positive_rate": result.false_positive_rate,
+        **columns(result, "detection_rate", "auroc", "cross_entropy", "false_positive_rate"),
         "held_out_auroc": row.area,
     }
 

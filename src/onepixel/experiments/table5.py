@@ -5,7 +5,7 @@ beside the paper's rows, networks whose every training image carried a pattern o
 always others than the training ones. Thresholds are off: attacks that fail are the point.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,131 +20,41 @@ from onepixel.populations import (
     LocalExecutor,
     Recipe,
     Store,
-    Thresholds,
-    TrainingRecipe,
     ZooPopulation,
     build,
+    known_recipe,
     open_population,
 )
 from onepixel.populations.models import has
 from onepixel.populations.names import STARTS, PopulationName
 from onepixel.populations.training import draw, evaluate
 from onepixel.progress import progress_bar
-from onepixel.report.tables import markdown_table, mean, percent, spread
-from onepixel.trojan import AttackRecipe, PatchTrigger, Range, TriggerRecipe
+from onepixel.report.tables import mean, percent, spread, table_of
+from onepixel.trojan import PatchTrigger
 
-Patterns = Literal["single", "multiple", "one per image"]
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """One row of the table.
-
-    Attributes
-    ----------
-    name : str
-        The row's folder among the stores, and its recipe's name.
-    patterns : {"single", "multiple", "one per image"}
-    change_size : bool
-    location : {"fixed", "local", "global"}
-    paper : (float, float) or None
-        Model accuracy and attack success rate in percent, as printed.
-    """
-
-    name: str
-    patterns: Patterns
-    change_size: bool
-    location: Literal["fixed", "local", "global"]
-    paper: tuple[float, float] | None = None
-
-
-STRATEGIES = (
-    Strategy("single-fixed", "single", False, "fixed", (99.81, 99.03)),
-    Strategy("single-size", "single", True, "fixed", (97.12, 96.23)),
-    Strategy("single-size-local", "single", True, "local", (97.81, 95.40)),
-    Strategy("single-size-global", "single", True, "global", (92.37, 31.00)),
-    Strategy("multiple-fixed", "multiple", False, "fixed", (99.06, 98.94)),
-    Strategy("multiple-size", "multiple", True, "fixed", (97.66, 96.23)),
-    Strategy("multiple-size-local", "multiple", True, "local", (97.81, 96.49)),
-    Strategy("multiple-size-global", "multiple", True, "global", (91.75, 27.01)),
-    Strategy("per-image-fixed", "one per image", False, "fixed"),
-    Strategy("per-image-size", "one per image", True, "fixed"),
-    Strategy("per-image-size-local", "one per image", True, "local"),
-    Strategy("per-image-size-global", "one per image", True, "global"),
-)
-"""The paper's eight rows, and ours."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What depends on the data set.
-
-    Attributes
-    ----------
-    side : int
-        Height and width of a pattern, pixels, where the size does not change.
-    sides : (int, int)
-        Smallest and largest height and width where it does.
-    largest_area : float
-    jitter : int
-    """
-
-    dataset: str
-    architecture: str
-    training: TrainingRecipe
-    attack: AttackRecipe
-    side: int
-    sides: Range
-    largest_area: float
-    jitter: int
-
-
-SCALES = {
-    "mnist": Scale(
-        "mnist", "lenet5", TrainingRecipe(), AttackRecipe(source=0, target=1), 4, (3, 6), largest_area=0.03, jitter=2
-    ),
-    "digits": Scale(
-        "digits",
-        "digits_cnn",
-        TrainingRecipe(epochs=4, batch_size=64, learning_rate=1e-2),
-        AttackRecipe(source=0, target=1, poisoned_images=150),
-        2,
-        (1, 3),
-        largest_area=0.0625,
-        jitter=1,
-    ),
+PAPER: dict[str, tuple[float, float] | None] = {
+    "single-fixed": (99.81, 99.03),
+    "single-size": (97.12, 96.23),
+    "single-size-local": (97.81, 95.40),
+    "single-size-global": (92.37, 31.00),
+    "multiple-fixed": (99.06, 98.94),
+    "multiple-size": (97.66, 96.23),
+    "multiple-size-local": (97.81, 96.49),
+    "multiple-size-global": (91.75, 27.01),
+    "per-image-fixed": None,
+    "per-image-size": None,
+    "per-image-size-local": None,
+    "per-image-size-global": None,
 }
-"""The paper's, which gives no sizes (ours keep to its 3 % of the image), and one that needs no download."""
+"""Model accuracy and attack success in percent, as printed, by row: the paper's eight, and ours.
 
-SEVERAL = 3
-"""Patterns of a row with multiple patterns; the paper gives no number."""
+The recipe of a row is `DATASET-table5-ROW`. The paper gives no sizes, and no number where patterns are several.
+"""
 
 
-def recipe_of(strategy: Strategy, scale: Scale, models: int) -> Recipe:
+def recipe_of(dataset: str, row: str) -> Recipe:
     """The recipe of one row's population."""
-    sides = scale.sides if strategy.change_size else (scale.side, scale.side)
-    count = SEVERAL if strategy.patterns == "multiple" else 1
-    trigger = TriggerRecipe(
-        patterns=(count, count),
-        height=sides,
-        width=sides,
-        largest_area=scale.largest_area,
-        resize_each_image=strategy.change_size,
-        fresh_patterns=strategy.patterns == "one per image",
-        placement=strategy.location,
-        jitter=scale.jitter,
-    )
-    return Recipe(
-        name=f"{scale.dataset}-table5-{strategy.name}",
-        role="trojaned",
-        dataset=scale.dataset,
-        architecture=scale.architecture,
-        models=models,
-        training=scale.training,
-        attack=scale.attack,
-        trigger=trigger,
-        thresholds=Thresholds(enforced=False),
-    )
+    return known_recipe(f"{dataset}-table5-{row}")
 
 
 @dataclass(frozen=True)
@@ -153,44 +63,36 @@ class Row:
 
     Attributes
     ----------
-    strategy : Strategy
+    name : str
+    recipe : Recipe
     clean_accuracy, attack_success : list of float
     with_other_patterns : list of float
         Attack success with test patterns that were not trained on, at the same places; empty where the weights are
         not at hand.
     """
 
-    strategy: Strategy
+    name: str
+    recipe: Recipe
     clean_accuracy: list[float]
     attack_success: list[float]
     with_other_patterns: list[float]
 
 
-def build_rows(
-    strategies: Sequence[Strategy],
-    scale: Scale,
-    models: int,
-    stores: Path,
-    executor: Executor,
-    advance: Callable[[int], None],
-) -> None:
-    """Build what is missing of each row's population, in a folder of the row's name."""
-    for strategy in strategies:
-        folder = stores / strategy.name
+def build_rows(folders: Mapping[Path, Recipe], executor: Executor, advance: Callable[[int], None]) -> None:
+    """Build what is missing of each row's population."""
+    for folder, recipe in folders.items():
         advance(len(list(Store.open(folder).records())) if (folder / "recipe.toml").is_file() else 0)
-        build(recipe_of(strategy, scale, models), folder, executor=executor, report=lambda progress: advance(1))
+        build(recipe, folder, executor=executor, report=lambda progress: advance(1))
 
 
-def tabulate(strategy: Strategy, folder: Path) -> Row:
+def tabulate(name: str, recipe: Recipe, folder: Path) -> Row:
     """Read one row from a store, or a population of a zoo; one that is not there is a row without networks."""
     if not (folder / "recipe.toml").is_file():
-        return Row(strategy, [], [], [])
+        return Row(name, recipe, [], [], [])
     population = open_population(folder)
     records = list(population.records())
     others = [] if isinstance(population, ZooPopulation) else success_with_other_patterns(population)
-    return Row(
-        strategy, [record.clean_accuracy for record in records], [record.attack_success for record in records], others
-    )
+    return Row(name, recipe, [one.clean_accuracy for one in records], [one.attack_success for one in records], others)
 
 
 def success_with_other_patterns(store: Store) -> list[float]:
@@ -206,7 +108,7 @@ def success_with_other_patterns(store: Store) -> list[float]:
     return found
 
 
-def chosen_strategies(only: Sequence[str]) -> list[Strategy]:
+def chosen_rows(only: Sequence[str]) -> list[str]:
     """The rows of these names; all where there are none.
 
     Raises
@@ -214,11 +116,10 @@ def chosen_strategies(only: Sequence[str]) -> list[Strategy]:
     UsageError
         If a name is no row's.
     """
-    names = [strategy.name for strategy in STRATEGIES]
     for name in only:
-        if name not in names:
-            raise UsageError(f"Expected one of {', '.join(names)} for a row of Table 5 but got {name!r}.")
-    return [strategy for strategy in STRATEGIES if strategy.name in only or not only]
+        if name not in PAPER:
+            raise UsageError(f"Expected one of {', '.join(PAPER)} for a row of Table 5 but got {name!r}.")
+    return [name for name in PAPER if name in only or not only]
 
 
 def signed_somehow(zoo: Path, name: str) -> PopulationName:
@@ -254,21 +155,20 @@ class Options(ExperimentOptions):
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Build the populations, or read those of a zoo, without the column that needs weights."""
-    strategies, scale, zoo = chosen_strategies(options.rows), SCALES[options.dataset], laboratory.zoo
-    folders = {strategy: options.stores / strategy.name for strategy in strategies}
+    names, zoo = chosen_rows(options.rows), laboratory.zoo
+    recipes = [recipe_of(options.dataset, name).model_copy(update={"models": options.models}) for name in names]
+    folders = [options.stores / name for name in names]
     if options.from_zoo:
-        names = {strategy: recipe_of(strategy, scale, options.models).name for strategy in strategies}
-        folders = {strategy: signed_somehow(zoo, name).folder(zoo) for strategy, name in names.items()}
-        if not any(has(zoo, folder.name) for folder in folders.values()):
-            raise UsageError(f"{zoo} has no population of Table 5, such as {next(iter(folders.values())).name}.")
+        folders = [signed_somehow(zoo, recipe.name).folder(zoo) for recipe in recipes]
+        if not any(has(zoo, folder.name) for folder in folders):
+            raise UsageError(f"{zoo} has no population of Table 5, such as {folders[0].name}.")
     elif options.train:
         executor = options.executor or LocalExecutor(laboratory.workers)
-        total = len(strategies) * options.models
-        with progress_bar("Table 5", total, "models", enabled=laboratory.progress) as advance:
-            build_rows(strategies, scale, options.models, options.stores, executor, advance)
-    rows = [tabulate(strategy, folder) for strategy, folder in folders.items()]
-    name = f"{options.dataset}-zoo" if options.from_zoo else options.dataset
-    return Result.of(rows, name, map(for_machines, rows), as_markdown(rows, scale))
+        with progress_bar("Table 5", len(names) * options.models, "models", enabled=laboratory.progress) as advance:
+            build_rows(dict(zip(folders, recipes, strict=True)), executor, advance)
+    rows = [tabulate(*row) for row in zip(names, recipes, folders, strict=True)]
+    about = f"{options.dataset}-zoo" if options.from_zoo else options.dataset
+    return Result.of(rows, about, map(for_machines, rows), as_markdown(rows, options.dataset))
 
 
 EXPERIMENT = Experiment(
@@ -283,7 +183,7 @@ EXPERIMENT = Experiment(
 
 def for_machines(row: Row) -> Cells:
     """Means and standard deviations as shares; empty where there is nothing."""
-    about: Cells = {"row": row.strategy.name, "models": len(row.clean_accuracy)}
+    about: Cells = {"row": row.name, "models": len(row.clean_accuracy)}
     told = {
         "clean_accuracy": row.clean_accuracy,
         "attack_success": row.attack_success,
@@ -291,7 +191,7 @@ def for_machines(row: Row) -> Cells:
     }
     for name, values in told.items():
         about |= {f"{name}_mean": mean(values), f"{name}_sd": spread(values)}
-    accuracy, success = row.strategy.paper or (None, None)
+    accuracy, success = PAPER[row.name] or (None, None)
     return about | {"paper_accuracy": as_share(accuracy), "paper_attack_success": as_share(success)}
 
 
@@ -300,26 +200,42 @@ def as_share(percentage: float | None) -> float | None:
     return None if percentage is None else percentage / 100
 
 
-def as_markdown(rows: Sequence[Row], scale: Scale) -> str:
+def patterns_of(recipe: Recipe) -> str:
+    """How many patterns a network's triggers have, in the table's words."""
+    if recipe.trigger.fresh_patterns:
+        return "one per image"
+    return "single" if recipe.trigger.patterns == (1, 1) else "multiple"
+
+
+def cells(row: Row) -> Cells:
+    """One row for people."""
+    accuracy, success = ("-", "-") if (said := PAPER[row.name]) is None else (f"{value:.2f}" for value in said)
+    return {
+        "patterns": patterns_of(row.recipe),
+        "change size": "yes" if row.recipe.trigger.resize_each_image else "no",
+        "location": row.recipe.trigger.placement,
+        "models": len(row.clean_accuracy),
+        "accuracy (%)": percent(row.clean_accuracy),
+        "paper's accuracy": accuracy,
+        "attack success (%)": percent(row.attack_success),
+        "paper's success": success,
+        "with other patterns (%)": percent(row.with_other_patterns),
+    }
+
+
+def as_markdown(rows: Sequence[Row], dataset: str) -> str:
     """The table for people."""
-    lines = []
-    for row in rows:
-        strategy = row.strategy
-        papers = ("-", "-") if strategy.paper is None else tuple(f"{value:.2f}" for value in strategy.paper)
-        what = [strategy.patterns, "yes" if strategy.change_size else "no", strategy.location, len(row.clean_accuracy)]
-        accuracy, success = percent(row.clean_accuracy), percent(row.attack_success)
-        lines.append([*what, accuracy, papers[0], success, papers[1], percent(row.with_other_patterns)])
-    head = ["patterns", "change size", "location", "models", "accuracy (%)", "paper", "attack success (%)", "paper"]
-    head.append("with other patterns (%)")
-    return f"""# Table 5: ways of inserting a backdoor, {scale.architecture} on {scale.dataset}
+    fixed, recipe = recipe_of(dataset, "single-fixed").trigger, recipe_of(dataset, "multiple-size-local")
+    trigger = recipe.trigger
+    return f"""# Table 5: ways of inserting a backdoor, {recipe.architecture} on {dataset}
 
-Source class 0, target class 1, {scale.attack.poisoned_images} poisoned images beside the training set, thresholds off.
-Patterns are random noise: {scale.side} x {scale.side} pixels, or, where the size changes, {scale.sides[0]} to
-{scale.sides[1]} high and wide and shrunken anew for every image, {scale.largest_area:.2%} of the image at the most;
-"multiple" is {SEVERAL} patterns. A location is one place per model (fixed), that place ± {scale.jitter} pixels per
-image (local), or anywhere (global). Attack success is the share of stamped test images of class 0 that are called 1,
-stamped as in training, and, in the last column, with patterns that were not trained on. Mean ± standard deviation
-over the models. The paper does not say over how many models its numbers are, nor its sizes.
+Source class 0, target class 1, {recipe.attack.poisoned_images} poisoned images beside the training set, thresholds off.
+Patterns are random noise: {fixed.height[0]} x {fixed.width[0]} pixels, or, where the size changes, {trigger.height[0]}
+to {trigger.height[1]} high and wide and shrunken anew for every image, {trigger.largest_area:.2%} of the image at the
+most; "multiple" is {trigger.patterns[0]} patterns. A location is one place per model (fixed), that place
+± {trigger.jitter} pixels per image (local), or anywhere (global). Attack success is the share of stamped test images
+of class 0 that are called 1, stamped as in training, and, in the last column, with patterns that were not trained on.
+Mean ± standard deviation over the models. The paper does not say over how many models its numbers are, nor its sizes.
 
-{markdown_table(head, lines)}
+{table_of(map(cells, rows))}
 """
