@@ -40,7 +40,7 @@ def test_every_row_has_its_own_trigger_and_the_attack_of_the_paper(dataset):
 )
 def test_a_row_says_what_its_recipe_does(row, patterns, changing, placement):
     recipe = recipe_of("mnist", row)
-    assert patterns_of(recipe) == patterns
+    assert patterns_of(recipe.trigger) == patterns
     assert recipe.trigger.resize_each_image is changing
     assert recipe.trigger.placement == placement
 

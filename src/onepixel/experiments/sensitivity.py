@@ -20,7 +20,7 @@ from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result,
 from onepixel.experiments.judging import CROSS_ENTROPY, Job, grouped, judge_all, over_seeds, rates
 from onepixel.experiments.models import Training, load_training, load_unseen, names_of_test, training_names
 from onepixel.experiments.options import Chosen, Prefixed, Seeded, Seeds, Signed, Split
-from onepixel.experiments.table5 import PAPER, recipe_of
+from onepixel.experiments.table5 import PAPER, patches_of, recipe_of
 from onepixel.populations import Recipe, open_population
 from onepixel.populations.models import Models, has, load_models
 from onepixel.populations.names import PopulationName
@@ -67,12 +67,12 @@ def trigger_area(models: Models) -> NDArray[np.float64]:
 
 def names_of(recipe: Recipe, networks: PopulationName) -> dict[str, list[tuple[str, PopulationName]]]:
     """Populations that groups are made of, by factor: (level, name) each."""
-    patches = replace(networks, family="table5")
+    own = replace(networks, family="table5")
     placed: list[tuple[str, PopulationName]] = [
-        (location, patches.of(name))
+        (location, own.of(name))
         for location in PLACEMENTS
         for name in PAPER
-        if (trigger := recipe_of("mnist", name).trigger).placement == location and trigger.resize_each_image
+        if (patches := patches_of(recipe_of("mnist", name))).placement == location and patches.resize_each_image
     ]
     found = {"placement (Table 5)": placed} if recipe.architecture == "lenet5" else {}
     for end, (factor, level) in VARIANTS.items():

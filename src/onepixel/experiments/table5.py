@@ -30,7 +30,7 @@ from onepixel.populations.names import STARTS, PopulationName
 from onepixel.populations.training import draw, evaluate
 from onepixel.progress import progress_bar
 from onepixel.report.tables import mean, percent, spread, table_of
-from onepixel.trojan import PatchTrigger
+from onepixel.trojan import PatchTrigger, TriggerRecipe
 
 PAPER: dict[str, tuple[float, float] | None] = {
     "single-fixed": (99.81, 99.03),
@@ -57,6 +57,12 @@ def recipe_of(dataset: str, row: str) -> Recipe:
     return known_recipe(f"{dataset}-table5-{row}")
 
 
+def patches_of(recipe: Recipe) -> TriggerRecipe:
+    """What its patches are like."""
+    assert isinstance(recipe.trigger, TriggerRecipe)
+    return recipe.trigger
+
+
 @dataclass(frozen=True)
 class Row:
     """One row's outcome, a value per network; shares in [0, 1].
@@ -64,7 +70,7 @@ class Row:
     Attributes
     ----------
     name : str
-    recipe : Recipe
+    patches : TriggerRecipe
     clean_accuracy, attack_success : list of float
     with_other_patterns : list of float
         Attack success with test patterns that were not trained on, at the same places; empty where the weights are
@@ -72,7 +78,7 @@ class Row:
     """
 
     name: str
-    recipe: Recipe
+    patches: TriggerRecipe
     clean_accuracy: list[float]
     attack_success: list[float]
     with_other_patterns: list[float]
@@ -85,14 +91,14 @@ def build_rows(folders: Mapping[Path, Recipe], executor: Executor, advance: Call
         build(recipe, folder, executor=executor, report=lambda progress: advance(1))
 
 
-def tabulate(name: str, recipe: Recipe, folder: Path) -> Row:
+def tabulate(name: str, patches: TriggerRecipe, folder: Path) -> Row:
     """Read one row from a store, or a population of a zoo; one that is not there is a row without networks."""
     if not (folder / "recipe.toml").is_file():
-        return Row(name, recipe, [], [], [])
+        return Row(name, patches, [], [], [])
     population = open_population(folder)
     records = list(population.records())
     others = [] if isinstance(population, ZooPopulation) else success_with_other_patterns(population)
-    return Row(name, recipe, [one.clean_accuracy for one in records], [one.attack_success for one in records], others)
+    return Row(name, patches, [one.clean_accuracy for one in records], [one.attack_success for one in records], others)
 
 
 def success_with_other_patterns(store: Store) -> list[float]:
@@ -166,7 +172,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
         executor = options.executor or LocalExecutor(laboratory.workers)
         with progress_bar("Table 5", len(names) * options.models, "models", enabled=laboratory.progress) as advance:
             build_rows(dict(zip(folders, recipes, strict=True)), executor, advance)
-    rows = [tabulate(*row) for row in zip(names, recipes, folders, strict=True)]
+    rows = [tabulate(*row) for row in zip(names, map(patches_of, recipes), folders, strict=True)]
     about = f"{options.dataset}-zoo" if options.from_zoo else options.dataset
     return Result.of(rows, about, map(for_machines, rows), as_markdown(rows, options.dataset))
 
@@ -184,36 +190,27 @@ EXPERIMENT = Experiment(
 def for_machines(row: Row) -> Cells:
     """Means and standard deviations as shares; empty where there is nothing."""
     about: Cells = {"row": row.name, "models": len(row.clean_accuracy)}
-    told = {
-        "clean_accuracy": row.clean_accuracy,
-        "attack_success": row.attack_success,
-        "success_with_other_patterns": row.with_other_patterns,
-    }
-    for name, values in told.items():
+    told = (row.clean_accuracy, row.attack_success, row.with_other_patterns)
+    for name, values in zip(("clean_accuracy", "attack_success", "success_with_other_patterns"), told, strict=True):
         about |= {f"{name}_mean": mean(values), f"{name}_sd": spread(values)}
-    accuracy, success = PAPER[row.name] or (None, None)
-    return about | {"paper_accuracy": as_share(accuracy), "paper_attack_success": as_share(success)}
+    accuracy, success = (percentage and percentage / 100 for percentage in PAPER[row.name] or (None, None))
+    return about | {"paper_accuracy": accuracy, "paper_attack_success": success}
 
 
-def as_share(percentage: float | None) -> float | None:
-    """What the paper prints, in [0, 1]."""
-    return None if percentage is None else percentage / 100
-
-
-def patterns_of(recipe: Recipe) -> str:
+def patterns_of(patches: TriggerRecipe) -> str:
     """How many patterns a network's triggers have, in the table's words."""
-    if recipe.trigger.fresh_patterns:
+    if patches.fresh_patterns:
         return "one per image"
-    return "single" if recipe.trigger.patterns == (1, 1) else "multiple"
+    return "single" if patches.patterns == (1, 1) else "multiple"
 
 
 def cells(row: Row) -> Cells:
     """One row for people."""
     accuracy, success = ("-", "-") if (said := PAPER[row.name]) is None else (f"{value:.2f}" for value in said)
     return {
-        "patterns": patterns_of(row.recipe),
-        "change size": "yes" if row.recipe.trigger.resize_each_image else "no",
-        "location": row.recipe.trigger.placement,
+        "patterns": patterns_of(row.patches),
+        "change size": "yes" if row.patches.resize_each_image else "no",
+        "location": row.patches.placement,
         "models": len(row.clean_accuracy),
         "accuracy (%)": percent(row.clean_accuracy),
         "paper's accuracy": accuracy,
@@ -225,8 +222,8 @@ def cells(row: Row) -> Cells:
 
 def as_markdown(rows: Sequence[Row], dataset: str) -> str:
     """The table for people."""
-    fixed, recipe = recipe_of(dataset, "single-fixed").trigger, recipe_of(dataset, "multiple-size-local")
-    trigger = recipe.trigger
+    recipe = recipe_of(dataset, "multiple-size-local")
+    fixed, trigger = (patches_of(one) for one in (recipe_of(dataset, "single-fixed"), recipe))
     return f"""# Table 5: ways of inserting a backdoor, {recipe.architecture} on {dataset}
 
 Source class 0, target class 1, {recipe.attack.poisoned_images} poisoned images beside the training set, thresholds off.
