@@ -25,14 +25,13 @@ demo: setup  ## Train a detector on digit networks, audit unseen ones, write a r
 
 test: setup  ## Run every test
 	-$(MAKE) --silent endpoint-server
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(COVERAGE)
 
 test-fast: setup  ## Run chosen tests of what most changes touch: less than a minute
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow" $(FAST_TESTS)
 
-coverage: setup  ## Run every test, and fail where less than 90 % of the branches of src/ are run
-	-$(MAKE) --silent endpoint-server
-	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term
+coverage:  ## Run every test, and fail where less than 90 % of the lines and branches of src/ are run
+	$(MAKE) test COVERAGE="--cov --cov-report=term"
 
 hooks: setup  ## Check style and types before every commit
 	$(BIN)/pre-commit install
