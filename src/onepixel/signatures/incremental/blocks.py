@@ -22,9 +22,8 @@ from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
 from onepixel.signatures.incremental.windows import Window, inside
 from onepixel.signatures.plan import Advance
 
-WORTHWHILE = 0.25
-"""Of a full forward pass a block's windows cost at most so much on average. With few values, more takes longer than
-plain batches: LeNet-5's 18 % is 1.5 times as fast, ResNet-20's 46 % half as fast (`benchmarks/reach.py`)."""
+WORTHWHILE = 0.5
+"""Of a full forward pass a block's windows cost at most so much on average; with few values, more gains nothing."""
 
 
 def still(answers: int) -> None:
