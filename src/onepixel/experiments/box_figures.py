@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from onepixel.boxes.records import Record
+from onepixel.report.figures import save_figure
 
 
 def draw_maps(path: Path, shown: Sequence[Record], maps: Sequence[np.ndarray], label: str, *, first: int = 0) -> None:
@@ -43,4 +44,4 @@ def draw_maps(path: Path, shown: Sequence[Record], maps: Sequence[np.ndarray], l
                 row, column = (part * size - 0.5 - side / 2 for part in record.place)
                 axis.add_patch(Rectangle((column, row), side, side, fill=False, edgecolor="red"))
     figure.colorbar(picture, ax=axes, label=label)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
