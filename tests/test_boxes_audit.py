@@ -213,8 +213,8 @@ def test_places_that_are_taken_further_keep_apart_and_each_class_has_some() -> N
     place = np.array([[6, 6, 8, 8], [8, 6, 8, 8], [6, 10, 8, 8], [30, 30, 8, 8], [6, 6, 8, 8]])
     worth = np.array([3, 4, 2, 1, 0], dtype=np.float32)
     found = Candidates(np.full(5, -1), np.array([1, 1, 1, 1, 2]), place, torch.zeros(5, 3, 8, 8), worth)
-    assert driving.apart(found, 2).tolist() == [1, 4, 2]  # the first is two rows above a better one
-    assert driving.apart(found, 9).tolist() == [1, 4, 2, 3]
+    assert driving.worthiest_apart(found, 2, 4).tolist() == [1, 4, 2]  # the first is two rows above a better one
+    assert driving.worthiest_apart(found, 9, 4).tolist() == [1, 4, 2, 3]
 
 
 def test_a_search_without_time_measures_what_it_has(detectors: dict[str, torch.nn.Module], scenes: list[Scene]) -> None:

@@ -12,6 +12,7 @@ a patch does when it is moved aside.
 """
 
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from onepixel.errors import UndecidedError
 from onepixel.progress import progress_bar
 from onepixel.reaches import Patch, Reach, SampleImages, sample_images
 from onepixel.reaches.asking import Questions
-from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
+from onepixel.reaches.candidates import Candidates, apart, best_of_each, join, measure
 from onepixel.reaches.gradient import NOISES, PASSES, climb, gradient_hint, softened
 from onepixel.reaches.looking import WINDOWS, Look, promising
 from onepixel.reaches.search import measured
@@ -161,7 +162,7 @@ def drives(
         questions.advance = advance
         found = begun(look, classifier, grid, ends[0])
         for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
-            found = climbed(look, classifier, found.pick(apart(found, kept)), steps, end)
+            found = climbed(look, classifier, found.pick(worthiest_apart(found, kept, look.height / 2)), steps, end)
             found = found.with_worth(when_moved(look, found, fresh=False))
     reach = measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
     best = Candidates(reach.source, reach.target, reach.place, torch.as_tensor(reach.fillings), reach.log_odds)
@@ -211,19 +212,16 @@ def climbed(look: Look, classifier: ObjectClassifier, found: Candidates, steps: 
     return join(parts)
 
 
-def apart(found: Candidates, most: int) -> NDArray[np.int64]:
-    """Numbers of the worthiest of every target, the best first, none within half a patch of a better one."""
-    kept: list[tuple[int, int]] = []
-    for target in np.unique(found.target):
-        mine: list[int] = []
-        numbers = np.flatnonzero(found.target == target)
-        for number in numbers[np.argsort(-found.worth[numbers], kind="stable")].tolist():
-            top, left, size, _ = found.place[number]
-            far = [max(abs(top - found.place[one][0]), abs(left - found.place[one][1])) for one in mine]
-            if len(mine) < most and all(2 * one >= size for one in far):
-                mine.append(number)
-        kept += enumerate(mine)
-    return np.array([number for _, number in sorted(kept)], dtype=np.int64)
+def worthiest_apart(found: Candidates, most: int, distance: float) -> NDArray[np.int64]:
+    """Numbers of the `most` worthiest of every target that lie apart: the best of every target first, and so on."""
+    ranks: Counter[int] = Counter()
+    ranked = []
+    for number in apart(found, found.worth, distance):
+        target = int(found.target[number])
+        if ranks[target] < most:
+            ranked.append((ranks[target], number))
+        ranks[target] += 1
+    return np.array([number for _, number in sorted(ranked)], dtype=np.int64)
 
 
 def when_moved(look: Look, found: Candidates, *, fresh: bool) -> NDArray[np.float32]:

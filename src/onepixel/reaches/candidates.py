@@ -1,5 +1,6 @@
 """Candidates: fillings at places that a search takes further, each for one source (or all) and one target."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -147,3 +148,23 @@ def best_of_each(candidates: Candidates, most: int) -> Numbers:
     first = np.searchsorted(key, key, side="left")
     rank = np.arange(len(order)) - first
     return np.sort(order[rank < most])
+
+
+def apart(candidates: Candidates, worth: NDArray[np.float32], distance: float) -> Iterator[int]:
+    """Numbers of candidates, the worthiest first, none too near to a better one of its target.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    worth : array of shape (F,)
+        What they are ordered by.
+    distance : float
+        How far places of one target lie apart at least, in rows or in columns, pixels.
+    """
+    kept: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number in np.argsort(-worth, kind="stable").tolist():
+        top, left = (int(part) for part in candidates.place[number, :2])
+        better = kept[int(candidates.target[number])]
+        if all(max(abs(top - row), abs(left - column)) >= distance for row, column in better):
+            better.append((top, left))
+            yield number

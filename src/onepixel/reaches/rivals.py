@@ -4,16 +4,18 @@ In the middle of a sign a patch turns any sign into many others, and that is no 
 lie where natural images tell little, serves one target alone.
 """
 
+from itertools import islice
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from onepixel.classifiers.gradients import GradientMode, differentiable_log_odds
 from onepixel.errors import BudgetError
-from onepixel.reaches.candidates import Candidates, join, measure
+from onepixel.reaches.candidates import Candidates, apart, join, measure
 from onepixel.reaches.gradient import climb, softened
 from onepixel.reaches.pasting import cut
-from onepixel.reaches.task import Numbers, Task
+from onepixel.reaches.task import Task
 from onepixel.reaches.value import EVERY_SOURCE
 
 OF_PAIRS, OF_ALL = 14, 7
@@ -62,25 +64,11 @@ def looked_at(candidates: Candidates, log_odds: NDArray[np.float32]) -> list[int
     Those of pairs and of changes from all classes in turns, so that a short budget has some of both.
     """
     every = candidates.source == EVERY_SOURCE
-    single, together = (
-        apart(candidates, log_odds, np.flatnonzero(mine), most) for mine, most in ((~every, OF_PAIRS), (every, OF_ALL))
-    )
-    ranked = [(rank / OF_PAIRS, number) for rank, number in enumerate(single)]
-    ranked += [(rank / OF_ALL, number) for rank, number in enumerate(together)]
+    ranked = []
+    for mine, most in ((np.flatnonzero(~every), OF_PAIRS), (np.flatnonzero(every), OF_ALL)):
+        farthest = islice(apart(candidates.pick(mine), log_odds[mine], NEAR + 1), most)
+        ranked += [(rank / most, int(mine[number])) for rank, number in enumerate(farthest)]
     return [number for _, number in sorted(ranked)]
-
-
-def apart(candidates: Candidates, log_odds: NDArray[np.float32], numbers: Numbers, most: int) -> list[int]:
-    """The `most` farthest of some candidates, no two of one target near to each other."""
-    kept: list[int] = []
-    for number in numbers[np.argsort(-log_odds[numbers], kind="stable")].tolist():
-        same = [one for one in kept if candidates.target[one] == candidates.target[number]]
-        distance = np.abs(candidates.place[same, :2] - candidates.place[number, :2]).max(axis=1, initial=0)
-        if not (distance <= NEAR).any():
-            kept.append(number)
-        if len(kept) == most:
-            break
-    return kept
 
 
 def rivals_of(task: Task, candidates: Candidates, number: int, targets: list[int]) -> Candidates:
