@@ -19,7 +19,7 @@ from onepixel.boxes.fine_tuning import TuningRecipe
 from onepixel.boxes.objects import SHARE, ObjectClassifier, ObjectModule, object_windows, state_of, window_side
 from onepixel.boxes.opening import open_detector
 from onepixel.boxes.outside import OutsideClassifier
-from onepixel.boxes.population import GROUPS, Group, PopulationRecipe, Workshop, build, in_turns, measure
+from onepixel.boxes.population import GROUPS, SPARE, Group, PopulationRecipe, Workshop, build, in_turns, measure
 from onepixel.boxes.probing import Objects, all_candidates, fillings, patched, probe, recognised
 from onepixel.boxes.records import Driven, KeptSignature, Quality, Record, read_records, write_record
 from onepixel.boxes.regions import RegionClassifier, measure_regions, region_features
@@ -388,12 +388,13 @@ def test_slots_that_fail_are_replaced_and_kept_to_be_counted(
     workshop = Workshop(recipe, detectors["clean"], scenes, scenes[:6], scenes, precision=2.0)  # type: ignore[arg-type]
     groups = (Group("vaccine", "train", "trojaned", BoxAttackRecipe(picture="random"), 1),)
     made = list(build(workshop, groups, tmp_path / "networks"))
-    assert [(one.name, one.accepted) for one in made] == [("vaccine-0", False), ("vaccine-1", False)]
+    slots = [f"vaccine-{number}" for number in range(1 + SPARE)]
+    assert [(one.name, one.accepted) for one in made] == [(slot, False) for slot in slots]
     assert list(build(workshop, groups, tmp_path / "networks")) == []
     more = replace(workshop, recipe=recipe.model_copy(update={"attempts": 2}))
     again = next(build(more, groups, tmp_path / "networks"))
     assert (again.name, len(again.failures)) == ("vaccine-0", 1)
-    assert list(measure(workshop, groups, tmp_path / "networks", tmp_path / "measured")) == [again, made[1]]
+    assert list(measure(workshop, groups, tmp_path / "networks", tmp_path / "measured")) == [again, *made[1:]]
     assert all(one.driven == () for one in read_records(tmp_path / "measured"))
 
 

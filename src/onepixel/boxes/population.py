@@ -66,6 +66,9 @@ GROUPS = (
 )
 """The population that is published. Clean ones are made with an attack too, which draws the same scenes."""
 
+SPARE = 2
+"""Further slots that a group has for each of its detectors, for those that fail: more than half of the harpoon's do."""
+
 
 class PopulationRecipe(BaseModel):
     """What detectors are fine-tuned and measured with.
@@ -250,13 +253,13 @@ def in_turns(groups: Sequence[Group]) -> list[tuple[Group, int]]:
 def build(workshop: Workshop, groups: Sequence[Group], networks: Path) -> Iterator[Record]:
     """Fine-tune what is missing in a folder of networks, and yield every new record, not measured yet.
 
-    Slots that failed are replaced by further ones of their group, as many at most as the group has.
+    Slots that failed are replaced by further ones of their group, `SPARE` at most for each of its detectors.
     """
     networks.mkdir(parents=True, exist_ok=True)
     for group, number in in_turns(groups):
         yield from built(workshop, group, number, networks)
     for group in groups:
-        for number in range(group.count, 2 * group.count):
+        for number in range(group.count, (1 + SPARE) * group.count):
             if accepted_of(group, networks) >= group.count:
                 break
             yield from built(workshop, group, number, networks)
