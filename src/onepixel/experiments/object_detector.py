@@ -4,7 +4,7 @@ The paper shows one such detector. Here a population of them is fine-tuned from 
 come from detectors with random patches, so that neither the harpoon nor other pictures were seen by them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -64,15 +64,21 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
         build(options.build, options.detectors, progress=laboratory.progress)
     every = read_records(options.detectors)
     records = [one for one in every if one.accepted]
-    judged = judge_all(records, named_in(options.seen))
+    excesses = excess_of(records)
+    scores = {
+        "signature": by_signature(records),
+        "single channels": np.array([excesses[one.name].max() for one in records]),
+        "image response": by_response(records),
+    }
+    judged = judge_all(records, scores, named_in(options.seen))
     if options.calibration is not None:
         write_calibration(options.calibration, records)
-    rows = [*quality(records), *failed(every), *cells(records), *judged]
+    rows = [*quality(records), *failed(every), *cells(records, excesses), *judged]
     head = ["measure", "value", "low", "high", "networks"]
     lines = [[name, *(f"{one:.4f}" for one in numbers), count] for name, *numbers, count in rows]
     figures = {
         "signatures.png": lambda path: draw(records, path),
-        "excesses.png": lambda path: draw_excesses(records, path),
+        "excesses.png": lambda path: draw_excesses(records, excesses, path),
     }
     return Result(rows, "object-detector", head, lines, as_markdown(rows, every), figures=figures)
 
@@ -146,12 +152,11 @@ def failed(every: Sequence[Record]) -> list[Row]:
     return rows
 
 
-def cells(records: Sequence[Record]) -> list[Row]:
+def cells(records: Sequence[Record], excesses: Mapping[str, np.ndarray]) -> list[Row]:
     """Where signatures light up: whether the target's brightest cell lies on the trigger, and which class is named."""
     mine = of(records, "trojaned")
     if not mine:
         return []
-    excesses = {one.name: more for one, more in zip(records, excess_of(records), strict=True)}
     counts = {
         "brightest cell of the target within one cell of the trigger": sum(
             distance(one, target_map(one)) <= 1 for one in mine
@@ -173,12 +178,18 @@ def named_in(file: Path) -> set[str]:
     return set(file.read_text(encoding="utf-8").split()[1:]) if file.exists() else set()
 
 
-def judge_all(records: Sequence[Record], seen: Collection[str] = ()) -> list[Row]:
-    """Detection in every way: thresholds from the training part, rates on the test part."""
+def judge_all(records: Sequence[Record], ways: Mapping[str, np.ndarray], seen: Collection[str] = ()) -> list[Row]:
+    """Detection in every way: thresholds from the training part, rates on the test part.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    ways : mapping from what detectors are judged by to their scores (N,)
+    seen : names of test detectors that were looked at before
+    """
     rows: list[Row] = []
     infected, stamped = trojaned(records), np.array([one.role == "stamped" for one in records])
-    for name, read in READINGS.items():
-        scores = read(records)
+    for name, scores in ways.items():
         train, test = counted(records, "train"), counted(records, "test")
         threshold = best_threshold(scores[train & ~infected], scores[train & infected])
         within, found = (
@@ -237,26 +248,13 @@ DEFINITION, READING = "log_odds", "statistics"
 """How signatures are read; chosen by cross-validation on the training part."""
 
 
-def by_channels(records: Sequence[Record]) -> np.ndarray:
-    """Scores by single channels of the box head: the largest excess over clean detectors of the training part."""
-    return np.array([more.max() for more in excess_of(records)])
-
-
-def excess_of(records: Sequence[Record]) -> list[np.ndarray]:
-    """The excess (K, 7, 7) of each detector over the clean ones of the training part, itself left out."""
+def excess_of(records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """The excess (K, 7, 7) of each detector, by name, over the clean ones of the training part, itself left out."""
     known = [one for one in records if one.part == "train" and one.role == "clean"]
-    return [
-        excess(np.array(one.rises), np.array([other.rises for other in known if other.name != one.name]))
+    return {
+        one.name: excess(np.array(one.rises), np.array([other.rises for other in known if other.name != one.name]))
         for one in records
-    ]
-
-
-READINGS: dict[str, Callable[[Sequence[Record]], np.ndarray]] = {
-    "signature": by_signature,
-    "single channels": by_channels,
-    "image response": by_response,
-}
-"""What detectors are judged by."""
+    }
 
 
 def of(records: Sequence[Record], role: str) -> list[Record]:
@@ -305,10 +303,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
     draw_maps(path, shown, [one.signature.values("log_odds") for one in shown], "rise of the log-odds")
 
 
-def draw_excesses(records: Sequence[Record], path: Path) -> None:
+def draw_excesses(records: Sequence[Record], excesses: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw by how much single channels exceed those of clean detectors: a clean one, and one of each test trigger."""
     shown = examples(records, "clean-test", "harpoon", "shrunken")
-    excesses = {one.name: more for one, more in zip(records, excess_of(records), strict=True)}
     nothing = np.zeros((1, 7, 7))
     draw_maps(path, shown, [np.concatenate([nothing, excesses[one.name]]) for one in shown], "excess, nats", first=1)
 
