@@ -61,6 +61,26 @@ def test_onnx_graph_is_opened_without_the_compiler_of_torch():
     assert run(code, capture_output=True).stdout.split() == ["False", "False"]
 
 
+def test_search_by_gradient_needs_no_compiler_of_torch():
+    examples = Path(__file__).parents[1] / "examples"
+    code = f"""
+import sys
+from onepixel.starting import shorten_import_of_torch
+shorten_import_of_torch()
+import numpy as np, onepixel
+from onepixel.reaches import Patch, reach, sample_images
+network = onepixel.load_classifier({str(examples / "clean.onnx")!r}, outputs="logits", normalize=((0.1307,), (0.3081,)))
+held = np.load({str(examples / "images.npz")!r})
+few = np.isin(held["labels"], (0, 1))
+images = held["images"][few][:, None].astype(np.float32) / (255 if held["images"].dtype == np.uint8 else 1)
+found = reach(network, sample_images(network, images, held["labels"][few]), family=Patch(5), search="gradient")
+left_out = [name for name in ("torch._dynamo", "sympy", "torch._meta_registrations") if name not in sys.modules]
+print(found.search, len(found) > 0, len(left_out))
+"""
+    done = run(code, capture_output=True)
+    assert (done.stdout.split(), done.stderr) == (["gradient", "True", "3"], "")
+
+
 @pytest.mark.parametrize(("said", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(monkeypatch, said, expected):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

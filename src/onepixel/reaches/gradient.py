@@ -4,6 +4,7 @@ import torch
 
 from onepixel.classifiers import Classifier
 from onepixel.classifiers.gradients import differentiable_log_odds
+from onepixel.reaches.adam import Adam
 from onepixel.reaches.candidates import Candidates, mean_by, measure
 from onepixel.reaches.hints import Hint, grouped
 from onepixel.reaches.task import Task
@@ -61,14 +62,14 @@ def climb(task: Task, classifier: Classifier, candidates: Candidates, steps: int
         part = candidates.pick(batch)
         task.questions.spend(PASSES * steps * len(owner))
         moved = torch.logit(part.filling.clamp(0.01, 0.99)).requires_grad_(True)
-        optimiser = torch.optim.Adam([moved], lr=RATE)
+        adam = Adam(moved, RATE)
         rows, targets = torch.as_tensor(owner), torch.as_tensor(part.target)
         for _ in range(steps):
             images = part.images(task, owner, image, torch.sigmoid(moved), alpha)
             odds = differentiable_log_odds(classifier, images).gather(1, targets[rows, None])[:, 0]
             loss = -mean_by(odds.clamp(max=AIM), rows, len(batch)).sum()
-            (moved.grad,) = torch.autograd.grad(loss, [moved])
-            optimiser.step()
+            (slope,) = torch.autograd.grad(loss, [moved])
+            adam.step(slope)
         task.questions.advance(PASSES * steps * len(owner))
         done.append(torch.sigmoid(moved.detach()))
     climbed = Candidates(candidates.source, candidates.target, candidates.place, torch.cat(done), candidates.worth)
