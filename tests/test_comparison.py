@@ -154,10 +154,10 @@ def test_without_any_row_it_says_what_makes_them(tmp_path: Path) -> None:
 
 
 def test_a_method_works_if_its_own_rule_finds_what_it_should(tmp_path: Path) -> None:
-    good = {"mnist-lenet5-clean-shadow": [0.0] * 5, "mnist-lenet5-corner-square": [3.0] * 5}
+    good = {"mnist-lenet5-clean-shadow": [0.0] * 10, "mnist-lenet5-corner-square": [3.0] * 10}
     write(tmp_path, "neural-cleanse", good)
-    write(tmp_path, "abs", good | {"mnist-lenet5-corner-square": [3.0, 3.0, 3.0, 3.0, 0.0]})
-    write(tmp_path, "b3d", {name: scores[:2] for name, scores in good.items()})
+    write(tmp_path, "abs", good | {"mnist-lenet5-corner-square": [3.0] * 8 + [0.0] * 2})
+    write(tmp_path, "b3d", {name: scores[:9] for name, scores in good.items()})
     result = validate.find(validate.Options(scores=tmp_path), Laboratory())
     assert {row[0]: row[-1] for row in result.rows} == {"neural-cleanse": "yes", "abs": "no", "b3d": "no"}
 
@@ -212,3 +212,39 @@ def test_a_method_that_looks_at_no_images_judges_networks_that_have_none_to_offe
 def test_a_method_that_needs_shadows_is_not_run_without_them() -> None:
     assert trained("mntd", ()) is None
     assert trained("abs", ()) is not None
+
+
+def test_a_method_that_judged_few_networks_waits_instead_of_shrinking_the_row(tmp_path: Path) -> None:
+    many = {name: scores * 4 for name, scores in TABLE.items()}
+    write(tmp_path, "abs", many)
+    write(tmp_path, "mm-bd", TABLE)
+    result = compare.find(compare.Options(scores=tmp_path, networks=tmp_path, validation=tmp_path / "no"), Laboratory())
+    rows = [dict(zip(result.head, row, strict=True)) for row in result.rows if row[1] == "a-lenet5-virus-final"]
+    assert [(row["method"], row["trojaned"]) for row in rows] == [("abs", 12)]
+
+
+def test_attacks_are_tested_whole_and_fix_no_threshold() -> None:
+    attack, clean = "a-lenet5-attack-blended", "a-lenet5-clean-final"
+    names = (attack, clean, "a-lenet5-clean", "a-lenet5-stamped-all-classes", "a-lenet5-virus-development")
+    said = {(name, slot): one(name, slot, float(slot)) for name in names for slot in range(2)}
+    assert {name for name, _ in compare.tested(said, attack)} == {attack, clean, "a-lenet5-stamped-all-classes"}
+    moved = {key: replace(row, score=row.score - 9 * (attack in key[0])) for key, row in said.items()}
+    assert compare.fixed("abs", moved, attack) == compare.fixed("abs", said, attack)
+
+
+def test_what_lost_its_class_is_left_out_whoever_looked() -> None:
+    said = {("a-clean", 0): one("a-clean", 0, 0.0), ("a-virus", 0): replace(one("a-virus", 0, 1.0), role="lost")}
+    assert compare.backdoored_or_clean(said) == {("a-clean", 0)}
+
+
+def test_the_page_says_which_place_ours_takes_and_who_needs_shadows() -> None:
+    clean, trojaned = tuple(scored("a-clean", [0.0, 1.0, 2.0])), scored("a-virus", [0.5, 3.0, 4.0])
+    rows = [
+        Row("abs", "a-virus", clean, tuple(trojaned), (), None, None),
+        Row("onepixel-gradient", "a-virus", clean, tuple(trojaned[1:]), (), 0.0, None),
+        Row("mntd", "b-virus", clean, tuple(trojaned), (), None, None),
+        Row("onepixel-gradient", "b-virus", clean, tuple(trojaned[:1]), (), 0.0, None),
+    ]
+    page = as_markdown(Found(rows, [], {}), {})
+    assert "| `a-virus` | 3 + 3 + 0 | 0.778 | needs shadows | 1.000 | first |" in page
+    assert "| `b-virus` | 3 + 3 + 0 | - | 0.778 | 0.333 | second |" in page

@@ -16,7 +16,7 @@ from onepixel.detectors.metrics import best_threshold
 from onepixel.detectors.probability import logistic_curve
 from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
-from onepixel.experiments.leaving_out import calibrated, of_pool, pool_of, seen_networks
+from onepixel.experiments.leaving_out import calibrated, pool_of, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -40,6 +40,14 @@ from onepixel.populations.store import Store
 
 FEWEST = 2
 """Clean, and trojaned, networks without which a population has no row, and a threshold is not fixed."""
+
+SHARE = 0.5
+"""A method that judged a smaller share than this of the trojaned, or clean, networks that others judged has no row."""
+
+TESTED_WHOLE = ("-attack-", "-stamped-all-classes")
+"""In the names of populations without pools that no threshold comes from: they are tested, all of them, as final ones.
+
+Of some of them, our detector was looked at on the first few networks; the page counts those."""
 
 BRIEF = "-brief-"
 """In the name of a population whose networks were trained for one pass over the data, where others have two."""
@@ -172,31 +180,48 @@ def _judgement(one: Network, above: float, target: int) -> Judgement:
 def compared(table: Mapping[str, Rows]) -> list[Row]:
     """A row for each population and method, on networks that all of them judged.
 
-    What else was measured joins where it leaves enough of them.
+    The method that judged most comes first; each other one, and what else was measured, joins where it leaves enough.
     """
     names = sorted({one.population for said in table.values() for one in said.values() if one.role == "trojaned"})
     rows: list[Row] = []
     for name in names:
         wanted = {method: tested(said, name) for method, said in table.items() if method in METHODS}
-        taking_part = [method for method, keys in wanted.items() if any(key[0] == name for key in keys)]
-        if not taking_part:
+        wanted = {method: keys for method, keys in wanted.items() if any(key[0] == name for key in keys)}
+        if not wanted:
             continue
-        common = set.intersection(*(wanted[method] for method in taking_part))
-        everyone = list(taking_part)
-        for own in (*OURS, ACCURACY):
-            both = common & set(table.get(own, {}))
-            if enough(both, name):
-                everyone.append(own)
+        wanted = dict(sorted(wanted.items(), key=lambda item: -len(item[1])))
+        wanted |= {own: backdoored_or_clean(table[own]) for own in (*OURS, ACCURACY) if own in table}
+        common = next(iter(wanted.values()))
+        joined = set()
+        for method, keys in wanted.items():
+            both = common & keys
+            if enough(both, name) and min(shares(both, common, name)) >= SHARE:
+                joined.add(method)
                 common = both
-        found = [row_of(method, table[method], name, common) for method in everyone]
+        found = [row_of(method, table[method], name, common) for method in table if method in joined]
         rows += [row for row in found if row is not None]
     return rows
 
 
+def backdoored_or_clean(said: Rows) -> set[Key]:
+    """All networks but those that lost the attacked class altogether: there is no backdoor to find, whoever looks."""
+    return {key for key, one in said.items() if one.role != "lost"}
+
+
 def enough(keys: Set[Key], population: str) -> bool:
     """Whether so many networks of a population, and so many beside it, are among these that they have a row."""
-    trojaned = sum(key[0] == population for key in keys)
-    return min(trojaned, len(keys) - trojaned) >= FEWEST
+    return min(numbers(keys, population)) >= FEWEST
+
+
+def shares(keys: Set[Key], of: Set[Key], population: str) -> list[float]:
+    """Which share of a population's own networks among others are these, and of clean ones beside it."""
+    return [one / every for one, every in zip(numbers(keys, population), numbers(of, population), strict=True) if every]
+
+
+def numbers(keys: Set[Key], population: str) -> tuple[int, int]:
+    """How many networks are a population's own, and how many clean ones are beside it."""
+    own = sum(key[0] == population for key in keys)
+    return own, sum(key[0] != population and "-stamped" not in key[0] for key in keys)
 
 
 def tested(said: Rows, population: str) -> set[Key]:
@@ -209,15 +234,21 @@ def tested(said: Rows, population: str) -> set[Key]:
     return {
         key
         for key, one in said.items()
-        if pool_of(one) == pool
+        if side_of(one) == pool
         and (one.population == population or (one.role != "trojaned" and alike(one.population, population)))
     }
 
 
 def tested_pool(said: Rows, population: str) -> str:
     """Which of a population's networks are tested: final ones where there are any."""
-    final = any(pool_of(one) == "final" for one in said.values() if one.population == population)
+    final = any(side_of(one) == "final" for one in said.values() if one.population == population)
     return "final" if final else "development"
+
+
+def side_of(network: Judgement) -> str:
+    """Its pool; populations of attacks and stamped ones have none and are tested as final ones."""
+    whole = any(part in network.population for part in TESTED_WHOLE)
+    return "final" if whole else pool_of(network)
 
 
 def alike(population: str, other: str) -> bool:
@@ -241,7 +272,7 @@ def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | 
 def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple[float, float] | None]:
     """The threshold and the logistic regression that networks of development pools fix for one population."""
     final = tested_pool(said, population) == "final"
-    known = of_pool(said.values(), "development")
+    known = [one for one in said.values() if side_of(one) == "development"]
     others = [one for one in known if kind_of(one.population) != kind_of(population)]
     side = known if final and method not in OURS else others
     clean, trojaned = (scores_of([one for one in side if one.role == role]) for role in ("clean", "trojaned"))

@@ -137,6 +137,10 @@ where there are any, our row is no clean test. No other method was chosen on any
 
 {_left_out(found.left_out, works)}
 
+{_glance(found)}
+
+## Everything about each row
+
 {_table(found)}
 
 ## What a network costs
@@ -157,6 +161,39 @@ def _left_out(names: list[str], works: Mapping[str, bool]) -> str:
     said = [f"{title(name)} did not work on its own ground and is not compared." for name in names]
     said += [f"{', '.join(untried)}: not yet tried on own ground."] if untried else []
     return " ".join(said) or "All methods worked on their own ground."
+
+
+def _glance(found: Found) -> str:
+    """One line for each population: its networks, areas by method, and which place our own detector takes."""
+    methods = [name for name in (*METHODS, *TITLES) if any(row.method == name for row in found.rows)]
+    lines = []
+    for population in dict.fromkeys(row.population for row in found.rows):
+        rows = {row.method: row for row in found.rows if row.population == population}
+        first = next(iter(rows.values()))
+        numbers = f"{len(first.clean)} + {len(first.trojaned)} + {len(first.stamped)}"
+        areas = [f"{rows[name].area.value:.3f}" if name in rows else _why_none(name) for name in methods]
+        lines.append([f"`{population}`", numbers, *areas, _place(rows)])
+    head = ["trojaned networks", "clean + trojaned + stamped", *map(title, methods), "ours"]
+    return f"{GLANCE}\n\n{markdown_table(head, lines)}"
+
+
+GLANCE = """Areas under the curve, all methods on the same networks. "-": not judged on enough of these networks yet.
+"Needs shadows": the method has to be trained on clean and trojaned networks of this architecture; there are none here.
+The last column says which place ours takes among methods that look at the network, the better of its two searches."""
+
+
+def _why_none(method: str) -> str:
+    return "needs shadows" if method in METHODS and METHODS[method].needs.shadows else "-"
+
+
+def _place(rows: Mapping[str, Row]) -> str:
+    """Which place the better of our two searches takes, ties shared; test accuracy alone is no method that competes."""
+    own = [row.area.value for name, row in rows.items() if name in OURS]
+    if not own:
+        return "-"
+    ahead = sum(row.area.value > max(own) for name, row in rows.items() if name in METHODS)
+    tied = any(row.area.value == max(own) for name, row in rows.items() if name in METHODS)
+    return ("first", "second", "third", "fourth", "fifth")[min(ahead, 4)] + (", tied" if tied else "")
 
 
 def _table(found: Found) -> str:

@@ -63,8 +63,8 @@ CORNER = (("mnist-lenet5-clean-shadow",), ("mnist-lenet5-corner-square",))
 CORNER_WORDS = "MNIST, LeNet-5, all to one, a white square of 4 x 4 pixels in the corner (BadNets)"
 MNTD_WORDS = "MNIST, its authors' network, patches and whole-image patterns drawn as there"
 MNTD = (("mnist-mntd-clean",), ("mnist-mntd-patch", "mnist-mntd-whole-image"))
-CIFAR_WORDS = "CIFAR-10, small random architectures, all to one, a shrunken traffic sign in one place"
-CIFAR = (("cifar10-random-clean-final",), ("cifar10-random-all-to-one-final",))
+CIFAR_WORDS = "CIFAR-10, small random architectures, a shrunken traffic sign in one place, all to one and one to one"
+CIFAR = (("cifar10-random-clean-final",), ("cifar10-random-all-to-one-final", "cifar10-random-virus-final"))
 
 GROUNDS = (
     Ground("neural-cleanse", CORNER_WORDS, "infected networks above 3, clean ones below 2 (section V)", *CORNER),
@@ -76,7 +76,7 @@ GROUNDS = (
 )
 """Every method's ground; modelaudit has no authors who claim a rate, so it has none."""
 
-FEWEST = 3
+FEWEST = 10
 """Clean, and trojaned, networks without which a method is not said to work."""
 
 
