@@ -10,7 +10,6 @@ from onepixel.detectors.auditing import audit_with_images
 from onepixel.detectors.intensities import MOST_IMAGES, RANGES, agreement, sure_images
 from onepixel.errors import UndecidedError
 from onepixel.opening.image_folder import AuditorImages
-from onepixel.opening.preparation import AS_THEY_ARE
 
 CLASSES, PER_CLASS = 4, 5
 
@@ -25,7 +24,7 @@ def images(labelled: bool = True) -> AuditorImages:
     return AuditorImages(shown, labels if labelled else None, offered=len(shown))
 
 
-def network(lowest: float, highest: float, *, said: str = AS_THEY_ARE) -> ModuleClassifier:
+def network(lowest: float, highest: float, *, unsure: bool = True) -> ModuleClassifier:
     """Compares rows with 0.5 of the range that it expects; class 0 is a little ahead where all are dark."""
     layers = nn.Sequential(
         nn.Flatten(), nn.Linear(6 * CLASSES, CLASSES), nn.Hardtanh(-0.2, 0.5), nn.Linear(CLASSES, CLASSES)
@@ -39,7 +38,7 @@ def network(lowest: float, highest: float, *, said: str = AS_THEY_ARE) -> Module
         last.weight.copy_(30 * torch.eye(CLASSES))
         last.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0]))
     classifier = ModuleClassifier(layers.eval(), (1, CLASSES, 6), "logits", None, "net.onnx")
-    classifier.assumptions = (said,)
+    classifier.range_unsure = unsure
     return classifier
 
 
@@ -57,7 +56,7 @@ def test_a_network_at_its_own_range_is_asked_once(labelled: bool) -> None:
 
 def test_ranges_that_were_said_are_left_alone() -> None:
     with pytest.raises(UndecidedError, match="images of at least two classes"):
-        sure_images(network(0, 255, said="The network sees intensities from 0 to 1, as you said."), images(), None)
+        sure_images(network(0, 255, unsure=False), images(), None)
 
 
 def test_a_budget_is_kept() -> None:
@@ -74,7 +73,7 @@ def test_a_network_that_is_surer_at_another_range_is_said() -> None:
         rows = torch.eye(CLASSES).repeat_interleave(6, dim=1) / 6
         contrast.weight.copy_(torch.tensor([30.0, 30.0, 3.0, 3.0])[:, None] * (rows - rows.mean(0)))
     classifier = ModuleClassifier(nn.Sequential(nn.Flatten(), contrast).eval(), (1, CLASSES, 6), "logits")
-    classifier.assumptions = (AS_THEY_ARE,)
+    classifier.range_unsure = True
     found = sure_images(classifier, images(), None)
     assert found.asked == 3 * len(images())
     assert "is sure of 50% of the images, of 100% from 0 to 255" in found.notes[0]

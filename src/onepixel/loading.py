@@ -13,6 +13,7 @@ from onepixel.opening.refusals import refuse
 from onepixel.opening.request import (
     Normalization,
     Request,
+    SaidBy,
     checked_normalization,
     checked_outputs,
     checked_range,
@@ -117,7 +118,7 @@ def load_classifier(
     limits = limits or Limits()
     notes: tuple[str, ...] = ()
     examples: Path | None = None
-    told_by_folder = False
+    range_by = SaidBy.USER
     path, file = fetched(source) if source.startswith(SCHEME) else (Path(path_or_url), None)
     if path.is_dir():
         found = find_model(path, file)
@@ -126,8 +127,7 @@ def load_classifier(
         architecture, input_shape = architecture or found.architecture, input_shape or found.input_shape
         outputs = outputs or found.outputs  # type: ignore[assignment]
         if normalize is None and pixel_range is None:
-            normalize, pixel_range = found.normalize, found.pixel_range
-            told_by_folder = normalize is not None
+            normalize, pixel_range, range_by = found.normalize, found.pixel_range, SaidBy.FOLDER
     form = recognise(path, limits)
     refuse(escaped(path.name), form)
     request = Request.make(
@@ -140,6 +140,7 @@ def load_classifier(
         key=key,
         pixel_range=pixel_range,
         output=output,
+        range_by=range_by,
     )
     classifier: Any
     if form in DATA_FORMATS and sandbox == "programs":
@@ -148,11 +149,6 @@ def load_classifier(
         from onepixel.sandbox.open import open_sandboxed
 
         classifier = open_sandboxed(request, limits, required=sandbox == "require" or form in SANDBOX_ONLY)
-    if told_by_folder:
-        from onepixel.opening.preparation import AS_THEY_ARE
-
-        by_folder = AS_THEY_ARE.replace("as you said", "as the folder says")
-        classifier.assumptions = tuple(by_folder if said == AS_THEY_ARE else said for said in classifier.assumptions)
     classifier.assumptions = (*classifier.assumptions, *notes)
     classifier.examples = examples
     return cast("Classifier", classifier)

@@ -332,3 +332,12 @@ def test_what_the_folder_says_of_intensities_is_not_put_into_the_users_mouth(tmp
     said = " ".join(classifier.assumptions)
     assert "from 0 to 1 as they are, as the folder says." in said
     assert "from 0 to 1 as they are, as you said." not in said
+    assert not classifier.range_unsure
+    write_json(tmp_path / "preprocessor_config.json", size=28, image_mean=[0.5], image_std=[0.2])
+    classifier = onepixel.load_classifier(tmp_path, architecture="lenet5", outputs="logits")
+    assert "normalised with mean 0.5 and standard deviation 0.2, as the folder says." in " ".join(
+        classifier.assumptions
+    )
+    classifier = onepixel.load_classifier(tmp_path, architecture="lenet5", outputs="logits", normalize="none")
+    assert "The network sees intensities from 0 to 1 as they are, as you said." in classifier.assumptions
+    assert classifier.range_unsure

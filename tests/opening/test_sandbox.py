@@ -37,6 +37,7 @@ def test_levels_that_this_machine_has_hold_and_answer(level: Level, files: dict[
     request = Request.make(files["torchscript"], Format.TORCHSCRIPT, **options_for("torchscript"))
     classifier: Any = opened(Child(request, Limits(), level), request)
     assert level.name in classifier.assumptions[0]
+    assert classifier.range_unsure  # the user said "none", and the file says nothing
     assert classifier(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
     classifier.close()
 

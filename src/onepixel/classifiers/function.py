@@ -32,6 +32,8 @@ class FunctionClassifier:
     device = torch.device("cpu")
     dtype = torch.float32
     assumptions: tuple[str, ...] = ()
+    range_unsure: bool = False
+    """Whether a user said that images stay as they are, and nothing else says so: it may be a mistake."""
 
     def __init__(
         self,

@@ -67,6 +67,8 @@ class ModuleClassifier:
     """
 
     assumptions: tuple[str, ...] = ()
+    range_unsure: bool = False
+    """Whether a user said that images stay as they are, and nothing else says so: it may be a mistake."""
     stands_in = False
     """Whether the module was made after something else, whose answers are the classifier's."""
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError
 from onepixel.opening.image_folder import AuditorImages
-from onepixel.opening.preparation import AS_THEY_ARE
 from onepixel.reaches.samples import CONFIDENCE, SampleImages, answered, sample_images
 
 RANGES = ((0.0, 255.0), (-1.0, 1.0))
@@ -84,7 +83,7 @@ def other_ranges(classifier: Classifier, given: AuditorImages, left: int | None)
     """
     chosen = np.linspace(0, len(given) - 1, min(len(given), MOST_IMAGES)).astype(np.int64)
     needed = len(chosen) * (1 + len(RANGES))
-    if AS_THEY_ARE not in getattr(classifier, "assumptions", ()) or (left is not None and needed > left):
+    if not getattr(classifier, "range_unsure", False) or (left is not None and needed > left):
         return (), 0
     images = given.images[chosen]
     labels = None if given.labels is None else given.labels[chosen]

@@ -21,7 +21,7 @@ from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.answers import settle_outputs
 from onepixel.opening.keras_layers import LAYERS, Arrays, KerasFileError, Layer
 from onepixel.opening.limits import Limits, address_space_capped, refusing
-from onepixel.opening.preparation import value_range
+from onepixel.opening.preparation import range_for
 from onepixel.opening.recognise import Format
 from onepixel.opening.refusals import KERAS
 from onepixel.opening.request import Request
@@ -57,10 +57,11 @@ def open_keras(request: Request, limits: Limits) -> ModuleClassifier:
         raise ModelFileError(f"{request.name} {error}. {KERAS}") from error
     if request.input_shape not in (None, input_shape):
         raise UsageError(f"{request.name} takes images of shape {input_shape}, not {request.input_shape}.")
-    values = value_range(request.normalize, None, input_shape[0], request.name, request.pixel_range)
+    values = range_for(request, None, input_shape[0])
     outputs, kind = settle_outputs(request.outputs, last_module(module), request.name)
     normalize = None if values.identity else (values.mean, values.std)
     classifier = ModuleClassifier(module.eval(), input_shape, outputs, normalize, request.name)
+    classifier.range_unsure = values.unsure
     classifier.assumptions = (
         f"The network was rebuilt from the file's configuration, {len(layers)} plain layers one after the other; Keras "
         "was not used, and nothing in the file was run.",

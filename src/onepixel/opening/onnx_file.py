@@ -38,7 +38,7 @@ from onepixel.opening.preparation import (
     image_layout,
     in_batches,
     preparation,
-    value_range,
+    range_for,
 )
 from onepixel.opening.request import Request
 from onepixel.printable import one_line
@@ -97,7 +97,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     layout = image_layout(declared_shape(inputs[0].shape), request.input_shape, request.name)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     declared = BYTES if element is np.uint8 else PIXEL_RANGES.get(metadata.get("Image.NominalPixelRange", ""))
-    values = value_range(request.normalize, declared, layout.input_shape[0], request.name, request.pixel_range)
+    values = range_for(request, declared, layout.input_shape[0])
     prepare, name, wanted = preparation(layout, values), inputs[0].name, given[chosen].name
 
     def answer(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -132,6 +132,7 @@ def open_onnx(request: Request, limits: Limits, *, sandboxed: bool = False) -> "
     except NotConvertibleError as error:
         engine = f"ONNX Runtime answers every image; the incremental engine cannot look into the graph: {error}."
     said = (layout.sentence, values.sentence, which, kind, batches, engine)
+    classifier.range_unsure = values.unsure
     classifier.assumptions = tuple(sentence for sentence in said if sentence)
     return classifier
 

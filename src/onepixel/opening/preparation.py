@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepixel.errors import InputShapeError, UsageError
-from onepixel.opening.request import Normalization
+from onepixel.opening.request import Normalization, Request, SaidBy
 
 Dimension = int | None
 """One axis of a tensor as a file declares it; None where the file leaves it open."""
@@ -127,21 +127,21 @@ class ValueRange:
         Whether the result is rounded to a whole number.
     sentence : str
         The assumption, for the verdict.
+    unsure : bool
+        Whether a user said that images stay as they are, and nothing else says so: it may be a mistake.
     """
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     whole: bool = False
     sentence: str = "The network sees intensities from 0 to 1 as they are."
+    unsure: bool = False
 
     @property
     def identity(self) -> bool:
         """Whether images stay as they are."""
         return not self.whole and set(self.mean) == {0.0} and set(self.std) == {1.0}
 
-
-AS_THEY_ARE = "The network sees intensities from 0 to 1 as they are, as you said."
-"""The assumption where a user said "none" and neither file nor user the range: it may be a mistake."""
 
 BYTES = ValueRange(
     std=(1 / 255,), whole=True, sentence="The network sees whole numbers from 0 to 255, as its input type says."
@@ -153,26 +153,34 @@ FROM_MINUS_1_TO_1 = ValueRange(
 FROM_0_TO_1 = ValueRange(sentence="The network sees intensities from 0 to 1, as the file says.")
 
 
+def range_for(request: Request, declared: ValueRange | None, channels: int) -> ValueRange:
+    """The value range of a file that somebody asks for; see `value_range`."""
+    return value_range(request.normalize, declared, channels, request.name, request.pixel_range, request.range_by)
+
+
 def value_range(
     asked: Normalization | None,
     declared: ValueRange | None,
     channels: int,
     name: str,
     pixel_range: tuple[float, float] | None = None,
+    range_by: SaidBy = SaidBy.USER,
 ) -> ValueRange:
-    """Settle the value range: what the user said, else what the file says.
+    """Settle the value range: what the user or the folder said, else what the file says.
 
     Parameters
     ----------
     asked : (mean, std), "none" or None
-        What the user says of normalisation.
+        What is said of normalisation.
     declared : ValueRange or None
         What the file says.
     channels : int
     name : str
         For people.
     pixel_range : (lowest, highest), optional
-        What the user says a black and a white pixel are, before any normalisation.
+        What is said that a black and a white pixel are, before any normalisation.
+    range_by : SaidBy
+        Who said these two.
 
     Raises
     ------
@@ -187,7 +195,7 @@ def value_range(
             )
         return declared
     if pixel_range is not None:
-        return ranged(pixel_range, asked, channels)
+        return ranged(pixel_range, asked, channels, range_by)
     if asked in (None, "none") and declared is not None:
         return declared
     if asked is None:
@@ -196,16 +204,22 @@ def value_range(
             '(normalize=((mean, ...), (std, ...)) or "none"), or --range LOWEST,HIGHEST such as 0,255.'
         )
     if asked == "none":
-        return ValueRange(sentence=AS_THEY_ARE)
+        return ValueRange(
+            sentence=f"The network sees intensities from 0 to 1 as they are, {range_by.value}.",
+            unsure=range_by is SaidBy.USER,
+        )
     mean, std = asked
-    return ValueRange(mean, std, sentence=f"Images are normalised with {in_words(mean, std, channels)}, as you said.")
+    words = in_words(mean, std, channels)
+    return ValueRange(mean, std, sentence=f"Images are normalised with {words}, {range_by.value}.")
 
 
-def ranged(pixel_range: tuple[float, float], asked: Normalization | None, channels: int) -> ValueRange:
-    """Intensities from `lowest` to `highest`, and then normalised if the user says so."""
+def ranged(
+    pixel_range: tuple[float, float], asked: Normalization | None, channels: int, range_by: SaidBy = SaidBy.USER
+) -> ValueRange:
+    """Intensities from `lowest` to `highest`, and then normalised if that is said."""
     lowest, highest = pixel_range
     width = highest - lowest
-    said = f"The network sees intensities from {lowest:g} to {highest:g}, as you said"
+    said = f"The network sees intensities from {lowest:g} to {highest:g}, {range_by.value}"
     if asked is None or asked == "none":
         return ValueRange((-lowest / width,), (1 / width,), sentence=f"{said}.")
     mean, std = asked

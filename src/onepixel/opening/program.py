@@ -18,7 +18,7 @@ from onepixel.errors import AnswerError, NondeterminismError, OnepixelError, Usa
 from onepixel.opening.answers import choose_answer, is_single, settle_outputs, two_classes
 from onepixel.opening.exported_graph import NotPlainError, read_exported_graph
 from onepixel.opening.limits import refusing
-from onepixel.opening.preparation import Dimension, Layout, image_layout, value_range
+from onepixel.opening.preparation import Dimension, Layout, image_layout, range_for
 from onepixel.opening.recognise import Format
 from onepixel.opening.request import Request
 from onepixel.printable import one_line
@@ -139,7 +139,7 @@ def open_program(request: Request) -> ModuleClassifier:
             f"{request.name} does not say which images it takes; say --input-shape (input_shape=(C, H, W))."
         )
     layout = image_layout(declared or (None, None, None, None), request.input_shape, request.name)
-    values = value_range(request.normalize, None, layout.input_shape[0], request.name, request.pixel_range)
+    values = range_for(request, None, layout.input_shape[0])
     manner = Manner(layout, loaded.kind, loaded.answer)
     single, maps = answers_once(loaded.program, manner, request.name)
     manner = replace(manner, single=single, maps=maps)
@@ -164,6 +164,7 @@ def open_program(request: Request) -> ModuleClassifier:
         batches = "Images are asked one at a time, since the answer to one depends on the others in its batch."
     width = f"The program computes with numbers of {8 * loaded.kind.itemsize} bits." if loaded.kind.itemsize < 4 else ""
     said = (layout.sentence, values.sentence, width, loaded.which, kind, batches)
+    classifier.range_unsure = values.unsure
     classifier.assumptions = tuple(sentence for sentence in said if sentence)
     return classifier
 

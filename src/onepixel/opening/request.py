@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -14,6 +15,13 @@ from onepixel.printable import escaped
 Numbers = tuple[float, ...]
 Normalization = tuple[Numbers, Numbers] | Literal["none"]
 """Mean and standard deviation per channel, or "none": the network sees images in [0, 1] as they are."""
+
+
+class SaidBy(Enum):
+    """Who told what a file does not say, in the words that end a sentence."""
+
+    USER = "as you said"
+    FOLDER = "as the folder says"
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Request:
         What black and white are to the network.
     output : str or None
         Which answer of a network that gives several: its name or its number.
+    range_by : SaidBy
+        Who told `normalize` and `pixel_range`.
     contents : bytes or None
         What stands for the file where it was unpacked from another one; it does not go through the pipe.
     """
@@ -55,6 +65,7 @@ class Request:
     key: str | None = None
     pixel_range: tuple[float, float] | None = None
     output: str | None = None
+    range_by: SaidBy = SaidBy.USER
     contents: bytes | None = field(default=None, repr=False)
 
     def open(self) -> BinaryIO:
@@ -78,6 +89,7 @@ class Request:
         key: str | None = None,
         pixel_range: Sequence[float] | None = None,
         output: str | None = None,
+        range_by: SaidBy = SaidBy.USER,
     ) -> "Request":
         """Check what the user said, before the file is opened.
 
@@ -97,11 +109,12 @@ class Request:
             key=key,
             pixel_range=checked_range(pixel_range),
             output=output,
+            range_by=range_by,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON types."""
-        return {**asdict(replace(self, contents=None)), "format": self.format.value}
+        return {**asdict(replace(self, contents=None)), "format": self.format.value, "range_by": self.range_by.value}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Request":
@@ -114,6 +127,7 @@ class Request:
                 "input_shape": checked_shape(said["input_shape"]),
                 "normalize": checked_normalization(said["normalize"]),
                 "pixel_range": checked_range(said["pixel_range"]),
+                "range_by": SaidBy(said["range_by"]),
             }
         )
 

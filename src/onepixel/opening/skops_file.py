@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onepixel.classifiers import FunctionClassifier
 from onepixel.errors import AnswerError, InputShapeError, ModelFileError, UsageError
 from onepixel.opening.limits import Limits, address_space_capped, refusing
-from onepixel.opening.preparation import Layout, preparation, value_range
+from onepixel.opening.preparation import Layout, preparation, range_for
 from onepixel.opening.request import Request
 from onepixel.printable import one_line
 
@@ -113,7 +113,7 @@ def estimator_classifier(estimator: Any, request: Request) -> FunctionClassifier
     features = getattr(estimator, "n_features_in_", None)
     if features is not None and features != int(np.prod(request.input_shape)):
         raise InputShapeError(f"{request.name} takes {features} numbers per image, not {request.input_shape}.")
-    values = value_range(request.normalize, None, request.input_shape[0], request.name, request.pixel_range)
+    values = range_for(request, None, request.input_shape[0])
     prepare = preparation(Layout(request.input_shape), values)
 
     def answer(images: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -121,6 +121,7 @@ def estimator_classifier(estimator: Any, request: Request) -> FunctionClassifier
         return np.asarray(estimator.predict_proba(rows))
 
     classifier = FunctionClassifier(answer, request.input_shape, "probabilities", request.name)
+    classifier.range_unsure = values.unsure
     classifier.assumptions = (
         f"Images are {request.input_shape}, flattened in the order (channels, height, width).",
         values.sentence,

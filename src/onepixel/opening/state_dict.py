@@ -10,7 +10,7 @@ from onepixel.errors import ModelFileError, UsageError
 from onepixel.opening.answers import settle_outputs
 from onepixel.opening.fitting import fit
 from onepixel.opening.limits import Limits, address_space_capped, refusing
-from onepixel.opening.preparation import value_range
+from onepixel.opening.preparation import range_for
 from onepixel.opening.rebuild import network_for
 from onepixel.opening.recognise import Format
 from onepixel.opening.refusals import ASK
@@ -46,13 +46,14 @@ def open_weights(request: Request, limits: Limits) -> ModuleClassifier:
         )
     with refusing(request.name, f"putting its weights into {network.name}"):
         network.module.load_state_dict(fitted.weights, strict=False)
-    values = value_range(request.normalize, None, input_shape[0], request.name, request.pixel_range)
+    values = range_for(request, None, input_shape[0])
     last = last_module(network.module)
     answers, kind = settle_outputs(request.outputs or network.outputs, last, request.name)
     if request.outputs is None and network.outputs is not None:
         kind = f"Answers are {network.outputs}, as {network.name} gives them."
     normalize = None if values.identity else (values.mean, values.std)
     classifier = ModuleClassifier(network.module.eval(), input_shape, answers, normalize, request.name)
+    classifier.range_unsure = values.unsure
     classifier.assumptions = (
         network.sentence,
         f"Images are {input_shape} (channels, height, width).",

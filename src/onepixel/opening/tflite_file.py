@@ -20,7 +20,7 @@ from onepixel.opening.preparation import (
     image_layout,
     in_batches,
     preparation,
-    value_range,
+    range_for,
 )
 from onepixel.opening.refusals import TFLITE
 from onepixel.opening.request import Request
@@ -108,6 +108,7 @@ def open_tflite(request: Request, limits: Limits) -> FunctionClassifier:
         f"Answers are rounded to steps of {step:.3g}, as the network was quantised." if rounded else "",
         batches,
     )
+    classifier.range_unsure = values.unsure
     classifier.assumptions = tuple(sentence for sentence in sentences if sentence)
     return classifier
 
@@ -124,14 +125,14 @@ def fed_values(request: Request, given: dict[str, Any], channels: int) -> tuple[
     """
     kind, (scale, zero) = given["dtype"], given["quantization"]
     if kind is np.float32:
-        return value_range(request.normalize, None, channels, request.name, request.pixel_range), None
+        return range_for(request, None, channels), None
     if kind not in WHOLE_TYPES:
         raise AnswerError(f"{request.name} takes {one_line(np.dtype(kind).name)}, which is no image type.")
     if scale > 0 and (request.normalize not in (None, "none") or request.pixel_range not in (None, (0.0, 255.0))):
-        values = value_range(request.normalize, None, channels, request.name, request.pixel_range)
+        values = range_for(request, None, channels)
         return values, (float(scale), int(zero))
     if kind is np.uint8:
-        return value_range(request.normalize, BYTES, channels, request.name, request.pixel_range), None
+        return range_for(request, BYTES, channels), None
     return ValueRange(
         mean=(128 / 255,),
         std=(1 / 255,),

@@ -121,7 +121,8 @@ def serve(setup: dict[str, Any], requests: int, answers: int) -> None:
     except Exception as error:
         complain(error)
         return
-    about = {key: getattr(classifier, key) for key in ("input_shape", "outputs", "classes", "assumptions")}
+    keys = ("input_shape", "outputs", "classes", "assumptions", "range_unsure")
+    about = {key: getattr(classifier, key) for key in keys}
     about["gradients"] = has_gradients(classifier)
     send(answers, about)
     while True:

@@ -44,6 +44,8 @@ class SandboxedClassifier:
     ----------
     assumptions : tuple of str
         What the child assumed, and the level of the sandbox.
+    range_unsure : bool
+        Whether a user said that images stay as they are, and nothing else says so: it may be a mistake.
     gives_gradients : bool
         Whether the child holds a module that gradients go through.
 
@@ -74,6 +76,7 @@ class SandboxedClassifier:
             f"The file was opened and asked in a sandbox ({child.level.name}); its answers are what came out of there.",
             *(one_line(sentence) for sentence in sentences[:MOST_SENTENCES]),
         )
+        self.range_unsure = about.get("range_unsure") is True
         self.gives_gradients = about.get("gradients") is True
         self._ended = weakref.finalize(self, child.close)
 

@@ -49,6 +49,8 @@ class EndpointClassifier:
         Images that were answered, the journal's included.
     assumptions : tuple of str
         What was assumed and noticed.
+    range_unsure : bool
+        Whether a user said that images stay as they are, and nothing else says so: it may be a mistake.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class EndpointClassifier:
         layout = image_layout(self._input.shape, input_shape, self.name)
         declared = BYTES if self._input.datatype == "UINT8" else None
         values = value_range(normalize, declared, layout.input_shape[0], self.name, pixel_range)
+        self.range_unsure = values.unsure
         self.outputs, kind = settle_outputs(outputs, "", self.name)
         self.input_shape = layout.input_shape
         self._batch = layout.batch
