@@ -1,10 +1,15 @@
 """Sample images, families, changes, and the values that hold what was found."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save as to_bytes
 
 from onepixel.classifiers import Classifier, as_classifier
 from onepixel.errors import BudgetError, UndecidedError, UsageError
@@ -45,6 +50,17 @@ def small_reach() -> Reach:
         search="composed",
         queries=17,
         details={"seconds": 1},
+    )
+
+
+def small_response() -> Response:
+    return Response(
+        sources=np.array([0, 2]),
+        places=Patch(3).places(6, 6),
+        mean=np.random.default_rng(0).random((2, 3, 4), dtype=np.float32),
+        spread=np.zeros((2, 3, 4), dtype=np.float32),
+        base=np.zeros((2, 3), dtype=np.float32),
+        fillings=np.zeros((5, 1, 3, 3), dtype=np.float32),
     )
 
 
@@ -150,14 +166,7 @@ def test_reaches_and_responses_are_saved_loaded_and_drawn(tmp_path) -> None:
     assert np.array_equal(loaded.fillings, reach.fillings)
     assert (loaded.queries, loaded.details, loaded.family) == (17, {"seconds": 1}, reach.family)
     reach.plot(tmp_path / "reach.png")
-    response = Response(
-        sources=np.array([0, 2]),
-        places=Patch(3).places(6, 6),
-        mean=np.random.default_rng(0).random((2, 3, 4), dtype=np.float32),
-        spread=np.zeros((2, 3, 4), dtype=np.float32),
-        base=np.zeros((2, 3), dtype=np.float32),
-        fillings=np.zeros((5, 1, 3, 3), dtype=np.float32),
-    )
+    response = small_response()
     response.save(tmp_path / "response.safetensors")
     assert np.array_equal(Response.load(tmp_path / "response.safetensors").mean, response.mean)
     response.plot(tmp_path / "response.png")
@@ -166,6 +175,35 @@ def test_reaches_and_responses_are_saved_loaded_and_drawn(tmp_path) -> None:
         Reach.load(tmp_path / "response.safetensors")
     with pytest.raises(UsageError, match="no file"):
         Reach.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        (Reach, {"base": np.zeros((3, 2), dtype=np.float32)}),
+        (Reach, {"fillings": np.zeros((3, 4), dtype=np.float32)}),
+        (Reach, {"source": np.array(0)}),
+        (Response, {"base": np.zeros(2, dtype=np.float32)}),
+        (Response, {"spread": np.zeros((2, 3, 5), dtype=np.float32)}),
+        (Response, {"more": np.zeros(2)}),
+    ],
+)
+def test_damaged_files_hold_no_value(kind: type[Reach] | type[Response], changed: dict[str, Any], tmp_path) -> None:
+    whole = small_reach() if kind is Reach else small_response()
+    path = tmp_path / "value.safetensors"
+    whole.save(path)
+    with safe_open(path, "np") as file:
+        header, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.write_bytes(to_bytes({**arrays, **changed}, header))
+    with pytest.raises(UndecidedError, match="is damaged"):
+        kind.load(path)
+
+
+def test_arrays_that_do_not_fit_together_are_named() -> None:
+    with pytest.raises(UsageError, match=r"log_odds of shape \(3\) in a reach but got \(2,\)"):
+        replace(small_reach(), log_odds=np.zeros(2, dtype=np.float32))
+    with pytest.raises(UsageError, match=r"base of shape \(2, any\) in a response but got \(2,\)"):
+        replace(small_response(), base=np.zeros(2, dtype=np.float32))
 
 
 def test_questions_never_exceed_the_budget() -> None:

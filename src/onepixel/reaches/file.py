@@ -1,47 +1,74 @@
-"""Arrays with a header in one safetensors file: how responses and reaches are kept."""
+"""Responses and reaches are values of arrays and facts about them, each kept in one safetensors file."""
 
-from collections.abc import Callable, Mapping
+import json
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import atomic_path
 
-Value = TypeVar("Value")
 
+@dataclass(frozen=True)
+class KeptInFile:
+    """What fields of arrays and of JSON types share: one file, and a check of the arrays' shapes.
 
-def write_arrays(path: str | Path, form: str, arrays: Mapping[str, NDArray[np.generic]], about: str) -> None:
-    """Write arrays, and a JSON text about them, whole or not at all."""
-    content = to_bytes(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"format": form, "about": about}
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def read_arrays(path: str | Path, form: str, what: str, make: Callable[[dict[str, Any], str], Value]) -> Value:
-    """Read what `write_arrays` wrote and make a value of it.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file.
-    UndecidedError
-        If it is damaged or of another format.
+    Attributes
+    ----------
+    FORMAT : str
+        What the file's header calls its format.
+    WHAT : str
+        The value's name for people.
     """
-    if not Path(path).is_file():
-        raise UsageError(f"There is no file {path}.")
-    try:
-        with safe_open(path, "np") as file:
-            header = file.metadata() or {}
-            if header.get("format") != form:
-                raise UndecidedError(f"{path} holds no {what}.")
-            arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        return make(arrays, header["about"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise UndecidedError(f"{path} is damaged: it is no complete {what} file.") from error
+
+    FORMAT: ClassVar[str]
+    WHAT: ClassVar[str]
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file, whole or not at all: the arrays and, in its header, everything else."""
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        arrays = {name: np.ascontiguousarray(one) for name, one in held.items() if isinstance(one, np.ndarray)}
+        about = json.dumps({name: one for name, one in held.items() if name not in arrays})
+        content = to_bytes(arrays, {"format": self.FORMAT, "about": about})
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UsageError
+            If there is no such file.
+        UndecidedError
+            If the file is damaged or holds something else.
+        """
+        if not Path(path).is_file():
+            raise UsageError(f"There is no file {path}.")
+        try:
+            with safe_open(path, "np") as file:
+                header = file.metadata() or {}
+                if header.get("format") != cls.FORMAT:
+                    raise UndecidedError(f"{path} holds no {cls.WHAT}.")
+                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return cls(**arrays, **json.loads(header["about"]))
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise UndecidedError(f"{path} is damaged: it is no complete {cls.WHAT} file.") from error
+
+    def expect(self, name: str, *sizes: int | None) -> None:
+        """Check the shape of one array; None stands for any size.
+
+        Raises
+        ------
+        UsageError
+            If it is another one.
+        """
+        shape = getattr(self, name).shape
+        if len(shape) != len(sizes) or any(size not in (None, own) for size, own in zip(sizes, shape, strict=True)):
+            wanted = ", ".join("any" if size is None else str(size) for size in sizes)
+            raise UsageError(f"Expected {name} of shape ({wanted}) in a {self.WHAT} but got {shape}.")

@@ -1,23 +1,17 @@
 """The `Response` value: what a probe with generic fillings does, by source class, target class and place."""
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onepixel.errors import UsageError
 from onepixel.pictures import PICTURES
-from onepixel.reaches.file import read_arrays, write_arrays
-
-FORMAT = "onepixel-response-1"
-
-_ARRAYS = ("sources", "places", "mean", "spread", "base", "fillings")
+from onepixel.reaches.file import KeptInFile
 
 
 @dataclass(frozen=True)
-class Response:
+class Response(KeptInFile):
     """R[a, t, place]: the mean probability of class t over the sample images of class a and the fillings.
 
     Attributes
@@ -40,6 +34,9 @@ class Response:
     classifier : str
     """
 
+    FORMAT = "onepixel-response-1"
+    WHAT = "response"
+
     sources: NDArray[np.int64]
     places: NDArray[np.int64]
     mean: NDArray[np.float32]
@@ -51,9 +48,12 @@ class Response:
     classifier: str = ""
 
     def __post_init__(self) -> None:
-        expected = (len(self.sources), self.base.shape[1], len(self.places))
-        if self.mean.shape != expected or self.spread.shape != expected:
-            raise UsageError(f"Expected mean and spread {expected} but got {self.mean.shape} and {self.spread.shape}.")
+        sources, places = len(self.sources), len(self.places)
+        self.expect("places", places, 4)
+        self.expect("base", sources, None)
+        for name in ("mean", "spread"):
+            self.expect(name, sources, self.base.shape[1], places)
+        self.expect("fillings", None, None, None, None)
 
     def largest(self) -> tuple[int, int, int, float]:
         """Source class, target class, place number and size of the largest R of a class other than the source."""
@@ -61,24 +61,6 @@ class Response:
         table[np.arange(len(self.sources)), self.sources] = -np.inf
         row, target, place = np.unravel_index(int(table.argmax()), table.shape)
         return int(self.sources[row]), int(target), int(place), float(table[row, target, place])
-
-    def save(self, path: str | Path) -> None:
-        """Write one safetensors file that holds the arrays and, in its header, everything else."""
-        about = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in _ARRAYS}
-        write_arrays(path, FORMAT, {name: getattr(self, name) for name in _ARRAYS}, json.dumps(about))
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Response":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        UsageError
-            If there is no such file.
-        UndecidedError
-            If the file is damaged or holds no response.
-        """
-        return read_arrays(path, FORMAT, "response", lambda arrays, about: cls(**arrays, **json.loads(about)))
 
     def plot(self, path: str | Path) -> None:
         """Draw the largest response over sources for every target, by place (PNG, SVG, PDF by the path's ending)."""

@@ -1,7 +1,6 @@
 """The `Reach` value: how far each target's log-odds can be driven, where, and with which filling."""
 
-import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 from onepixel.errors import UsageError
 from onepixel.pictures import PICTURES
 from onepixel.reaches.change import Change, Place
-from onepixel.reaches.file import read_arrays, write_arrays
-
-FORMAT = "onepixel-reach-1"
+from onepixel.reaches.file import KeptInFile
 
 EVERY_SOURCE = -1
 """Stands for "all classes but the target" where a source class is asked for."""
@@ -21,13 +18,9 @@ EVERY_SOURCE = -1
 CAP = 15.0
 """Log-odds are kept inside this before a mean is taken, so that no single image decides."""
 
-_FINDINGS = ("target", "place", "log_odds", "flipped", "natural", "rival", "fillings")
-
-_ARRAYS = ("sources", "targets", "source", "base", *_FINDINGS)
-
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(KeptInFile):
     """What a search found, as F findings: one source (or all), one target, one place, one filling each.
 
     Attributes
@@ -67,6 +60,9 @@ class Reach:
         What else the search has to say; JSON types only.
     """
 
+    FORMAT = "onepixel-reach-1"
+    WHAT = "reach"
+
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
     source: NDArray[np.int64]
@@ -89,13 +85,12 @@ class Reach:
         findings = len(self.source)
         if not len(self.rival):
             object.__setattr__(self, "rival", np.full(findings, np.nan, dtype=np.float32))
-        for name in _FINDINGS:
-            if len(getattr(self, name)) != findings:
-                raise UsageError(f"A reach with {findings} sources has {len(getattr(self, name))} of {name}.")
-        if self.base.shape != (len(self.sources), len(self.targets)):
-            raise UsageError(
-                f"A reach of {len(self.sources)} x {len(self.targets)} classes has base {self.base.shape}."
-            )
+        self.expect("target", findings)
+        self.expect("place", findings, 4)
+        for name in ("log_odds", "flipped", "natural", "rival"):
+            self.expect(name, findings)
+        self.expect("fillings", findings, None, None, None)
+        self.expect("base", len(self.sources), len(self.targets))
 
     def __len__(self) -> int:
         return len(self.source)
@@ -143,25 +138,6 @@ class Reach:
         """The change of one finding."""
         place: Place = tuple(int(part) for part in self.place[number])  # type: ignore[assignment]
         return Change(place, self.fillings[number], self.family, self.alpha)
-
-    def save(self, path: str | Path) -> None:
-        """Write one safetensors file that holds the arrays and, in its header, everything else."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        about = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in _ARRAYS}
-        write_arrays(path, FORMAT, arrays, json.dumps(about))
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Reach":
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        UsageError
-            If there is no such file.
-        UndecidedError
-            If the file is damaged or holds no reach.
-        """
-        return read_arrays(path, FORMAT, "reach", lambda arrays, about: cls(**arrays, **json.loads(about)))
 
     def plot(self, path: str | Path) -> None:
         """Draw the highest reach of every source and target into an image file (PNG, SVG, PDF by its ending)."""
