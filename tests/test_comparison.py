@@ -10,9 +10,11 @@ import pytest
 
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError, UsageError
-from onepixel.experiments import compare, method_records, validate
+from onepixel.experiments import compare, method_records, signature_records, validate
 from onepixel.experiments.comparison_page import Found, Row, as_markdown
 from onepixel.experiments.declared import Laboratory
+from onepixel.experiments.judging import Judged
+from onepixel.experiments.judging import Row as JobRow
 from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.method_records import Judgement, judge_store, read_judgements, trained, write_judgements
 from onepixel.experiments.reach_records import Network, write_networks
@@ -47,6 +49,9 @@ TABLE = {
     "b-lenet5-clean-development": [10.0, 10.0, 10.0],
     "b-lenet5-virus-development": [20.0, 20.0, 20.0],
 }
+
+
+FINAL = "a-lenet5-virus-final"
 
 
 def test_rows_are_read_as_they_were_written_and_half_a_row_does_not_count(tmp_path: Path) -> None:
@@ -223,6 +228,15 @@ def test_a_method_that_judged_few_networks_waits_instead_of_shrinking_the_row(tm
     assert [(row["method"], row["trojaned"]) for row in rows] == [("abs", 12)]
 
 
+def test_what_judged_no_stamped_network_keeps_none_from_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "abs", TABLE | {"a-lenet5-stamped-all-final": [0.0, 0.0]})
+    write(tmp_path, "signature-black", TABLE)
+    options = compare.Options(scores=tmp_path, networks=tmp_path, validation=tmp_path / "no")
+    rows = {row.method: row for row in compare.find(options, Laboratory()).found.rows if row.population == FINAL}
+    assert [len(rows[name].stamped) for name in ("abs", "signature-black")] == [2, 0]
+    assert rows["signature-black"].threshold == 0.0
+
+
 def test_attacks_are_tested_whole_and_fix_no_threshold() -> None:
     attack, clean = "a-lenet5-attack-blended", "a-lenet5-clean-final"
     names = (attack, clean, "a-lenet5-clean", "a-lenet5-stamped-all-classes", "a-lenet5-virus-development")
@@ -248,3 +262,28 @@ def test_the_page_says_which_place_ours_takes_and_who_needs_shadows() -> None:
     page = as_markdown(Found(rows, [], {}), {})
     assert "| `a-virus` | 3 + 3 + 0 | 0.778 | needs shadows | 1.000 | first |" in page
     assert "| `b-virus` | 3 + 3 + 0 | - | 0.778 | 0.333 | second |" in page
+
+
+def test_detectors_of_signatures_write_a_row_for_each_network_of_the_zoo(tmp_path: Path, monkeypatch) -> None:
+    zoo = Path(__file__).parents[1] / "zoo"
+    monkeypatch.setattr(signature_records, "judge_all", judged_by_accuracy)
+    laboratory = Laboratory(zoo=zoo, ledger=tmp_path / "openings.csv")
+    signature_records.judge_by_signatures("mnist-lenet5", tmp_path, laboratory, ("signature-black",))
+    folder = tmp_path / "signature-black"
+    viruses = read_judgements(folder / "mnist-lenet5-virus-final.csv")
+    assert len(viruses) == 101
+    assert all(row.role == "trojaned" and len(row.targets) == 1 and row.flagged == (row.score >= 0) for row in viruses)
+    assert {row.role for row in read_judgements(folder / "mnist-lenet5-clean-final.csv")} == {"clean"}
+    assert (folder / "mnist-lenet5-attack-all-to-all.csv").exists()
+    assert not any("class-means-" in path.name for path in folder.iterdir())
+    assert "mnist-lenet5-virus-final" in laboratory.ledger.read_text()
+
+
+def judged_by_accuracy(jobs, laboratory: Laboratory, label: str) -> list[JobRow]:
+    """Instead of detectors that would have to be fitted: how inaccurate a network is."""
+    return [
+        JobRow(
+            job, Judged(0.02, {k: np.array([1 - r.clean_accuracy for r in m.records]) for k, m in job.tests.items()})
+        )
+        for job in jobs
+    ]

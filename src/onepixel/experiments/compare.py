@@ -15,7 +15,7 @@ from pydantic import Field
 from onepixel.detectors.metrics import best_threshold
 from onepixel.detectors.probability import logistic_curve
 from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
-from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
+from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, interval
 from onepixel.experiments.leaving_out import calibrated, pool_of, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
@@ -33,9 +33,11 @@ from onepixel.experiments.method_records import (
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import Network, kind_of, read_folder
+from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
 from onepixel.populations.catalogue import known_name
+from onepixel.populations.names import CLASS_MEANS
 from onepixel.populations.store import Store
 
 FEWEST = 2
@@ -43,6 +45,9 @@ FEWEST = 2
 
 SHARE = 0.5
 """A method that judged a smaller share than this of the trojaned, or clean, networks that others judged has no row."""
+
+FIRST = next(iter(OURS))
+"""Which of our searches says what networks a row is about."""
 
 TESTED_WHOLE = ("-attack-", "-stamped-all-classes")
 """In the names of populations without pools that no threshold comes from: they are tested, all of them, as final ones.
@@ -74,6 +79,11 @@ class Options(Judging, Measured):
     shadows: Annotated[
         Path | None, Field(description="A folder of stores of networks that methods are trained on."), FOLDER
     ] = None
+    signatures: Annotated[
+        str | None,
+        Field(description="Judge the zoo's networks of this data set and architecture by their signatures first."),
+        Said(metavar="PREFIX"),
+    ] = None
     population: Annotated[
         tuple[str, ...], Field(description="Judge this population only; may be given several times.")
     ] = ()
@@ -84,11 +94,14 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
     works = validated(options.validation)
     if options.stores is not None:
         judge(options)
+    if options.signatures is not None:
+        judge_by_signatures(options.signatures, options.scores, laboratory)
     left_out = [name for name, good in works.items() if not good]
     judged = {name: said for name in METHODS if (said := by_network(options.scores, name))}
     if not judged:
         raise options.none_judged("compare")
     measured = {name: ours(options.networks / search, options.attacks / search) for name, search in OURS.items()}
+    measured |= {name: by_network(options.scores, name) for name in BY_SIGNATURE}
     measured[ACCURACY] = accuracies(options.networks / "gradient", options.attacks / "gradient")
     table = {name: said for name, said in (judged | measured).items() if said and name not in left_out}
     rows = compared(table)
@@ -180,7 +193,8 @@ def _judgement(one: Network, above: float, target: int) -> Judgement:
 def compared(table: Mapping[str, Rows]) -> list[Row]:
     """A row for each population and method, on networks that all of them judged.
 
-    The method that judged most comes first; each other one, and what else was measured, joins where it leaves enough.
+    Those that our own detector judged by gradient, where it judged any; each method, and what else was measured, joins
+    where it leaves enough of them, who judged most first. What judged no stamped network keeps none from the others.
     """
     names = sorted({one.population for said in table.values() for one in said.values() if one.role == "trojaned"})
     rows: list[Row] = []
@@ -190,11 +204,14 @@ def compared(table: Mapping[str, Rows]) -> list[Row]:
         if not wanted:
             continue
         wanted = dict(sorted(wanted.items(), key=lambda item: -len(item[1])))
-        wanted |= {own: backdoored_or_clean(table[own]) for own in (*OURS, ACCURACY) if own in table}
-        common = next(iter(wanted.values()))
+        common = set().union(*wanted.values())
+        wanted |= {own: backdoored_or_clean(table[own]) for own in (*OURS, *BY_SIGNATURE, ACCURACY) if own in table}
+        if any(key[0] == name for key in wanted.get(FIRST, ())):
+            common &= wanted[FIRST]
         joined = set()
         for method, keys in wanted.items():
-            both = common & keys
+            aside = stamped(common)
+            both = common & (keys if keys & aside else keys | aside)
             if enough(both, name) and min(shares(both, common, name)) >= SHARE:
                 joined.add(method)
                 common = both
@@ -221,7 +238,12 @@ def shares(keys: Set[Key], of: Set[Key], population: str) -> list[float]:
 def numbers(keys: Set[Key], population: str) -> tuple[int, int]:
     """How many networks are a population's own, and how many clean ones are beside it."""
     own = sum(key[0] == population for key in keys)
-    return own, sum(key[0] != population and "-stamped" not in key[0] for key in keys)
+    return own, len(keys - stamped(keys)) - own
+
+
+def stamped(keys: Set[Key]) -> set[Key]:
+    """Networks that were trained on stamped images without a backdoor."""
+    return {key for key in keys if "-stamped" in key[0]}
 
 
 def tested(said: Rows, population: str) -> set[Key]:
@@ -259,7 +281,7 @@ def alike(population: str, other: str) -> bool:
 def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | None:
     """Judge one method on the common networks of a population."""
     groups = {
-        role: tuple(said[key] for key in sorted(common) if said[key].role == role)
+        role: tuple(said[key] for key in sorted(common & set(said)) if said[key].role == role)
         for role in ("clean", "trojaned", "stamped")
     }
     if min(len(groups["clean"]), len(groups["trojaned"])) < FEWEST:
@@ -271,6 +293,8 @@ def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | 
 
 def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple[float, float] | None]:
     """The threshold and the logistic regression that networks of development pools fix for one population."""
+    if method in BY_SIGNATURE:
+        return 0.0, None
     final = tested_pool(said, population) == "final"
     known = [one for one in said.values() if side_of(one) == "development"]
     others = [one for one in known if kind_of(one.population) != kind_of(population)]
@@ -291,6 +315,8 @@ def needs_of(method: str) -> str:
     """What a method asks of an auditor."""
     if method == ACCURACY:
         return "answers, a test set"
+    if method in BY_SIGNATURE:
+        return "answers, shadow networks" + (", class means" if BY_SIGNATURE[method].start == CLASS_MEANS else "")
     if method in OURS:
         return ("weights" if OURS[method] == "gradient" else "answers") + ", 8 images per class"
     return METHODS[method].needs.in_words()

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from onepixel.detectors.metrics import Estimate, balanced_rate, clopper_pearson, evaluate_scores
 from onepixel.experiments.method_records import ACCURACY, OURS, Judgement
+from onepixel.experiments.reach_records import kind_of
+from onepixel.experiments.signature_records import BY_SIGNATURE
 from onepixel.methods import METHODS
 from onepixel.report.tables import markdown_table
 
@@ -98,6 +100,7 @@ class Found(NamedTuple):
 TITLES = {
     "onepixel-gradient": "onepixel, by gradient",
     "onepixel-composed": "onepixel, by queries",
+    **{name: way.title for name, way in BY_SIGNATURE.items()},
     ACCURACY: "test accuracy alone",
 }
 
@@ -171,7 +174,9 @@ def _glance(found: Found) -> str:
         rows = {row.method: row for row in found.rows if row.population == population}
         first = next(iter(rows.values()))
         numbers = f"{len(first.clean)} + {len(first.trojaned)} + {len(first.stamped)}"
-        areas = [f"{rows[name].area.value:.3f}" if name in rows else _why_none(name) for name in methods]
+        areas = [
+            f"{rows[name].area.value:.3f}" if name in rows else _why_none(found, name, population) for name in methods
+        ]
         lines.append([f"`{population}`", numbers, *areas, _place(rows)])
     head = ["trojaned networks", "clean + trojaned + stamped", *map(title, methods), "ours"]
     return f"{GLANCE}\n\n{markdown_table(head, lines)}"
@@ -182,8 +187,11 @@ GLANCE = """Areas under the curve, all methods on the same networks. "-": not ju
 The last column says which place ours takes among methods that look at the network, the better of its two searches."""
 
 
-def _why_none(method: str) -> str:
-    return "needs shadows" if method in METHODS and METHODS[method].needs.shadows else "-"
+def _why_none(found: Found, method: str, population: str) -> str:
+    """Why a method has no area: it lacks shadow networks of this kind, unless it judged others of the kind."""
+    judged = any(row.method == method and kind_of(row.population) == kind_of(population) for row in found.rows)
+    shadows = method in METHODS and METHODS[method].needs.shadows
+    return "needs shadows" if shadows and not judged else "-"
 
 
 def _place(rows: Mapping[str, Row]) -> str:
