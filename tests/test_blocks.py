@@ -109,3 +109,14 @@ def test_module_whose_windows_are_the_whole_image_is_asked_instead() -> None:
     classifier = onepixel.as_classifier(dense, input_shape=(1, 16, 16))
     with pytest.raises(NotIncrementalError, match="of a full forward pass"):
         block_log_odds(classifier, torch.rand(1, 1, 16, 16), blocks(16, 16, 8), pixel_values(1))
+
+
+def test_colour_blocks_of_one_image_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 1024, 4)).eval()
+    classifier = onepixel.as_classifier(module, input_shape=(3, 32, 32))
+    images, places, values = torch.rand(1, 3, 32, 32), blocks(32, 32, 3)[:1], pixel_values(3)
+    monkeypatch.setattr(engine, "WORTHWHILE", float("inf"))
+    with torch.inference_mode():
+        found = block_log_odds(classifier, images, places, values)
+    assert torch.allclose(found, by_asking(classifier, images, places, values), atol=1e-4)

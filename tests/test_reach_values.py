@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
-from onepixel.classifiers import Classifier, as_classifier
+from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.reaches import Blend, Change, Patch, Reach, Response, SampleImages, sample_images
 from onepixel.reaches.asking import Questions
@@ -212,3 +212,27 @@ def test_questions_never_exceed_the_budget() -> None:
     with pytest.raises(BudgetError):
         questions.log_odds(torch.zeros(3, 1, 6, 6))
     assert (questions.asked, questions.left) == (3, 2)
+
+
+class Viewing(torch.nn.Module):
+    """Flattens with `view`, which takes only images whose rows lie side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.linear = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4 * 16, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.convolution(images).view(len(images), -1))
+
+
+@pytest.mark.parametrize(("views", "layout"), [(False, torch.channels_last), (True, torch.contiguous_format)])
+def test_images_lie_as_the_network_takes_them_and_the_answers_stay(views: bool, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    module = Viewing()
+    if not views:
+        module = torch.nn.Sequential(module.convolution, torch.nn.Flatten(), module.linear)
+    classifier = as_classifier(module, input_shape=(3, 6, 6))
+    questions = Questions(classifier)
+    images = torch.rand(9, 3, 6, 6)
+    assert questions.layout is layout
+    assert torch.allclose(questions.log_odds(images), to_log_odds(classifier(images), "logits").float(), atol=1e-5)

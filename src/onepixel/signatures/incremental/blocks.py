@@ -22,8 +22,10 @@ from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
 from onepixel.signatures.incremental.windows import Window, inside
 from onepixel.signatures.plan import Advance
 
-WORTHWHILE = 0.5
-"""Of a full forward pass a block's windows cost at most so much on average; with few values, more gains nothing."""
+WORTHWHILE = 0.25
+"""Of a full forward pass a block's windows cost at most so much on average: with few values, asking is faster from
+there on. Measured on one core: 1.7 times as fast as batches at 19 % (LeNet-5), 0.9 times at 28 % (VGG-10), 0.5 times at
+46 % (ResNet-20)."""
 
 
 def still(answers: int) -> None:
@@ -153,7 +155,8 @@ def block_changes(
     image, top, left = torch.from_numpy(np.ascontiguousarray(blocks.T)).to(program.image.device)
     before = cut[image, :, top, left].permute(2, 1, 3, 0)
     changed = prepared[None, :, None, None, :] - before[..., None]
-    return changed.flatten(3)
+    # Arithmetic keeps the order in memory of what was permuted, and the steps want the one that is shown.
+    return changed.flatten(3).contiguous()
 
 
 def check(classifier: ModuleClassifier, images: Tensor, places: Numbers, values: Tensor, found: Tensor) -> None:
