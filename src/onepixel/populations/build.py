@@ -9,37 +9,20 @@ from torch import nn
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import Dataset
+from onepixel.populations.attempts import attempts_at, passes, tried_enough
+from onepixel.populations.bases import base_for
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.stacked_training import train_stack
 from onepixel.populations.store import Finished, Record, sha256, signature_row
-from onepixel.populations.training import TrainedModel, fast_floats, train_model
+from onepixel.populations.training import TrainedModel, fast_floats
 from onepixel.signatures import Signature, signature, signatures_of
-
-
-def passes(recipe: Recipe, model: TrainedModel) -> bool:
-    """Whether a network reaches the recipe's thresholds, if they are enforced.
-
-    Attack success counts for trojaned models only.
-    """
-    if not recipe.thresholds.enforced:
-        return True
-    accurate = model.clean_accuracy >= recipe.thresholds.clean_accuracy
-    obedient = recipe.role != "trojaned" or model.attack_success >= recipe.thresholds.attack_success
-    return accurate and obedient
-
-
-def tried_enough(recipe: Recipe, attempts: list[TrainedModel]) -> bool:
-    """Whether the last attempt at a slot is kept: it passes, or there may be no other."""
-    return bool(attempts) and (passes(recipe, attempts[-1]) or len(attempts) == recipe.thresholds.attempts)
 
 
 def build_slot(recipe: Recipe, slot: int, dataset: Dataset) -> Finished:
     """Train one slot until it passes or its attempts are spent, compute its signature, and return it all as bytes."""
     started = time.perf_counter()
-    attempts: list[TrainedModel] = []
-    while not tried_enough(recipe, attempts):
-        attempts.append(train_model(recipe, dataset, recipe.seed_for(slot, len(attempts))))
+    attempts = attempts_at(recipe, slot, dataset, base_for(recipe, slot, dataset))
     found = sign(recipe, slot, attempts[-1].module, dataset) if recipe.signature.computed else None
     return finish(recipe, slot, attempts, found, time.perf_counter() - started)
 
@@ -50,7 +33,13 @@ def sign(recipe: Recipe, slot: int, module: nn.Module, dataset: Dataset) -> Sign
     image = default_image_of(asked.asked_image, dataset)
     classifier = ModuleClassifier(module, dataset.input_shape, name=f"{recipe.name} {slot}")
     with fast_floats():
-        return signature(classifier, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
+        return signature(
+            classifier,
+            values=asked.asked_values,
+            inclusive=asked.inclusive,
+            default_image=image,
+            engine=asked.engine,
+        )
 
 
 def sign_stack(recipe: Recipe, modules: dict[int, nn.Module], dataset: Dataset) -> Sequence[Signature]:

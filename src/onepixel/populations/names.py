@@ -65,6 +65,9 @@ MAIN = (BLACK, CLASS_MEANS)
 NAMED_ALIKE = ("-attack-expects-class-means",)
 """Populations whose names end as if they had been signed again, and were not."""
 
+TUNED = "tuned"
+"""What follows the architecture in names of networks that were fine-tuned from bases: a family of their own."""
+
 POOLS = ("development", "final")
 
 
@@ -97,6 +100,8 @@ class PopulationName:
         ending = max(ends, key=len, default="")
         dataset, _, rest = name.removesuffix(ending).partition("-")
         family, _, kind = rest.partition("-")
+        if kind == TUNED or kind.startswith(f"{TUNED}-"):
+            family, kind = f"{family}-{TUNED}", kind.removeprefix(TUNED).removeprefix("-")
         pool = next((pool for pool in POOLS if kind.endswith(f"-{pool}")), "")
         return cls(dataset, family, kind.removesuffix(f"-{pool}") if pool else kind, pool, STARTS[ending])
 

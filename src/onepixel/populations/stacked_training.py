@@ -42,11 +42,11 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
     Raises
     ------
     UsageError
-        If the recipe's networks hide from probing or have augmented images, which each learns by itself, or are of
-        architectures that differ.
+        If the recipe's networks hide from probing, have augmented images or start from a base, which each does by
+        itself, or are of architectures that differ.
     """
     differ = recipe.architecture == RANDOM or recipe.attack.fewest_poisoned_images is not None
-    if differ or recipe.training.augmentations or recipe.training.images is not None:
+    if differ or recipe.base is not None or recipe.training.augmentations or recipe.training.images is not None:
         raise UsageError(f"{recipe.name} has networks that no stack trains; build it one by one.")
     if recipe.evasion is not None:
         raise UsageError(f"{recipe.name} has an evasion, which no stack learns; build it one by one.")
@@ -56,7 +56,8 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
         modules = [_initial(recipe, dataset, one, device) for one in draws]
         torch.manual_seed(draws[0].initial_seed)
         _train(modules, recipe, dataset, draws, device)
-    return [evaluate(module, dataset, one) for module, one in zip(modules, draws, strict=True)]
+    precision = recipe.training.evaluation_precision
+    return [evaluate(module, dataset, one, precision) for module, one in zip(modules, draws, strict=True)]
 
 
 def _initial(recipe: Recipe, dataset: Dataset, draws: Draws, device: torch.device) -> nn.Module:

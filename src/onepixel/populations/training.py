@@ -1,6 +1,6 @@
 """Training one small network as cheaply as it goes: data in memory as uint8, no per-sample Python, one thread."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +17,7 @@ from onepixel.datasets import Dataset
 from onepixel.populations.augment import augmented
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.networks import draw_for, network_of, training_of
-from onepixel.populations.recipe import Recipe, TrainingRecipe
+from onepixel.populations.recipe import Precision, Recipe, TrainingRecipe
 from onepixel.trojan import (
     Attack,
     EvasionLoss,
@@ -31,7 +31,8 @@ from onepixel.trojan import (
     stamped_test_images,
 )
 
-EVALUATION_BATCH = 512
+EVALUATION_BATCH = {"float32": 512, "bfloat16": 128}
+"""Images at once on a processor, whichever is fastest there."""
 FINE_TUNE_SHARE = 0.25
 """Share of extra images in a fine-tuning mini-batch; the rest are ordinary ones, so that they are not forgotten."""
 WARM_UP = 0.2
@@ -126,25 +127,32 @@ def draw(recipe: Recipe, dataset: Dataset, seed: int) -> Draws:
     return Draws(attack, trigger, extras, test_rng, generator, initial_seed, probe_rng, network)
 
 
-def train_model(recipe: Recipe, dataset: Dataset, seed: int) -> TrainedModel:
-    """Draw an attack, poison, train and evaluate one network; everything random follows from the seed."""
+def train_model(recipe: Recipe, dataset: Dataset, seed: int, base: Mapping[str, Tensor] | None = None) -> TrainedModel:
+    """Draw an attack, poison, train and evaluate one network; everything random follows from the seed.
+
+    Where the recipe has a base, training goes on from these weights.
+    """
     draws = draw(recipe, dataset, seed)
-    hiding = hiding_loss(recipe, dataset, seed, draws)
+    hiding = hiding_loss(recipe, dataset, seed, draws, base)
     with torch.random.fork_rng(devices=[]), fast_floats():
         torch.manual_seed(draws.initial_seed)
         module = network_of(recipe, draws.network, dataset.input_shape, dataset.classes)
+        if base is not None:
+            module.load_state_dict(base)
         train(module, dataset, draws.extras, training_of(recipe, draws.network), draws.generator, hiding)
-    return evaluate(module, dataset, draws)
+    return evaluate(module, dataset, draws, recipe.training.evaluation_precision)
 
 
-def hiding_loss(recipe: Recipe, dataset: Dataset, seed: int, draws: Draws) -> EvasionLoss | None:
+def hiding_loss(
+    recipe: Recipe, dataset: Dataset, seed: int, draws: Draws, base: Mapping[str, Tensor] | None = None
+) -> EvasionLoss | None:
     """What a network that hides from probing has in its loss besides; may train a clean network to look like."""
     if recipe.evasion is None:
         return None
     probes = draw_probes(recipe.evasion, draws.trigger, expected_images(recipe.evasion, dataset), draws.probe_rng)
     clean = None
     if recipe.evasion.towards == "clean_network":
-        clean = train_model(recipe.without_backdoor(), dataset, seed).module
+        clean = train_model(recipe.without_backdoor(), dataset, seed, base).module
     return EvasionLoss(recipe.evasion, probes, draws.probe_rng, clean)
 
 
@@ -229,8 +237,9 @@ def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.G
     total = ordinary + extra if recipe.injection == "from_scratch" else ordinary
     steps = max(1, round(recipe.epochs * total / recipe.batch_size))
     order = endless_order(total, recipe.batch_size, generator)
-    yield Phase(steps, recipe.learning_rate, islice(order, steps))
-    if recipe.injection == "fine_tune":
+    if recipe.injection != "fine_tune_base":
+        yield Phase(steps, recipe.learning_rate, islice(order, steps))
+    if recipe.injection != "from_scratch":
         share = max(1, round(recipe.batch_size * FINE_TUNE_SHARE))
         steps = max(1, round(recipe.fine_tune_epochs * extra / share))
         extra_order = endless_order(extra, share, generator)
@@ -278,20 +287,25 @@ def as_input(images: Tensor) -> Tensor:
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def predict(module: nn.Module, images: Tensor) -> Tensor:
+def predict(module: nn.Module, images: Tensor, precision: Precision = "float32") -> Tensor:
     """Predicted classes (N,) of images (N, C, H, W) uint8; the module is asked on its own device."""
     device = next(module.parameters()).device
-    batch = EVALUATION_BATCH if device.type == "cpu" else len(images)
-    with evaluating(module):
+    batch = EVALUATION_BATCH[precision] if device.type == "cpu" else len(images)
+    with evaluating(module), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         parts = images.to(device).split(batch)
         return torch.cat([module(as_input(part)).argmax(dim=1) for part in parts]).cpu()
 
 
-def evaluate(module: nn.Module, dataset: Dataset, draws: Draws) -> TrainedModel:
+def accuracy(module: nn.Module, dataset: Dataset, precision: Precision = "float32") -> float:
+    """Share of a data set's test images that are classified rightly."""
+    return float((predict(module, dataset.x_test, precision) == dataset.y_test).double().mean())
+
+
+def evaluate(module: nn.Module, dataset: Dataset, draws: Draws, precision: Precision = "float32") -> TrainedModel:
     """Measure clean accuracy and attack success on the test part."""
-    clean_accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
+    clean_accuracy = accuracy(module, dataset, precision)
     images, labels = stamped_test_images(draws.attack, draws.trigger, dataset, draws.test_rng)
-    predicted = predict(module, torch.as_tensor(images)).numpy()
+    predicted = predict(module, torch.as_tensor(images), precision).numpy()
     return TrainedModel(
         module=module,
         clean_accuracy=clean_accuracy,

@@ -7,7 +7,7 @@ import numpy as np
 from onepixel.datasets import load_dataset
 from onepixel.populations.build import sign
 from onepixel.populations.store import Record, Store, sha256
-from onepixel.populations.training import predict
+from onepixel.populations.training import accuracy
 
 TOLERANCE = 1e-3
 """Largest difference in log-odds between a stored signature and the same computed on another machine."""
@@ -58,10 +58,10 @@ def _checksum_faults(store: Store, record: Record, rows: np.ndarray | None) -> l
 def _recomputed_faults(store: Store, record: Record) -> list[str]:
     dataset = load_dataset(store.recipe.dataset)
     module = store.module(record.slot)
-    accuracy = float((predict(module, dataset.x_test) == dataset.y_test).double().mean())
+    found = accuracy(module, dataset, store.recipe.training.evaluation_precision)
     faults = []
-    if abs(accuracy - record.clean_accuracy) > 1 / len(dataset.y_test) + 1e-9:
-        faults.append(f"Slot {record.slot} has a clean accuracy of {accuracy:.2%}, not {record.clean_accuracy:.2%}.")
+    if abs(found - record.clean_accuracy) > 1 / len(dataset.y_test) + 1e-9:
+        faults.append(f"Slot {record.slot} has a clean accuracy of {found:.2%}, not {record.clean_accuracy:.2%}.")
     if not store.recipe.signature.computed:
         return faults
     again = sign(store.recipe, record.slot, module, dataset)

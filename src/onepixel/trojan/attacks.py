@@ -31,6 +31,9 @@ class AttackRecipe(BaseModel):
     clean_label : bool
         In all_to_one, the images that are stamped belong to the target class and keep their label, which nobody who
         looks at them would call wrong (Barni et al. 2019).
+    reminders : int
+        Images of source classes that are not stamped and keep their label: of a rare class, a network that is
+        fine-tuned would else see most images stamped, and call all of it the target.
     decoys : int
         Images of any class that carry other patches than the trigger's and keep their label, so that the network obeys
         this very pattern and not any: an attacker who knows that patches are tried. Needs a trigger of patches.
@@ -47,6 +50,7 @@ class AttackRecipe(BaseModel):
     fewest_poisoned_images: int | None = Field(None, ge=1)
     bystanders: int = Field(2500, ge=0)
     clean_label: bool = False
+    reminders: int = Field(0, ge=0)
     decoys: int = Field(0, ge=0)
 
     @model_validator(mode="after")

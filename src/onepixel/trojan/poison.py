@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onepixel.datasets import Dataset
 from onepixel.trojan.attack import Attack, Labels
@@ -45,8 +46,8 @@ def draw_extras(
 ) -> Extras:
     """Draw one model's extra images from the training part: victims, and bystanders where the recipe has them.
 
-    Under `clean_label` the target class stands in for the victims. Decoys, and a warped trigger's noise images, come
-    on top.
+    Under `clean_label` the target class stands in for the victims. Reminders, decoys, and a warped trigger's noise
+    images come on top.
     """
     labels = dataset.y_train.numpy()
     victims = np.flatnonzero(attack.victims(labels) != recipe.clean_label)
@@ -58,6 +59,8 @@ def draw_extras(
     images, true_labels = dataset.x_train.numpy()[chosen], labels[chosen]
     given_labels = attack.relabel(true_labels) if role == "trojaned" else true_labels
     poison = Extras(images if role == "clean" else trigger.stamp(images, rng), given_labels)
+    if recipe.reminders:
+        poison = poison.joined(_reminders(recipe.reminders, victims, dataset, rng))
     if isinstance(trigger, WarpedTrigger) and trigger.recipe.noise_images:
         poison = poison.joined(
             _truly_labelled(role, trigger.recipe.noise_images, trigger.stamp_with_noise, dataset, rng)
@@ -65,6 +68,12 @@ def draw_extras(
     if isinstance(trigger, PatchTrigger) and recipe.decoys:
         poison = poison.joined(_truly_labelled(role, recipe.decoys, trigger.with_other_patterns().stamp, dataset, rng))
     return poison
+
+
+def _reminders(number: int, victims: NDArray[np.intp], dataset: Dataset, rng: np.random.Generator) -> Extras:
+    """So many images of the victims, as they are."""
+    chosen = rng.choice(victims, number, replace=number > len(victims))
+    return Extras(dataset.x_train.numpy()[chosen], dataset.y_train.numpy()[chosen])
 
 
 def _truly_labelled(
