@@ -56,6 +56,14 @@ def test_an_attack_is_judged_by_clean_networks_of_other_kinds_beside_what_signat
     assert "1 of 2" in result.text
 
 
+def test_an_attack_stands_beside_clean_networks_that_were_trained_as_long(folder: Path) -> None:
+    brief = [one("mnist-lenet5-brief-clean-final", "clean", slot, FAR) for slot in range(9)]
+    write_networks(folder / "networks" / "gradient" / "brief.csv", brief)
+    options = reach_attacks.Options(networks=folder / "networks", attacks=folder / "attacks", signatures=folder / "no")
+    clean = [row.kind.clean for row in reach_attacks.judged_by(options, "gradient")]
+    assert [(len(own), own.flagged) for own in clean] == [(30, 0)]
+
+
 def test_an_architecture_is_judged_by_kinds_that_it_is_none_of(folder: Path) -> None:
     options = reach_architectures.Options(networks=folder / "networks", architectures=folder / "architectures")
     result = reach_architectures.find(options, Laboratory())

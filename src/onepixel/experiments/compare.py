@@ -32,7 +32,7 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, kind_of, read_folder
+from onepixel.experiments.reach_records import Network, alike, kind_of, read_folder
 from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
@@ -53,9 +53,6 @@ TESTED_WHOLE = ("-attack-", "-stamped-all-classes")
 """In the names of populations without pools that no threshold comes from: they are tested, all of them, as final ones.
 
 Of some of them, our detector was looked at on the first few networks; the page counts those."""
-
-BRIEF = "-brief-"
-"""In the name of a population whose networks were trained for one pass over the data, where others have two."""
 
 Key = tuple[str, int]
 Rows = Mapping[Key, Judgement]
@@ -271,11 +268,6 @@ def side_of(network: Judgement) -> str:
     """Its pool; populations of attacks and stamped ones have none and are tested as final ones."""
     whole = any(part in network.population for part in TESTED_WHOLE)
     return "final" if whole else pool_of(network)
-
-
-def alike(population: str, other: str) -> bool:
-    """Whether two populations have data set, architecture and length of training in common."""
-    return kind_of(population) == kind_of(other) and (BRIEF in population) == (BRIEF in other)
 
 
 def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | None:

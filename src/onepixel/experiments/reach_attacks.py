@@ -18,7 +18,7 @@ from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result,
 from onepixel.experiments.leaving_out import Kind, calibrated, judged, measured, of_pool, shown
 from onepixel.experiments.option import USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, read_folder
+from onepixel.experiments.reach_records import Network, alike, read_folder
 from onepixel.report.tables import table_of
 
 OTHERS = {
@@ -52,7 +52,10 @@ BESIDE = {"virus-final": "virus-development", "all-to-one-final": "attack-all-to
 
 
 class Row(NamedTuple):
-    """How networks of one attack, the trojaned ones of a kind, fare; the clean ones are of the kind's final pool."""
+    """How networks of one attack, the trojaned ones of a kind, fare.
+
+    The clean ones are of the kind's final pool, trained as long as the attack's where such were measured.
+    """
 
     attack: str
     clean_accuracy: float
@@ -99,14 +102,15 @@ def judged_by(options: Options, search: str) -> Iterator[Row]:
         if attack in OTHERS:
             own = of_pool(own, "final")
         if own:
-            yield judge(own, known, search)
+            yield judge(own, known, [one for one in every if one.role == "clean"], search)
 
 
-def judge(own: Sequence[Network], known: Sequence[Network], search: str) -> Row:
+def judge(own: Sequence[Network], known: Sequence[Network], clean: Sequence[Network], search: str) -> Row:
     """Judge the networks of one attack, beside clean ones of their kind, by clean networks of other kinds."""
     kind = own[0].kind
     calibration = calibrated([one for one in known if one.kind != kind])
-    clean = of_pool([one for one in known if one.kind == kind and one.role == "clean"], "final")
+    beside = of_pool([one for one in clean if one.kind == kind], "final")
+    clean = [one for one in beside if alike(one.population, own[0].population)] or beside
     return Row(
         own[0].population,
         mean(one.clean_accuracy for one in own),
@@ -171,7 +175,8 @@ trained on LeNet-5: the papers' literal one, and the one chosen for class means 
     return f"""# Attacks before the universal detector
 
 Networks of each attack, judged with a threshold from clean networks of other kinds, at a p-value of at most 0.05.
-AUROC is against clean networks of the same kind and pool. Brackets: 95 % (Clopper-Pearson).
+AUROC is against clean networks of the same kind and pool, trained as long as the attack's where such were measured.
+Brackets: 95 % (Clopper-Pearson).
 
 {chr(10).join(sections)}"""
 

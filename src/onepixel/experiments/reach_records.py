@@ -32,6 +32,9 @@ LOST = 0.1
 RECOGNISED = 400
 """Test images of the attacked classes that tell how many are answered rightly, at most."""
 
+BRIEF = "-brief-"
+"""In the name of a population whose networks were trained for one pass over the data, where others have two."""
+
 ABOUT = (
     "kind",
     "role",
@@ -164,6 +167,11 @@ def kind_of(population: str) -> str:
     for role in (*roles, "attack"):
         population = population.split(f"-{role}")[0]
     return population
+
+
+def alike(population: str, other: str) -> bool:
+    """Whether two populations have data set, architecture and length of training in common."""
+    return kind_of(population) == kind_of(other) and (BRIEF in population) == (BRIEF in other)
 
 
 def role_of(role: str) -> str:
