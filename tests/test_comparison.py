@@ -287,3 +287,17 @@ def judged_by_accuracy(jobs, laboratory: Laboratory, label: str) -> list[JobRow]
         )
         for job in jobs
     ]
+
+
+def test_ours_is_measured_beside_the_others_and_timed_where_rows_are_timed(tmp_path: Path, monkeypatch) -> None:
+    build(digits_recipe("clean", 1, epochs=0.1), tmp_path / "store", executor=InProcess())
+    store, asked = Store.open(tmp_path / "store"), []
+    monkeypatch.setattr(
+        compare, "measure_store", lambda store, file, *, most, search: asked.append((file, most, search))
+    )
+    monkeypatch.setattr(compare, "time_ours", lambda store, name, folder, most: asked.append((folder, most, name)))
+    options = compare.Options(scores=tmp_path, networks=tmp_path / "n", attacks=tmp_path / "a", timed=tmp_path / "t")
+    compare.said_of(store, "onepixel-gradient", options)
+    compare.said_of(store, "onepixel-gradient", options.model_copy(update={"scores": tmp_path / "t"}))
+    measured = tmp_path / "a" / "gradient" / "digits-clean.csv"
+    assert asked == [(measured, None, "gradient"), (tmp_path / "t", 2, "onepixel-gradient")]

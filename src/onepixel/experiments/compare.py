@@ -5,7 +5,7 @@ all other kinds. Ours is fixed on all networks of other kinds, as in `onepixel e
 from records of single networks (`onepixel.experiments.method_records`), the project's own from those of that one.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +32,7 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, alike, kind_of, read_folder
+from onepixel.experiments.reach_records import Network, alike, kind_of, measure_store, read_folder
 from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
@@ -133,14 +133,23 @@ def judge(options: Options) -> None:
                 options.population and known_name(store.recipe) not in options.population
             ) or SHADOW in store.recipe.name:
                 continue
-            if name in OURS:
-                said = time_ours(store, name, options.scores, options.most or 2)
-            else:
-                shadows = shadows_for(store, options.shadows) if options.shadows is not None else ()
-                way = trained(name, shadows)
-                said = judge_store(store, way, options.scores, options.most) if way is not None else iter(())
-            for _ in said:
+            for _ in said_of(store, name, options):
                 pass
+
+
+def said_of(store: Store, name: str, options: Options) -> Iterator[Judgement | Network]:
+    """Judge the networks of one store that have no row yet, yielding each as soon as it has one.
+
+    Ours is measured, or, where the rows asked for are those that are timed, timed.
+    """
+    if name in OURS and options.scores == options.timed:
+        return time_ours(store, name, options.scores, options.most or 2)
+    if name in OURS:
+        file = f"{OURS[name]}/{known_name(store.recipe)}.csv"
+        folder = options.networks if (options.networks / file).exists() else options.attacks
+        return measure_store(store, folder / file, most=options.most, search=OURS[name])
+    way = trained(name, shadows_for(store, options.shadows) if options.shadows is not None else ())
+    return judge_store(store, way, options.scores, options.most) if way is not None else iter(())
 
 
 def by_network(folder: Path, name: str, *, timed: bool = False) -> dict[Key, Judgement]:
