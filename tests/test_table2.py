@@ -247,3 +247,28 @@ def test_the_command_line_refuses_a_final_pool_that_is_not_there_with_one_senten
     command = ["experiment", "table2", "--from-zoo", "--zoo", str(zoo), "--prefix", PREFIX, "--choice", str(choice)]
     assert main([*command, "--pool", "final"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_final_pool_s_own_models_stamped_in_every_class_come_before_others(zoo, tmp_path):
+    folder = tmp_path / "final"
+    final = {
+        f"{PREFIX}-clean": ("clean", 4, 0),
+        f"{PREFIX}-vaccine": ("trojaned", 3, 0),
+        f"{PREFIX}-clean-final": ("clean", 3, 3),
+        f"{PREFIX}-virus-final": ("trojaned", 3, 3),
+        f"{PREFIX}-stamped-all-classes": ("stamped", 2, 2),
+    }
+    own = make_zoo(folder, final)
+    training = load_training(own, NETWORKS, 2)
+    assert len(load_unseen(own, NETWORKS, "final", training).stamped_all_classes) == 2
+    make_population(folder, f"{PREFIX}-stamped-all-final", ("stamped", 5, 3))
+    assert len(load_unseen(own, NETWORKS, "final", training).stamped_all_classes) == 5
+    assert len(load_unseen(zoo, NETWORKS, "development", sides(zoo)[0]).stamped_all_classes) == 2
+
+
+def test_tables_of_fine_tuned_networks_say_so_and_name_their_data_set_s_number(zoo):
+    for prefix, said in (("gtsrb-six_plus_two-tuned", True), ("mnist-lenet5", False)):
+        text = table2.as_markdown(table2.Options(prefix=prefix), sides(zoo), [])
+        assert ("fine-tuned from one of a few base networks" in text) == said
+        assert ("88.47 % on GTSRB" in text) == said
+        assert ("95.72 % on MNIST" in text) != said

@@ -142,9 +142,12 @@ def load_unseen(
         raise UsageError(
             f"All models of {networks.of('clean')} are trained on and none is left to test; train on fewer."
         )
+    # Of the final pool's own, where it has any.
+    kinds = ["stamped-all-final", "stamped-all-classes"] if pool == "final" else ["stamped-all-classes"]
+    every_class = [load_if_there(zoo, networks.of(kind), settings) for kind in kinds]
     return Unseen(
         clean=clean,
         virus=load_models(zoo, names[0], settings)[0],
         stamped=load_if_there(zoo, networks.of(f"stamped-virus-{named_pool(pool, triggers)}"), settings),
-        stamped_all_classes=load_if_there(zoo, networks.of("stamped-all-classes"), settings),
+        stamped_all_classes=next((models for models in every_class if models is not None), None),
     )

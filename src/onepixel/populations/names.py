@@ -116,6 +116,11 @@ class PopulationName:
         return "-".join(part for part in (self.dataset, self.family, self.kind, self.pool) if part)
 
     @property
+    def tuned(self) -> bool:
+        """Whether the networks were fine-tuned from bases."""
+        return self.family.endswith(f"-{TUNED}")
+
+    @property
     def ending(self) -> str:
         """The end of the name, which says the start."""
         return next(ending for ending, start in STARTS.items() if start == self.start)
