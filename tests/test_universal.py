@@ -16,7 +16,7 @@ from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, climbing,
 from onepixel.reaches import search as search_module
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, adopted_by_all, adopted_by_pairs
-from onepixel.reaches.composed import block_changes, blocks, pixel_values
+from onepixel.reaches.composed import block_changes, blocks, pixel_values, survey_within
 from onepixel.reaches.gradient import gradient_hint
 from onepixel.reaches.looking import Look
 from onepixel.reaches.rivals import looked_at
@@ -99,6 +99,22 @@ def test_the_table_of_single_pixels_is_the_one_of_brute_force() -> None:
         changed[0, :, places[place, 0], places[place, 1]] = values[value]
         expected = capped(to_log_odds(classifier(changed), "logits"))[0] - before[image]
         assert torch.allclose(table[image, place, value], expected, atol=1e-5)
+
+
+def test_fewer_images_are_looked_at_before_larger_blocks() -> None:
+    task = Task.of(Questions(network(True)), samples())
+    found = {most: survey_within(task, most) for most in (1544, 1543, 516, 515, 132, 1)}
+    chosen = {most: (len(one.task.seen), one.side, len(one.values)) for most, one in found.items()}
+    # Two images of each of four classes are seen; 8 x 8 pixels take three values, or black and white alone.
+    assert chosen == {1544: (8, 1, 3), 1543: (4, 1, 2), 516: (4, 1, 2), 515: (8, 2, 3), 132: (4, 2, 2), 1: (4, 8, 2)}
+    assert all(one.cost <= most for most, one in found.items() if most > 1)
+
+
+def test_a_pattern_is_found_from_single_pixels_of_one_image_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "BLOCKS_AT_MOST", 600)
+    found = reach(network(True), samples(), family=Patch(2), search="composed", natural=False)
+    top = int(found.log_odds.argmax())
+    assert (int(found.target[top]), found.change(top).place) == (2, (3, 3, 2, 2))
 
 
 @pytest.mark.parametrize("search", ["composed", "gradient"])

@@ -36,11 +36,11 @@ pair leads the same of other targets.
 
 SCALES = {
     "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7, 3.1, 1.2, 3.1), strict=True)),
-    "composed": dict.fromkeys(PARTS[:3], 1.0),
+    "composed": dict.fromkeys(PARTS[1:4], 1.0),
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture
 blended in some clean networks bend. At a place of its own a natural feature leads by three times as much as among all
-targets. By queries alone both together tell less than each by itself, and do not count."""
+targets. By queries alone both together tell more than a patch of a pair, which does not count by itself there."""
 
 SEEN = "seen.csv"
 """The list of networks that were looked at, in the folder of measured networks."""

@@ -108,7 +108,8 @@ class Questions:
 def fastest_layout(classifier: Classifier) -> torch.memory_format:
     """How a batch lies in memory: a processor's convolutions are faster where a pixel's channels lie side by side.
 
-    A module may be written so that it takes such images wrongly, or not at all (`view`), so two probe images decide.
+    A module may be written so that it takes such images wrongly, or not at all (`view`), so probe images decide,
+    which are no queries, as those that a classifier is tried on when it is made are none.
     Images of one channel lie the same either way, and so they do not change an answer's last digit.
     """
     plain, beside = torch.contiguous_format, torch.channels_last

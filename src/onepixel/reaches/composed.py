@@ -1,10 +1,12 @@
 """The composed search: a trigger put together from the one-pixel signature on real images, by queries alone.
 
-Every pixel (or, on large images and small budgets, every small block) of the seen images is set to every value. What
-each is worth to each source and target says which windows to fill with what, and coordinate ascent goes on from there.
+Every pixel (or, on large images and small budgets, every small block) of the seen images is set to every value, or of
+one image of each class to the darkest and the lightest. What each is worth to each source and target says which windows
+to fill with what, and coordinate ascent goes on from there.
 """
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -40,22 +42,57 @@ def blocks(height: int, width: int, side: int) -> Numbers:
     return np.array([(top, left, tall, wide) for top, tall in rows for left, wide in columns], dtype=np.int64)
 
 
-def hint_cost(task: Task, side: int) -> int:
-    """Queries of a hint from blocks of that side, at most."""
+def extremes(channels: int) -> Tensor:
+    """Those of the values (V, C) that are nothing between two others."""
+    values = pixel_values(channels)
+    return values[((values == 0) | (values == 1)).all(dim=1)]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a hint asks: a task with the images to look at, the side of blocks, and the values (V, C) they take."""
+
+    task: Task
+    side: int
+    values: Tensor
+
+    @property
+    def places(self) -> Numbers:
+        """The blocks, (B, 4)."""
+        return blocks(*self.task.size[1:], self.side)
+
+    @property
+    def cost(self) -> int:
+        """Queries, at most."""
+        return len(self.task.seen) * (1 + len(self.places) * len(self.values))
+
+
+def survey_within(task: Task, most: int) -> Survey:
+    """The survey with the smallest blocks that a number of queries holds; the largest blocks where it holds none.
+
+    Where several images of each class do not fit, one of each goes before larger blocks: a trigger of black and white
+    pixels side by side shows in no block of them, and all classes together say where it is.
+    """
     channels, height, width = task.size
-    return len(task.seen) * (1 + len(blocks(height, width, side)) * len(pixel_values(channels)))
+    ways = ((task.skimmed(), pixel_values(channels)), (task.skimmed(1), extremes(channels)))
+    for side in range(1, max(height, width) + 1):
+        for part, values in ways:
+            survey = Survey(part, side, values)
+            if survey.cost <= most:
+                return survey
+    return survey
 
 
-def composed_hint(task: Task, side: int = 1, alpha: float = 1.0) -> Hint:
-    """The worth of every block of side x side pixels, shared by its pixels: exhaustive, one block at a time.
+def composed_hint(survey: Survey, alpha: float = 1.0) -> Hint:
+    """The worth of every block of a survey, shared by its pixels: exhaustive, one block at a time.
 
     Raises
     ------
     BudgetError
         If it does not fit into what is left of the budget.
     """
+    task, values, places = survey.task, survey.values, survey.places
     channels, height, width = task.size
-    values, places = pixel_values(channels), blocks(height, width, side)
     table = block_changes(task, values, places, alpha)
     by_group = grouped(task, table.permute(0, 3, 1, 2).flatten(2))
     by_group = by_group.view(*by_group.shape[:2], len(places), len(values))

@@ -13,7 +13,7 @@ from onepixel.progress import progress_bar
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.climbing import by_gradient, estimate_climbing
-from onepixel.reaches.composed import ascend, blocks, composed_hint, hint_cost, pixel_values
+from onepixel.reaches.composed import ascend, blocks, composed_hint, pixel_values, survey_within
 from onepixel.reaches.families import Family, Patch
 from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
@@ -153,11 +153,8 @@ def choose_search(classifier: Classifier, search: str) -> str:
 def by_composing(look: Look) -> Candidates:
     """The composed search: hints from single pixels or blocks, then coordinate ascent from the most promising pairs."""
     task = look.task
-    side = 1
     most = BLOCKS_AT_MOST if task.questions.left is None else int(HINT_SHARE * task.questions.left)
-    while hint_cost(task.skimmed(), side) > most and side < max(task.size[1:]):
-        side += 1
-    hint = composed_hint(task.skimmed(), side, look.alpha)
+    hint = composed_hint(survey_within(task, most), look.alpha)
     found = promising(look, hint, by_worth(look, hint) if look.pairs else set())
     found = found.pick(best_of_each(found, 1))
     # Windows have 25 pixels or so; on larger ones, blocks are turned together.
@@ -260,6 +257,6 @@ def estimate(look: Look, search: str, *, natural: bool = True, rivals: bool = Fa
         total += estimate_climbing(look, pairs, singles, every)
         total += estimate_rivals(len(task.targets), singles, every // len(task.targets)) if rivals else 0
     else:
-        total += min(hint_cost(task.skimmed(), 1), BLOCKS_AT_MOST) + 40 * len(ASCENT_SHARES) * one_round
+        total += survey_within(task, BLOCKS_AT_MOST).cost + 40 * len(ASCENT_SHARES) * one_round
     budget = task.questions.budget
     return total if budget is None else min(total, budget)

@@ -68,9 +68,9 @@ class Task:
             targets.astype(np.int64),
         )
 
-    def skimmed(self) -> "Task":
-        """The same with fewer images that a search may look at, where there are many classes."""
-        each = max(1, SKIMMED_TOGETHER // len(self.sources))
+    def skimmed(self, most: int = SKIMMED_TOGETHER) -> "Task":
+        """The same with fewer images that a search may look at: with many classes, and at most so many of each."""
+        each = max(1, min(most, SKIMMED_TOGETHER // len(self.sources)))
         labels = self.labels[self.seen]
         kept = [self.seen[labels == source][:each] for source in self.sources]
         return replace(self, seen=np.sort(np.concatenate(kept)))
