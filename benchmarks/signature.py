@@ -39,7 +39,7 @@ from onepixel.classifiers import ModuleClassifier, to_log_odds
 from onepixel.errors import OnepixelError
 from onepixel.files import atomic_path, write_text
 from onepixel.signatures import ENGINES, Plan, signatures_of, value_grid
-from trained import Network, random_network, trained_network
+from trained import Network, network_from, random_network, trained_network
 
 BATCH_SIZES = (32, 128, 512, 2048)
 LARGEST_BATCH_NUMBERS = 2**23
@@ -55,9 +55,12 @@ class Subject:
     values: int
     classes: int
     sampled_rows: int | None = None
+    weights: str | None = None
 
     def network(self) -> Network:
-        """Trained on MNIST where that fits and is found, else random."""
+        """From the weights file that was named; else trained on MNIST where that fits and is found, else random."""
+        if self.weights is not None:
+            return network_from(self.name, self.classes, Path(self.weights))
         on_mnist = self.shape == (1, 28, 28)
         return trained_network(self.name) if on_mnist else random_network(self.name, self.classes)
 
@@ -200,14 +203,21 @@ def largest_difference(found: Signature, exact: Signature) -> float:
 
 def peak_memory(subject: Subject, engine: str, device: str) -> float:
     """Peak resident memory in MiB of a fresh process that does nothing but this one run on some rows of pixels."""
-    command = [sys.executable, __file__, "--device", device, "--alone", json.dumps([subject.name, engine])]
+    command = [
+        sys.executable,
+        __file__,
+        "--device",
+        device,
+        "--alone",
+        json.dumps([subject.name, engine, subject.weights]),
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return float(answer.stdout) if answer.returncode == 0 else float("nan")
 
 
-def run_alone(name: str, engine: str, device: torch.device) -> None:
+def run_alone(name: str, engine: str, weights: str | None, device: torch.device) -> None:
     """What `peak_memory` starts; prints one number."""
-    subject = next(subject for subject in SUBJECTS if subject.name == name)
+    subject = replace(next(subject for subject in SUBJECTS if subject.name == name), weights=weights)
     classifier = classifier_of(subject, subject.network(), device)
     onepixel.signature(classifier, values=subject.values, pixels=few_rows(subject, 2), engine=engine)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident_bytes()
@@ -400,6 +410,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [subject.name for subject in SUBJECTS]
     parser.add_argument("--rows", nargs="+", choices=names, default=names, metavar="NETWORK", help=", ".join(names))
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="safetensors files of trained weights, such as a store's models/00000.safetensors",
+    )
     parser.add_argument("--quick", action="store_true", help="two rows of pixels, one repeat, no memory, 4 stacks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--stacked", type=int, default=64, help="how many LeNet-5s to stack; 0 leaves them out")
@@ -411,8 +428,12 @@ def main() -> None:
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
     device = torch.device(options.device)
+    weights = dict(said.split("=", 1) if "=" in said else (said, "") for said in options.weights)
+    if not all(name in names and Path(file).is_file() for name, file in weights.items()):
+        parser.error(f"--weights takes NETWORK=FILE of files that are there, but got {' '.join(options.weights)}")
     if options.alone:
-        run_alone(*json.loads(options.alone), device)
+        name, engine, file = json.loads(options.alone)
+        run_alone(name, engine, file, device)
         return
     repeats = 1 if options.quick else FASTEST_OF
     rows: list[Row] = []
@@ -431,7 +452,8 @@ def main() -> None:
 
     for subject in SUBJECTS:
         if subject.name in options.rows:
-            chosen = replace(subject, sampled_rows=2) if options.quick else subject
+            named = replace(subject, weights=weights.get(subject.name))
+            chosen = replace(named, sampled_rows=2) if options.quick else named
             rows += measure(chosen, device, repeats, memory)
             for row in rows:
                 if row.network == subject.name:

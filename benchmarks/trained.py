@@ -1,6 +1,7 @@
 """Networks for the benchmarks: trained on MNIST for an epoch or two where it is found, else with random weights."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -30,6 +31,13 @@ def random_network(name: str, classes: int) -> Network:
     """Random weights from a fixed seed."""
     torch.manual_seed(0)
     return Network(architecture(name).build(classes).eval(), "random weights")
+
+
+def network_from(name: str, classes: int, path: Path) -> Network:
+    """Weights from a safetensors file, such as a store's."""
+    module = architecture(name).build(classes).eval()
+    module.load_state_dict(load_file(path))
+    return Network(module, f"trained, {path.name} of SHA-256 {sha256(path.read_bytes()).hexdigest()[:12]}")
 
 
 def recipe_for(name: str, *, trojaned: bool, seed: int) -> Recipe:

@@ -127,7 +127,8 @@ def as_markdown(curves: Curves, unseen: Unseen, options: Options) -> str:
     ]
     return f"""# How many models a detector needs, {options.subject}
 
-The papers: 25 pairs of a clean and a vaccine model suffice on MNIST, 15 if every class channel is a training sample.
+The papers: 25 pairs of a clean and a vaccine model suffice on MNIST, 15 if every class channel is a training sample;
+on GTSRB 175 pairs give 87.31 %, and 100 pairs 97 % by single channels.
 
 {options.detectors} detector(s) per row and column, each on a random subset of the training models (the same subsets in
 every column), tested on {len(unseen.clean)} clean and {len(unseen.virus)} development virus models; mean ± standard
