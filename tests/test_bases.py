@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from onepixel.errors import UsageError
-from onepixel.populations import PopulationName, Recipe, attempts, bases, build_slot, known_recipe
+from onepixel.populations import PopulationName, Recipe, attempts, bases, build, build_slot, known_recipe
 from onepixel.populations.attempts import attempts_at
 from onepixel.populations.bases import base_for, base_network, base_path
 
@@ -67,7 +67,9 @@ def test_a_damaged_or_foreign_file_in_the_cache_is_replaced(digits, trainings):
     whole = base_network(BASE, 0, digits)
     path, other = base_path(BASE, 0), base_path(BASE, 1)
     base_network(BASE, 1, digits)
-    for content in (path.read_bytes()[:-9], other.read_bytes(), b""):
+    flipped = bytearray(path.read_bytes())
+    flipped[-100] ^= 1
+    for content in (path.read_bytes()[:-9], bytes(flipped), other.read_bytes(), b""):
         trainings.clear()
         path.write_bytes(content)
         assert torch.equal(base_network(BASE, 0, digits)["classifier.1.weight"], whole["classifier.1.weight"])
@@ -82,7 +84,7 @@ def test_a_backdoor_comes_by_fine_tuning_a_base_and_the_same_slot_is_the_same_ag
     assert (one.weights, one.signature) == (two.weights, two.signature)
 
 
-def test_a_base_that_misses_its_threshold_or_does_not_fit_is_refused(digits, monkeypatch):
+def test_a_base_that_misses_its_threshold_or_does_not_fit_is_refused(digits, tmp_path):
     poor = BASE.model_copy(
         update={
             "training": BASE.training.model_copy(update={"epochs": 0.1}),
@@ -100,6 +102,9 @@ def test_a_base_that_misses_its_threshold_or_does_not_fit_is_refused(digits, mon
         base = TUNED.base.model_copy(update={"recipe": recipe})
         with pytest.raises(UsageError, match=complaint):
             base_for(TUNED.model_copy(update={"base": base}), 0, digits)
+        with pytest.raises(UsageError, match=complaint):
+            build(TUNED.model_copy(update={"base": base}), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_base_and_fine_tuning_it_go_together_and_count_in_the_digest():

@@ -183,6 +183,7 @@ def test_reaches_and_responses_are_saved_loaded_and_drawn(tmp_path) -> None:
         (Reach, {"base": np.zeros((3, 2), dtype=np.float32)}),
         (Reach, {"fillings": np.zeros((3, 4), dtype=np.float32)}),
         (Reach, {"source": np.array(0)}),
+        (Reach, {"target": np.full(3, np.nan)}),
         (Response, {"base": np.zeros(2, dtype=np.float32)}),
         (Response, {"spread": np.zeros((2, 3, 5), dtype=np.float32)}),
         (Response, {"more": np.zeros(2)}),
@@ -197,6 +198,13 @@ def test_damaged_files_hold_no_value(kind: type[Reach] | type[Response], changed
     path.write_bytes(to_bytes({**arrays, **changed}, header))
     with pytest.raises(UndecidedError, match="is damaged"):
         kind.load(path)
+
+
+def test_a_header_that_nests_without_end_is_damage(tmp_path) -> None:
+    path = tmp_path / "value.safetensors"
+    path.write_bytes(to_bytes({"base": np.zeros(2)}, {"format": Reach.FORMAT, "about": "[" * 100_000}))
+    with pytest.raises(UndecidedError, match="is damaged"):
+        Reach.load(path)
 
 
 def test_arrays_that_do_not_fit_together_are_named() -> None:

@@ -153,7 +153,7 @@ def check_answers(classifier: Classifier) -> int:
     if first.shape[1] < 2:
         raise AnswerError(f"A classifier needs at least two classes; this one answers {first.shape[1]} number(s).")
     if not bool(torch.isfinite(first).all()):
-        raise AnswerError("The classifier answered NaN or infinity.")
+        raise AnswerError(f"{classifier.name} answered NaN or infinity.")
     distribution = looks_like_distribution(first)
     if classifier.outputs == "probabilities" and not distribution:
         raise OutputKindError(

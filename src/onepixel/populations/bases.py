@@ -5,6 +5,7 @@ made from the same bases in the same way, so that they differ from those with on
 """
 
 import fcntl
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,18 @@ from onepixel.populations.networks import network_of
 from onepixel.populations.recipe import Recipe
 
 Weights = dict[str, Tensor]
+
+
+def check_base(recipe: Recipe) -> None:
+    """Refuse a recipe whose networks cannot start from the base networks that it names.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or they are of another kind.
+    """
+    if recipe.base is not None:
+        _base_recipe(recipe)
 
 
 def base_for(recipe: Recipe, slot: int, dataset: Dataset) -> Weights | None:
@@ -44,7 +57,7 @@ def base_network(recipe: Recipe, slot: int, dataset: Dataset) -> Weights:
     """The weights of one base network: from the cache, or trained now and kept there.
 
     Whoever needs the same one meanwhile, in whichever process, waits for it. What is in the cache counts only if it
-    says that it is of this recipe and slot, and fits the network; else it is trained anew.
+    says that it is of this recipe and slot, is as it was written, and fits the network; else it is trained anew.
 
     Raises
     ------
@@ -57,7 +70,7 @@ def base_network(recipe: Recipe, slot: int, dataset: Dataset) -> Weights:
         if kept is None:
             kept = _train(recipe, slot, dataset)
             with atomic_path(path) as temporary:
-                temporary.write_bytes(save_tensors(kept, _label(recipe, slot)))
+                temporary.write_bytes(save_tensors(kept, _label(recipe, slot, kept)))
     return kept
 
 
@@ -79,8 +92,12 @@ def _base_recipe(recipe: Recipe) -> Recipe:
     return found
 
 
-def _label(recipe: Recipe, slot: int) -> dict[str, str]:
-    return {"recipe": recipe.digest(), "slot": str(slot)}
+def _label(recipe: Recipe, slot: int, weights: Weights) -> dict[str, str]:
+    content = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        content.update(f"{name} {tensor.dtype} ".encode())
+        content.update(tensor.contiguous().numpy().tobytes())
+    return {"recipe": recipe.digest(), "slot": str(slot), "sha256": content.hexdigest()}
 
 
 def _read(path: Path, recipe: Recipe, slot: int, dataset: Dataset) -> Weights | None:
@@ -88,9 +105,9 @@ def _read(path: Path, recipe: Recipe, slot: int, dataset: Dataset) -> Weights | 
     expected = network_of(recipe, {}, dataset.input_shape, dataset.classes).state_dict()
     try:
         with safe_open(path, "pt") as file:
-            if file.metadata() != _label(recipe, slot):
+            found = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if file.metadata() != _label(recipe, slot, found):
                 return None
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError):
         return None
     fits = {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in expected.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onepixel.errors import UsageError
+from onepixel.populations.bases import check_base
 from onepixel.populations.executors import Executor, LocalExecutor
 from onepixel.populations.recipe import Recipe
 from onepixel.populations.store import Record, Store
@@ -71,6 +72,7 @@ def build(
     UsageError
         If the folder holds another population, another build is writing it, or the recipe cannot be carried out.
     """
+    check_base(recipe)
     with only_writer(Path(folder)):
         return _build(recipe, folder, executor or LocalExecutor(), report)
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args, get_origin
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -56,9 +56,17 @@ class KeptInFile:
                 if header.get("format") != cls.FORMAT:
                     raise UndecidedError(f"{path} holds no {cls.WHAT}.")
                 arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            if any(arrays[name].dtype.kind != dtype.kind for name, dtype in cls._dtypes().items() if name in arrays):
+                raise TypeError("an array of other numbers")
             return cls(**arrays, **json.loads(header["about"]))
-        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UndecidedError(f"{path} is damaged: it is no complete {cls.WHAT} file.") from error
+
+    @classmethod
+    def _dtypes(cls) -> dict[str, np.dtype[Any]]:
+        """The types of the arrays' numbers, as the fields are annotated."""
+        arrays = {one.name: get_args(one.type) for one in fields(cls) if get_origin(one.type) is np.ndarray}
+        return {name: np.dtype(get_args(dtype)[0]) for name, (_, dtype) in arrays.items()}
 
     def expect(self, name: str, *sizes: int | None) -> None:
         """Check the shape of one array; None stands for any size.

@@ -170,7 +170,7 @@ def sample_images(
         seen = f"only of class {found.classes[0]}" if found.classes else "of none"
         raise UndecidedError(
             f"Of {len(offered)} images, {classifier.name} is sure {seen} (probability {least:g} or more); "
-            "images of at least two classes are needed."
+            "images of at least two classes are needed, and of three for a verdict."
         )
     return found
 
@@ -184,6 +184,8 @@ def image_array(images: ArrayLike, input_shape: tuple[int, int, int]) -> NDArray
         If there are none, or they have another shape, or values outside [0, 1].
     """
     given = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    if given.ndim and not len(given):
+        raise UsageError("There are no images.")
     if given.ndim != 4 or given.shape[1:] != tuple(input_shape) or not len(given):
         raise UsageError(f"Expected images of shape (N, {', '.join(map(str, input_shape))}) but got {given.shape}.")
     found = given.astype(np.float32) / np.float32(255) if given.dtype == np.uint8 else given.astype(np.float32)
