@@ -75,6 +75,14 @@ def test_loading_a_file_of_other_tensors_says_that_it_is_no_signature(tmp_path: 
         Signature.load(tmp_path / "weights.safetensors")
 
 
+def test_loading_a_file_whose_header_nests_without_end_says_that_it_is_damaged(tmp_path: Path) -> None:
+    arrays = {name: np.zeros(3, dtype=np.float32) for name in ("low", "high", "base")}
+    header = {"format": "onepixel-signature-1", "settings": "[" * 100_000, "about": "{}"}
+    save_file(arrays, tmp_path / "deep.safetensors", header)
+    with pytest.raises(UndecidedError, match="damaged"):
+        Signature.load(tmp_path / "deep.safetensors")
+
+
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
 def test_loading_a_truncated_file_says_that_it_is_damaged(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "one.safetensors"

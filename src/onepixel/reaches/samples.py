@@ -186,7 +186,7 @@ def image_array(images: ArrayLike, input_shape: tuple[int, int, int]) -> NDArray
     given = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     if given.ndim and not len(given):
         raise UsageError("There are no images.")
-    if given.ndim != 4 or given.shape[1:] != tuple(input_shape) or not len(given):
+    if given.ndim != 4 or given.shape[1:] != tuple(input_shape):
         raise UsageError(f"Expected images of shape (N, {', '.join(map(str, input_shape))}) but got {given.shape}.")
     found = given.astype(np.float32) / np.float32(255) if given.dtype == np.uint8 else given.astype(np.float32)
     if not (np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1):

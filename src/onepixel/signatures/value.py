@@ -162,7 +162,7 @@ class Signature:
                     raise UndecidedError(f"{path} holds no one-pixel signature.")
                 arrays = {name: file.get_tensor(name) for name in ("low", "high", "base")}
             return cls(**arrays, settings=Settings(**json.loads(header["settings"])), **json.loads(header["about"]))
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise UndecidedError(f"{path} is damaged: it is no complete signature file.") from error
 
     def floored(self) -> "Signature":
