@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 LAYERS = (
     {"ending", "errors", "starting", "threads", "version"},
     {"parallel", "printable", "progress", "registry"},
-    {"files", "findings", "pictures"},
+    {"array_files", "files", "findings", "pictures"},
     {"architectures", "classifiers", "datasets"},
     {"signatures", "trojan"},
     {"opening"},

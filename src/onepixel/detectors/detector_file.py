@@ -1,16 +1,13 @@
 """Detectors as files: everything in one safetensors file, no pickle."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from torch import nn
 
-from onepixel.files import atomic_path
+from onepixel.array_files import write_array_file
 
 FORMAT = "onepixel-detector-1"
 
@@ -35,7 +32,4 @@ def write_detector(
     tensors = dict(arrays)
     for number, network in enumerate(networks):
         tensors |= {f"network{number}.{key}": value.numpy() for key, value in network.state_dict().items()}
-    metadata = {"format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
-    content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)  # not save_file, whose files nobody else may read
+    write_array_file(path, FORMAT, tensors, **header)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from onepixel.array_files import array_file
 from onepixel.detectors.detector import Detector
 from onepixel.detectors.detector_file import FITTED_ARRAYS, FORMAT
 from onepixel.detectors.features import parse_definitions
@@ -35,18 +35,11 @@ def load_detector(name_or_path: str | Path) -> Detector:
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
         raise UsageError(f"There is no detector {name_or_path}; shipped are: {', '.join(sorted(shipped)) or 'none'}.")
-    try:
-        return _read(path)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DetectorError(f"{path} is damaged: it is no complete detector file.") from error
+    with array_file(path, FORMAT, "detector", DetectorError) as file:
+        return _restored(file.arrays, file.header)
 
 
-def _read(path: Path) -> Detector:
-    with safe_open(path, "np") as file:
-        header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise DetectorError(f"{path} holds no detector.")
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+def _restored(arrays: dict[str, NDArray[Any]], header: dict[str, str]) -> Detector:
     detector = Detector(**json.loads(header["parameters"]))
     detector.settings_ = Settings(**json.loads(header["settings"]))
     detector.shape_ = tuple(json.loads(header["shape"]))

@@ -1,6 +1,5 @@
 """The `Signature` value: what was found, and everything that says how."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,12 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
+from onepixel.array_files import array_file, write_array_file
 from onepixel.classifiers.base import floored
-from onepixel.errors import UndecidedError, UsageError
-from onepixel.files import atomic_path
+from onepixel.errors import UsageError
 from onepixel.pictures import PICTURES
 from onepixel.signatures.definitions import Array, define
 
@@ -137,10 +134,8 @@ class Signature:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file that holds the arrays and, in its header, everything else."""
         about = {key: getattr(self, key) for key in ("engine", "queries", "classifier", "note", "details")}
-        header = {"format": FORMAT, "settings": json.dumps(asdict(self.settings)), "about": json.dumps(about)}
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("low", "high", "base")}
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(to_bytes(arrays, metadata=header))
+        arrays = {name: getattr(self, name) for name in ("low", "high", "base")}
+        write_array_file(path, FORMAT, arrays, settings=asdict(self.settings), about=about)
 
     @classmethod
     def load(cls, path: str | Path) -> "Signature":
@@ -153,17 +148,9 @@ class Signature:
         UndecidedError
             If the file is damaged or holds no signature.
         """
-        if not Path(path).is_file():
-            raise UsageError(f"There is no file {path}.")
-        try:
-            with safe_open(path, "np") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise UndecidedError(f"{path} holds no one-pixel signature.")
-                arrays = {name: file.get_tensor(name) for name in ("low", "high", "base")}
-            return cls(**arrays, settings=Settings(**json.loads(header["settings"])), **json.loads(header["about"]))
-        except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-            raise UndecidedError(f"{path} is damaged: it is no complete signature file.") from error
+        with array_file(path, FORMAT, "one-pixel signature") as file:
+            settings = Settings(**file.facts_of(Settings, "settings"))
+            return cls(**file.arrays_of(cls), settings=settings, **file.facts_of(cls, "about"))
 
     def floored(self) -> "Signature":
         """The same with every log-odds kept where those of probabilities end (p inside [1e-7, 1 - 1e-7])."""
