@@ -11,7 +11,9 @@ import pytest
 from onepixel.classifiers import Classifier
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.experiments import compare, method_records, signature_records, validate
-from onepixel.experiments.comparison_page import Found, Row, as_markdown
+from onepixel.experiments.comparison_networks import backdoored_or_clean, in_common, networks_for
+from onepixel.experiments.comparison_page import Found, as_markdown
+from onepixel.experiments.comparison_rows import Row, fixed
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.judging import Judged
 from onepixel.experiments.judging import Row as JobRow
@@ -66,25 +68,35 @@ def test_rows_are_read_as_they_were_written_and_half_a_row_does_not_count(tmp_pa
 
 def test_threshold_comes_from_open_pools_and_never_from_what_is_tested() -> None:
     said = {(row.population, row.slot): row for name, scores in TABLE.items() for row in scored(name, scores)}
-    assert compare.fixed("abs", said, "a-lenet5-virus-development")[0] == 15.0
-    final, _ = compare.fixed("abs", said, "a-lenet5-virus-final")
+    assert fixed("abs", said, "a-lenet5-virus-development")[0] == 15.0
+    final, _ = fixed("abs", said, "a-lenet5-virus-final")
     moved = {key: row for key, row in said.items() if not key[0].endswith("-final")}
-    assert compare.fixed("abs", moved, "a-lenet5-virus-final")[0] == final
+    assert fixed("abs", moved, "a-lenet5-virus-final")[0] == final
 
 
 def test_clean_networks_are_of_the_same_pool_and_trained_as_long() -> None:
     names = ["a-lenet5-clean", "a-lenet5-brief-clean-development", "a-lenet5-brief-clean-final", "a-vgg10-clean"]
     said = {(name, 0): one(name, 0, 0.0) for name in (*names, "a-lenet5-brief-virus-development", "a-lenet5-virus")}
-    brief = compare.tested(said, "a-lenet5-brief-virus-development")
+    brief = networks_for(said, "a-lenet5-brief-virus-development")
     assert brief == {("a-lenet5-brief-virus-development", 0), ("a-lenet5-brief-clean-development", 0)}
-    assert compare.tested(said, "a-lenet5-virus") == {("a-lenet5-virus", 0), ("a-lenet5-clean", 0)}
+    assert networks_for(said, "a-lenet5-virus") == {("a-lenet5-virus", 0), ("a-lenet5-clean", 0)}
+
+
+def test_whoever_judged_all_networks_of_a_row_is_named_in_the_order_of_the_table() -> None:
+    whole = {(row.population, row.slot): row for name, scores in TABLE.items() for row in scored(name, scores)}
+    part = {key: row for key, row in whole.items() if key != (FINAL, 0)}
+    few = {key: row for key, row in whole.items() if key[1] == 0}
+    common, methods = in_common({"mm-bd": part, "b3d": few, "abs": whole}, FINAL)
+    assert methods == ["mm-bd", "abs"]
+    assert common == {("a-lenet5-clean-final", slot) for slot in range(3)} | {(FINAL, 1), (FINAL, 2)}
+    assert in_common({"abs": whole}, "unknown") == (set(), [])
 
 
 def test_networks_that_were_looked_at_are_not_tested() -> None:
     said = {
         (name, slot): one(name, slot, 0.0) for name in ("mnist-mntd-clean", "mnist-mntd-patch") for slot in range(5)
     }
-    assert {slot for _, slot in compare.tested(said, "mnist-mntd-patch")} == {3, 4}
+    assert {slot for _, slot in networks_for(said, "mnist-mntd-patch")} == {3, 4}
 
 
 def test_a_reported_rate_is_set_beside_the_interval_of_the_measured_one() -> None:
@@ -241,14 +253,18 @@ def test_attacks_are_tested_whole_and_fix_no_threshold() -> None:
     attack, clean = "a-lenet5-attack-blended", "a-lenet5-clean-final"
     names = (attack, clean, "a-lenet5-clean", "a-lenet5-stamped-all-classes", "a-lenet5-virus-development")
     said = {(name, slot): one(name, slot, float(slot)) for name in names for slot in range(2)}
-    assert {name for name, _ in compare.tested(said, attack)} == {attack, clean, "a-lenet5-stamped-all-classes"}
+    assert {name for name, _ in networks_for(said, attack)} == {
+        attack,
+        clean,
+        "a-lenet5-stamped-all-classes",
+    }
     moved = {key: replace(row, score=row.score - 9 * (attack in key[0])) for key, row in said.items()}
-    assert compare.fixed("abs", moved, attack) == compare.fixed("abs", said, attack)
+    assert fixed("abs", moved, attack) == fixed("abs", said, attack)
 
 
 def test_what_lost_its_class_is_left_out_whoever_looked() -> None:
     said = {("a-clean", 0): one("a-clean", 0, 0.0), ("a-virus", 0): replace(one("a-virus", 0, 1.0), role="lost")}
-    assert compare.backdoored_or_clean(said) == {("a-clean", 0)}
+    assert backdoored_or_clean(said) == {("a-clean", 0)}
 
 
 def test_the_page_says_which_place_ours_takes_and_who_needs_shadows() -> None:

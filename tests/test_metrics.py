@@ -15,6 +15,7 @@ from onepixel.detectors.metrics import (
     cross_entropy_of_scores,
     evaluate_scores,
     fast_auroc,
+    share_of,
 )
 from onepixel.errors import UsageError
 
@@ -22,6 +23,12 @@ from onepixel.errors import UsageError
 def test_clopper_pearson_gives_the_textbook_interval():
     estimate = clopper_pearson(4, 20)
     assert (round(estimate.low, 4), round(estimate.high, 4)) == (0.0573, 0.4366)
+
+
+def test_a_share_is_the_rate_of_what_is_true():
+    assert share_of(flag for flag in (True, None, 3, False)) == clopper_pearson(2, 4)
+    with pytest.raises(UsageError):
+        share_of([])
 
 
 @given(st.integers(1, 60), st.data())

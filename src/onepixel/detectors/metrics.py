@@ -1,5 +1,6 @@
 """How well a detector does, with intervals: the papers' "plus or minus" is undefined, so ours are spelled out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,18 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> E
     low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
     return Estimate(hits / trials, low, high)
+
+
+def share_of(flags: Iterable[object]) -> Estimate:
+    """The share of what is true, with its exact interval.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing.
+    """
+    found = [bool(flag) for flag in flags]
+    return clopper_pearson(sum(found), len(found))
 
 
 def bootstrap_mean(values: Scores, seed: int = 0) -> Estimate:

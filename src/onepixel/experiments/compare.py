@@ -1,22 +1,22 @@
 """Compared methods and the project's own detector on the very same networks, with the same rules for thresholds.
 
-A method's threshold is fixed on networks of development pools: all of them where final ones are tested, else those of
-all other kinds. Ours is fixed on all networks of other kinds, as in `onepixel experiment any-classifier`. Rows are made
-from records of single networks (`onepixel.experiments.method_records`), the project's own from those of that one.
+Everything is made from records of single networks (`onepixel.experiments.method_records`), the project's own from those
+of `onepixel experiment any-classifier`. Which networks are compared is told by `comparison_networks`, how a method did
+on them by `comparison_rows`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from onepixel.detectors.metrics import best_threshold
-from onepixel.detectors.probability import logistic_curve
-from onepixel.experiments.comparison_page import Found, Row, as_markdown, scores_of
+from onepixel.experiments.comparison_networks import Key
+from onepixel.experiments.comparison_page import Found, as_markdown
+from onepixel.experiments.comparison_rows import Row, compared
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, interval
-from onepixel.experiments.leaving_out import calibrated, pool_of, seen_networks
+from onepixel.experiments.leaving_out import calibrated, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -32,30 +32,13 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, alike, kind_of, measure_store, read_folder
+from onepixel.experiments.reach_records import Network, measure_store, read_folder
 from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.names import CLASS_MEANS
 from onepixel.populations.store import Store
-
-FEWEST = 2
-"""Clean, and trojaned, networks without which a population has no row, and a threshold is not fixed."""
-
-SHARE = 0.5
-"""A method that judged a smaller share than this of the trojaned, or clean, networks that others judged has no row."""
-
-FIRST = next(iter(OURS))
-"""Which of our searches says what networks a row is about."""
-
-TESTED_WHOLE = ("-attack-", "-stamped-all-classes")
-"""In the names of populations without pools that no threshold comes from: they are tested, all of them, as final ones.
-
-Of some of them, our detector was looked at on the first few networks; the page counts those."""
-
-Key = tuple[str, int]
-Rows = Mapping[Key, Judgement]
 
 
 class Options(Judging, Measured):
@@ -194,122 +177,6 @@ def _judgement(one: Network, above: float, target: int) -> Judgement:
     return Judgement(
         one.population, one.slot, one.role, one.targets, above, above >= 0, target, float("nan"), one.queries
     )
-
-
-def compared(table: Mapping[str, Rows]) -> list[Row]:
-    """A row for each population and method, on networks that all of them judged.
-
-    Those that our own detector judged by gradient, where it judged any; each method, and what else was measured, joins
-    where it leaves enough of them, who judged most first. What judged no stamped network keeps none from the others.
-    """
-    names = sorted({one.population for said in table.values() for one in said.values() if one.role == "trojaned"})
-    rows: list[Row] = []
-    for name in names:
-        wanted = {method: tested(said, name) for method, said in table.items() if method in METHODS}
-        wanted = {method: keys for method, keys in wanted.items() if any(key[0] == name for key in keys)}
-        if not wanted:
-            continue
-        wanted = dict(sorted(wanted.items(), key=lambda item: -len(item[1])))
-        common = set().union(*wanted.values())
-        wanted |= {own: backdoored_or_clean(table[own]) for own in (*OURS, *BY_SIGNATURE, ACCURACY) if own in table}
-        if any(key[0] == name for key in wanted.get(FIRST, ())):
-            common &= wanted[FIRST]
-        joined = set()
-        for method, keys in wanted.items():
-            aside = stamped(common)
-            both = common & (keys if keys & aside else keys | aside)
-            if enough(both, name) and min(shares(both, common, name)) >= SHARE:
-                joined.add(method)
-                common = both
-        found = [row_of(method, table[method], name, common) for method in table if method in joined]
-        rows += [row for row in found if row is not None]
-    return rows
-
-
-def backdoored_or_clean(said: Rows) -> set[Key]:
-    """All networks but those that lost the attacked class altogether: there is no backdoor to find, whoever looks."""
-    return {key for key, one in said.items() if one.role != "lost"}
-
-
-def enough(keys: Set[Key], population: str) -> bool:
-    """Whether so many networks of a population, and so many beside it, are among these that they have a row."""
-    return min(numbers(keys, population)) >= FEWEST
-
-
-def shares(keys: Set[Key], of: Set[Key], population: str) -> list[float]:
-    """Which share of a population's own networks among others are these, and of clean ones beside it."""
-    return [one / every for one, every in zip(numbers(keys, population), numbers(of, population), strict=True) if every]
-
-
-def numbers(keys: Set[Key], population: str) -> tuple[int, int]:
-    """How many networks are a population's own, and how many clean ones are beside it."""
-    own = sum(key[0] == population for key in keys)
-    return own, len(keys - stamped(keys)) - own
-
-
-def stamped(keys: Set[Key]) -> set[Key]:
-    """Networks that were trained on stamped images without a backdoor."""
-    return {key for key in keys if "-stamped" in key[0]}
-
-
-def tested(said: Rows, population: str) -> set[Key]:
-    """The networks that a population is tested on: its own, and the clean and stamped ones that are like them.
-
-    Those are of the same kind and pool, and trained as long. Of a population that was partly looked at, only the other
-    part is tested.
-    """
-    pool = tested_pool(said, population)
-    return {
-        key
-        for key, one in said.items()
-        if side_of(one) == pool
-        and (one.population == population or (one.role != "trojaned" and alike(one.population, population)))
-    }
-
-
-def tested_pool(said: Rows, population: str) -> str:
-    """Which of a population's networks are tested: final ones where there are any."""
-    final = any(side_of(one) == "final" for one in said.values() if one.population == population)
-    return "final" if final else "development"
-
-
-def side_of(network: Judgement) -> str:
-    """Its pool; populations of attacks and stamped ones have none and are tested as final ones."""
-    whole = any(part in network.population for part in TESTED_WHOLE)
-    return "final" if whole else pool_of(network)
-
-
-def row_of(method: str, said: Rows, population: str, common: set[Key]) -> Row | None:
-    """Judge one method on the common networks of a population."""
-    groups = {
-        role: tuple(said[key] for key in sorted(common & set(said)) if said[key].role == role)
-        for role in ("clean", "trojaned", "stamped")
-    }
-    if min(len(groups["clean"]), len(groups["trojaned"])) < FEWEST:
-        return None
-    threshold, slope = fixed(method, said, population)
-    entropy = None if slope is None else cross_entropy(groups["clean"], groups["trojaned"], *slope)
-    return Row(method, population, **groups, threshold=threshold, cross_entropy=entropy)
-
-
-def fixed(method: str, said: Rows, population: str) -> tuple[float | None, tuple[float, float] | None]:
-    """The threshold and the logistic regression that networks of development pools fix for one population."""
-    if method in BY_SIGNATURE:
-        return 0.0, None
-    final = tested_pool(said, population) == "final"
-    known = [one for one in said.values() if side_of(one) == "development"]
-    others = [one for one in known if kind_of(one.population) != kind_of(population)]
-    side = known if final and method not in OURS else others
-    clean, trojaned = (scores_of([one for one in side if one.role == role]) for role in ("clean", "trojaned"))
-    if min(len(clean), len(trojaned)) < FEWEST:
-        return (0.0 if method in OURS else None), None
-    return (0.0 if method in OURS else best_threshold(clean, trojaned)), logistic_curve(clean, trojaned)
-
-
-def cross_entropy(clean: Sequence[Judgement], trojaned: Sequence[Judgement], slope: float, offset: float) -> float:
-    """Mean cross-entropy of clean and trojaned networks, each sort weighing alike, in nats; 0.693 is chance."""
-    odds = [slope * scores_of(group) + offset for group in (clean, trojaned)]
-    return float((np.logaddexp(0, odds[0]).mean() + np.logaddexp(0, -odds[1]).mean()) / 2)
 
 
 def needs_of(method: str) -> str:

@@ -1,91 +1,15 @@
 """The page of the comparison: areas, rates and named targets by population, costs, and ECCV's own row beside ours."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from onepixel.detectors.metrics import Estimate, balanced_rate, clopper_pearson, evaluate_scores
-from onepixel.experiments.method_records import ACCURACY, OURS, Judgement
+from onepixel.detectors.metrics import Estimate
+from onepixel.experiments.comparison_rows import Row
+from onepixel.experiments.method_records import ACCURACY, OURS
 from onepixel.experiments.reach_records import kind_of
 from onepixel.experiments.signature_records import BY_SIGNATURE
 from onepixel.methods import METHODS
 from onepixel.report.tables import markdown_table
-
-
-def scores_of(judgements: Sequence[Judgement]) -> NDArray[np.float64]:
-    """Scores (N,)."""
-    return np.array([one.score for one in judgements], dtype=np.float64)
-
-
-class Row(NamedTuple):
-    """How one method did on one population.
-
-    Attributes
-    ----------
-    method : str
-    population : str
-        Of the trojaned networks.
-    clean, trojaned, stamped : tuple of Judgement
-    threshold : float or None
-        None where there are no other networks to fix it on.
-    cross_entropy : float or None
-        Of the probability by logistic regression on the same other networks, nats per network.
-    """
-
-    method: str
-    population: str
-    clean: tuple[Judgement, ...]
-    trojaned: tuple[Judgement, ...]
-    stamped: tuple[Judgement, ...]
-    threshold: float | None
-    cross_entropy: float | None
-
-    @property
-    def area(self) -> Estimate:
-        """Area under the curve of trojaned against clean networks, by bootstrap over networks."""
-        scores = scores_of((*self.clean, *self.trojaned))
-        labels = np.repeat([0, 1], [len(self.clean), len(self.trojaned)])
-        return evaluate_scores(scores, labels, np.inf).auroc
-
-    @property
-    def published(self) -> Estimate | None:
-        """Balanced accuracy of the published rule, where there is one."""
-        if any(one.flagged is None for one in (*self.clean, *self.trojaned)):
-            return None
-        return balanced_rate(*(_share(one.flagged for one in group) for group in (self.clean, self.trojaned)))
-
-    @property
-    def rate(self) -> Estimate | None:
-        """Balanced accuracy at the threshold; None without one."""
-        alarms = self.alarms(self.clean)
-        return None if alarms is None else balanced_rate(alarms, self.alarms(self.trojaned) or alarms)
-
-    @property
-    def named(self) -> int | None:
-        """Trojaned networks whose target is named.
-
-        None where the method names none, and where an attacker has several targets, of which nearly any guess is one.
-        """
-        names = any(one.target is not None for one in self.trojaned)
-        several = any(len(one.targets) > 1 for one in self.trojaned)
-        return sum(one.named for one in self.trojaned) if names and not several else None
-
-    def flagged(self, group: Sequence[Judgement]) -> int | None:
-        """How many of these networks are at or above the threshold."""
-        return None if self.threshold is None else sum(one.score >= self.threshold for one in group)
-
-    def alarms(self, group: Sequence[Judgement]) -> Estimate | None:
-        """Which share of these networks is at or above the threshold; None without one, and of no networks."""
-        if self.threshold is None or not group:
-            return None
-        return _share(one.score >= self.threshold for one in group)
-
-
-def _share(flags: Iterable[object]) -> Estimate:
-    found = [bool(flag) for flag in flags]
-    return clopper_pearson(sum(found), len(found))
 
 
 class Found(NamedTuple):

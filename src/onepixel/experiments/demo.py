@@ -19,7 +19,7 @@ from onepixel.datasets import load_dataset
 from onepixel.detectors import Detector
 from onepixel.detectors.auditing import audit_with_images
 from onepixel.detectors.exhibit import sentences
-from onepixel.detectors.metrics import Evaluation, clopper_pearson, evaluate_scores
+from onepixel.detectors.metrics import Evaluation, evaluate_scores, share_of
 from onepixel.detectors.training_sets import about, labelled
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, write_calibrations
@@ -200,8 +200,7 @@ def say_rates(result: Evaluation, flagged: Sequence[bool], say: Callable[[str], 
     say(f"  detection rate       {result.detection_rate}")
     say(f"  AUROC                {result.auroc}")
     say(f"  false positive rate  {result.false_positive_rate}")
-    rate = clopper_pearson(sum(map(bool, flagged)), len(flagged))
-    say(f"  stamped controls     {rate} flagged (trained on stamped images with true labels; no backdoor)")
+    say(f"  stamped controls     {share_of(flagged)} flagged (trained on stamped images with true labels; no backdoor)")
 
 
 def in_words(verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from onepixel.detectors.metrics import Estimate, auroc, clopper_pearson
+from onepixel.detectors.metrics import Estimate, auroc, share_of
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
 from onepixel.experiments.method_records import (
@@ -90,12 +90,12 @@ class Validation(NamedTuple):
     @property
     def found(self) -> Estimate:
         """Share of trojaned networks that the published rule flags."""
-        return clopper_pearson(sum(bool(one.flagged) for one in self.trojaned), len(self.trojaned))
+        return share_of(one.flagged for one in self.trojaned)
 
     @property
     def flagged(self) -> Estimate:
         """Share of clean networks that it flags."""
-        return clopper_pearson(sum(bool(one.flagged) for one in self.clean), len(self.clean))
+        return share_of(one.flagged for one in self.clean)
 
     @property
     def area(self) -> float:
