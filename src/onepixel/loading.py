@@ -118,14 +118,15 @@ def load_classifier(
     limits = limits or Limits()
     notes: tuple[str, ...] = ()
     examples: Path | None = None
-    range_by = SaidBy.USER
+    architecture_by = range_by = SaidBy.USER
     path, file = fetched(source) if source.startswith(SCHEME) else (Path(path_or_url), None)
     if path.is_dir():
         found = find_model(path, file)
         examples = None if found.examples is None else path / found.examples
         path, notes = path / found.model, found.notes
-        architecture, input_shape = architecture or found.architecture, input_shape or found.input_shape
-        outputs = outputs or found.outputs  # type: ignore[assignment]
+        input_shape = input_shape or found.input_shape
+        if not architecture:
+            architecture, architecture_by = found.architecture, SaidBy.FOLDER
         if normalize is None and pixel_range is None:
             normalize, pixel_range, range_by = found.normalize, found.pixel_range, SaidBy.FOLDER
     form = recognise(path, limits)
@@ -140,6 +141,7 @@ def load_classifier(
         key=key,
         pixel_range=pixel_range,
         output=output,
+        architecture_by=architecture_by,
         range_by=range_by,
     )
     classifier: Any

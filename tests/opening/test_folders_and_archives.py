@@ -22,7 +22,7 @@ from onepixel.opening import Format, Limits
 from onepixel.opening.archives import unpacked
 from onepixel.opening.hub import HubName, hub_name
 from onepixel.opening.recognise import recognise
-from onepixel.opening.request import Request
+from onepixel.opening.request import Request, SaidBy
 from onepixel.signatures import Signature
 from opening import model_files
 from opening.conftest import Refused
@@ -168,6 +168,16 @@ def test_hugging_face_folder_of_timm_says_everything_itself(tmp_path: Path) -> N
     expected = module((images - mean) / std).detach()
     torch.testing.assert_close(classifier(images), expected, rtol=1e-4, atol=1e-4)
     assert "Labels of the folder: a, b." in classifier.assumptions
+    put = "The weights were put into the architecture timm:resnet10t, as"
+    assert f"{put} the folder says." in classifier.assumptions
+    classifier = onepixel.load_classifier(tmp_path / "hf", architecture="timm:resnet10t")
+    assert f"{put} you said." in classifier.assumptions
+
+
+def test_who_said_what_goes_into_the_sandbox_with_the_request(tmp_path: Path) -> None:
+    told: Any = {"architecture": "lenet5", "architecture_by": SaidBy.FOLDER, "range_by": SaidBy.FOLDER}
+    request = Request.make(tmp_path / "model", Format.SAFETENSORS, **told)
+    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
 def test_preprocessor_says_size_scale_and_normalisation(tmp_path: Path) -> None:

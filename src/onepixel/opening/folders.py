@@ -68,7 +68,7 @@ class Found:
     ----------
     model : str
         Its path below the folder.
-    architecture, input_shape, normalize, pixel_range, outputs
+    architecture, input_shape, normalize, pixel_range
         As `load_classifier` takes them; None where the folder does not say.
     notes : tuple of str
         Sentences for the verdict.
@@ -81,7 +81,6 @@ class Found:
     input_shape: Shape | None = None
     normalize: Any = None
     pixel_range: tuple[float, float] | None = None
-    outputs: str | None = None
     notes: tuple[str, ...] = ()
     examples: str | None = None
 

@@ -62,7 +62,8 @@ def network_for(request: Request, weights: Weights) -> Network:
         If the user has to name it, or named one that does not exist.
     """
     if request.architecture is not None:
-        said = f"The weights were put into the architecture {request.architecture}, as you said."
+        by = request.architecture_by.value
+        said = f"The weights were put into the architecture {request.architecture}, {by}."
         return named_network(request.architecture, weights.tensors, request.name, said)
     if weights.network is not None:
         found = recognised(weights.network)

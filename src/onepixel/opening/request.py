@@ -49,6 +49,8 @@ class Request:
         What black and white are to the network.
     output : str or None
         Which answer of a network that gives several: its name or its number.
+    architecture_by : SaidBy
+        Who told `architecture`.
     range_by : SaidBy
         Who told `normalize` and `pixel_range`.
     contents : bytes or None
@@ -65,6 +67,7 @@ class Request:
     key: str | None = None
     pixel_range: tuple[float, float] | None = None
     output: str | None = None
+    architecture_by: SaidBy = SaidBy.USER
     range_by: SaidBy = SaidBy.USER
     contents: bytes | None = field(default=None, repr=False)
 
@@ -89,6 +92,7 @@ class Request:
         key: str | None = None,
         pixel_range: Sequence[float] | None = None,
         output: str | None = None,
+        architecture_by: SaidBy = SaidBy.USER,
         range_by: SaidBy = SaidBy.USER,
     ) -> "Request":
         """Check what the user said, before the file is opened.
@@ -109,12 +113,14 @@ class Request:
             key=key,
             pixel_range=checked_range(pixel_range),
             output=output,
+            architecture_by=architecture_by,
             range_by=range_by,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON types."""
-        return {**asdict(replace(self, contents=None)), "format": self.format.value, "range_by": self.range_by.value}
+        said_by = {"architecture_by": self.architecture_by.value, "range_by": self.range_by.value}
+        return {**asdict(replace(self, contents=None)), "format": self.format.value, **said_by}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Request":
@@ -127,6 +133,7 @@ class Request:
                 "input_shape": checked_shape(said["input_shape"]),
                 "normalize": checked_normalization(said["normalize"]),
                 "pixel_range": checked_range(said["pixel_range"]),
+                "architecture_by": SaidBy(said["architecture_by"]),
                 "range_by": SaidBy(said["range_by"]),
             }
         )
