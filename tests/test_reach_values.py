@@ -242,5 +242,5 @@ def test_images_lie_as_the_network_takes_them_and_the_answers_stay(views: bool, 
     classifier = as_classifier(module, input_shape=(3, 6, 6))
     questions = Questions(classifier)
     images = torch.rand(9, 3, 6, 6)
-    assert questions.layout is layout
+    assert questions.way.layout is layout
     assert torch.allclose(questions.log_odds(images), to_log_odds(classifier(images), "logits").float(), atol=1e-5)

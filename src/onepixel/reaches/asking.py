@@ -1,6 +1,8 @@
 """Asking a classifier about changed images: in batches, in log-odds, within a budget that is never exceeded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor
@@ -8,17 +10,26 @@ from torch import Tensor
 from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.classifiers.base import probe_images
 from onepixel.errors import BudgetError, UsageError
+from onepixel.reaches.copies import faster_copies
+from onepixel.threads import side_by_side
 
-BATCH_BYTES = 3 * 2**19
-"""Bytes of images in one batch: small batches stay in the caches of a core. It is 128 colour images of 32 x 32."""
+BATCH_BYTES = 3 * 2**18
+"""Bytes of images in one batch: small batches stay in the caches of a core, and what a layer answers is no new memory
+every time. It is 64 colour images of 32 x 32."""
 
 GPU_BATCH_BYTES = 256 * 2**20
 
 FEWEST, MOST = 8, 4096
 """Images of one batch."""
 
+TURNS = 4
+"""Batches of every core that are made before they are asked."""
+
 AGREEMENT = 1e-3
 """Log-odds that another layout of the same images may differ by, relative to 1 and the largest of them."""
+
+COPY_AGREEMENT = 1e-4
+"""The same of a copy whose batch norm is part of its convolutions."""
 
 Advance = Callable[[int], None]
 
@@ -53,7 +64,7 @@ class Questions:
         self.asked = 0
         self.reserved = 0
         """Queries kept back for later."""
-        self.layout = fastest_layout(classifier)
+        self.way = fastest_way(classifier)
 
     @property
     def left(self) -> int | None:
@@ -70,6 +81,11 @@ class Questions:
         channels, height, width = self.classifier.input_shape
         most = BATCH_BYTES if self.classifier.device.type == "cpu" else GPU_BATCH_BYTES
         return max(FEWEST, min(MOST, most // (4 * channels * height * width)))
+
+    @property
+    def at_once(self) -> int:
+        """Images that are worth asking together, so that every core has its batches."""
+        return TURNS * self.batch * len(self.way.classifiers)
 
     def spend(self, images: int) -> None:
         """Count images as asked.
@@ -98,30 +114,72 @@ class Questions:
         """
         self.spend(len(images))
         found = []
-        for part in images.split(self.batch):
-            placed = part.to(device=self.classifier.device, dtype=self.classifier.dtype, memory_format=self.layout)
-            found.append(to_log_odds(self.classifier(placed), self.classifier.outputs).float().cpu())
-            self.advance(len(part))
+        for answers in self._answers(images):
+            found.append(answers)
+            self.advance(len(answers))
         return torch.cat(found) if found else torch.empty((0, self.classifier.classes))
 
+    def _answers(self, images: Tensor) -> Iterator[Tensor]:
+        """Log-odds of one batch after the other; each core takes the next, or an even part where they are few."""
+        idle: SimpleQueue[Classifier] = SimpleQueue()
+        for one in self.way.classifiers:
+            idle.put(one)
 
-def fastest_layout(classifier: Classifier) -> torch.memory_format:
-    """How a batch lies in memory: a processor's convolutions are faster where a pixel's channels lie side by side.
+        def answer(part: Tensor) -> Tensor:
+            classifier = idle.get()
+            try:
+                placed = part.to(device=classifier.device, dtype=classifier.dtype, memory_format=self.way.layout)
+                return to_log_odds(classifier(placed), classifier.outputs).float().cpu()
+            finally:
+                idle.put(classifier)
 
-    A module may be written so that it takes such images wrongly, or not at all (`view`), so probe images decide,
-    which are no queries, as those that a classifier is tried on when it is made are none.
-    Images of one channel lie the same either way, and so they do not change an answer's last digit.
+        cores = len(self.way.classifiers)
+        size = max(FEWEST, min(self.batch, -(-len(images) // cores)))
+        return side_by_side(answer, images.split(size), cores) if len(images) else iter(())
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a classifier is asked.
+
+    Attributes
+    ----------
+    classifiers : tuple of Classifier
+        One for each thread that asks; any of them answers as the classifier does.
+    layout : torch.memory_format
+        How a batch lies in memory.
     """
-    plain, beside = torch.contiguous_format, torch.channels_last
+
+    classifiers: tuple[Classifier, ...]
+    layout: torch.memory_format
+
+
+def fastest_way(classifier: Classifier) -> Way:
+    """How a classifier is asked: on a processor by copies of its module, one a core, if they answer as it does.
+
+    A processor's convolutions are faster where a pixel's channels lie side by side, and without batch norm after them.
+    A batch on each core is faster than all cores on one batch, who wait for each other after every layer. A module may
+    be written so that it takes such images wrongly, or not at all (`view`), so probe images decide, which are no
+    queries, as those that a classifier is tried on when it is made are none. Images of one channel lie the same either
+    way, and they are asked as they are, so that no answer's last digit changes.
+    """
+    plain = Way((classifier,), torch.contiguous_format)
     if not isinstance(classifier, ModuleClassifier) or classifier.device.type != "cpu":
         return plain
     if classifier.input_shape[0] == 1:
         return plain
     images = probe_images(classifier.input_shape, classifier.dtype, classifier.device)
     expected = to_log_odds(classifier(images), classifier.outputs)
-    try:
-        answers = to_log_odds(classifier(images.to(memory_format=beside)), classifier.outputs)
-    except Exception:  # any sort of error in a module of any sort means that it wants the usual layout
-        return plain
-    difference = float((answers - expected).abs().max())
-    return beside if difference <= AGREEMENT * (1 + float(expected.abs().max())) else plain
+
+    def agrees(other: Classifier, tolerance: float) -> bool:
+        try:
+            answers = to_log_odds(other(images.to(memory_format=torch.channels_last)), other.outputs)
+        except Exception:  # any sort of error in a module of any sort means that it wants the usual layout
+            return False
+        return float((answers - expected).abs().max()) <= tolerance * (1 + float(expected.abs().max()))
+
+    copies = faster_copies(classifier, torch.get_num_threads())
+    for one in copies[:1]:
+        if agrees(one, COPY_AGREEMENT):
+            return Way(tuple(copies), torch.channels_last)
+    return Way((classifier,), torch.channels_last) if agrees(classifier, AGREEMENT) else plain

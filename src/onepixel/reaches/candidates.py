@@ -107,7 +107,7 @@ def measure(
         If a batch does not fit into what is left of the budget.
     """
     means, shares = [], []
-    for batch, owner, image in candidates.chunks(task, fresh=fresh):
+    for batch, owner, image in candidates.chunks(task, fresh=fresh, at_once=min(AT_ONCE, task.questions.at_once)):
         part = candidates.pick(batch)
         odds = task.questions.log_odds(part.images(task, owner, image, part.filling, alpha))
         rows, targets = torch.as_tensor(owner), torch.as_tensor(part.target)

@@ -5,8 +5,9 @@ one image of each class to the darkest and the lightest. What each is worth to e
 to fill with what, and coordinate ascent goes on from there.
 """
 
+import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -121,21 +122,13 @@ def block_changes(task: Task, values: Tensor, places: Numbers, alpha: float = 1.
     if found is not None:
         return found[..., torch.as_tensor(task.targets)]
     found = torch.zeros(len(base), len(places), len(values), before.shape[1])
-    for number, image in enumerate(base):
-        cells = [
-            (block, value)
-            for block, (top, left, tall, wide) in enumerate(places.tolist())
-            for value, colour in enumerate(values)
-            if not bool((image[:, top : top + tall, left : left + wide] == colour[:, None, None]).all())
-        ]
-        for start in range(0, len(cells), task.questions.batch):
-            part = torch.tensor(cells[start : start + task.questions.batch])
-            changed = image.expand(len(part), -1, -1, -1).clone()
-            for row, (block, value) in enumerate(part.tolist()):
-                top, left, tall, wide = places[block]
-                window = changed[row, :, top : top + tall, left : left + wide]
-                window += alpha * (values[value][:, None, None] - window)
-            found[number, part[:, 0], part[:, 1]] = capped(task.questions.log_odds(changed)) - before[number]
+    for part in (~already(base, places, values)).nonzero().split(task.questions.at_once):
+        changed = base[part[:, 0]]
+        for row, (_, block, value) in enumerate(part.tolist()):
+            top, left, tall, wide = places[block]
+            window = changed[row, :, top : top + tall, left : left + wide]
+            window += alpha * (values[value][:, None, None] - window)
+        found[part.unbind(1)] = capped(task.questions.log_odds(changed)) - before[part[:, 0]]
     return found[..., torch.as_tensor(task.targets)]
 
 
@@ -173,39 +166,62 @@ def already(images: Tensor, places: Numbers, values: Tensor) -> Tensor:
     return found
 
 
-def ascend(task: Task, candidates: Candidates, side: int = 1, alpha: float = 1.0) -> Candidates:
+class Tried:
+    """Fillings that were measured before: none of them is worth more than what became of its candidate since."""
+
+    def __init__(self) -> None:
+        self.known: set[bytes] = set()
+
+    def new(self, candidates: Candidates) -> Numbers:
+        """Numbers of the candidates whose fillings were not measured before; from now on they count as measured."""
+        fresh = []
+        heads = np.column_stack([candidates.source, candidates.target, candidates.place])
+        for number, (head, filling) in enumerate(zip(heads, candidates.filling.numpy(), strict=True)):
+            key = hashlib.blake2b(head.tobytes() + filling.tobytes(), digest_size=16).digest()
+            if key not in self.known:
+                fresh.append(number)
+                self.known.add(key)
+        return np.array(fresh, dtype=np.int64)
+
+
+def ascend(
+    task: Task, candidates: Candidates, side: int = 1, alpha: float = 1.0, tried: Tried | None = None
+) -> Candidates:
     """One round of coordinate ascent over the blocks of all windows, row by row; what helps is kept.
 
     It ends early, keeping what it has, where the next block does not fit into what is left of the budget.
+
+    Parameters
+    ----------
+    task : Task
+    candidates : Candidates
+        Measured.
+    side : int
+        Pixels of a block in a row and in a column.
+    alpha : float
+        How much of a filling is mixed in.
+    tried : Tried, optional
+        What earlier rounds measured, which is not asked again, and what this one does.
     """
     values = pixel_values(task.size[0])
     if not len(candidates):
         return candidates
     height, width = candidates.filling.shape[2:]
     filling, worth = candidates.filling.clone(), candidates.worth.copy()
-    sizes = np.array([len(own) for own in task.members_of(candidates.source, candidates.target, fresh=False)])
+    every = np.arange(len(candidates))
+    tried = Tried() if tried is None else tried
+    tried.new(candidates)
     for top, left, tall, wide in blocks(height, width, side).tolist():
         window = (..., slice(top, top + tall), slice(left, left + wide))
-        start = filling.clone()
-        others = [
-            np.flatnonzero((start[window] != colour[:, None, None]).flatten(1).any(1).numpy()) for colour in values
-        ]
-        if not task.questions.affords(sum(int(sizes[different].sum()) for different in others)):
+        turned = replace(candidates.pick(np.tile(every, len(values))), filling=filling.repeat(len(values), 1, 1, 1))
+        colours = values.repeat_interleave(len(candidates), 0)
+        turned.filling[window] = colours[:, :, None, None]
+        fresh = tried.new(turned)
+        part, owner = turned.pick(fresh), fresh % len(candidates)
+        if not task.questions.affords(sum(map(len, task.members_of(part.source, part.target, fresh=False)))):
             break
-        for colour, different in zip(values, others, strict=True):
-            if not len(different):
-                continue
-            tried = start.clone()
-            tried[window] = colour[:, None, None]
-            part = Candidates(
-                candidates.source[different],
-                candidates.target[different],
-                candidates.place[different],
-                tried[torch.as_tensor(different)],
-                worth[different],
-            )
-            reached, _ = measure(task, part, alpha)
-            better = reached > worth[different]
-            worth[different[better]] = reached[better]
-            filling[torch.as_tensor(different[better])] = part.filling[torch.as_tensor(np.flatnonzero(better))]
-    return Candidates(candidates.source, candidates.target, candidates.place, filling, worth)
+        reached, _ = measure(task, part, alpha)
+        for number, one in enumerate(owner):
+            if reached[number] > worth[one]:
+                worth[one], filling[one] = reached[number], part.filling[number]
+    return replace(candidates, filling=filling, worth=worth)

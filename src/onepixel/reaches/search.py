@@ -13,7 +13,7 @@ from onepixel.progress import progress_bar
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.climbing import by_gradient, estimate_climbing
-from onepixel.reaches.composed import ascend, blocks, composed_hint, pixel_values, survey_within
+from onepixel.reaches.composed import Tried, ascend, blocks, composed_hint, pixel_values, survey_within
 from onepixel.reaches.families import Family, Patch
 from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
@@ -159,7 +159,7 @@ def by_composing(look: Look) -> Candidates:
     found = found.pick(best_of_each(found, 1))
     # Windows have 25 pixels or so; on larger ones, blocks are turned together.
     turned = max(1, round(max(look.height, look.width) / 5))
-    kept = ASCENDED
+    kept, tried = ASCENDED, Tried()
     for share in ASCENT_SHARES:
         every = np.flatnonzero(found.source == EVERY_SOURCE)
         single = np.flatnonzero(found.source != EVERY_SOURCE)
@@ -167,7 +167,7 @@ def by_composing(look: Look) -> Candidates:
         kept = held(look, found, every, single, turned, kept, share)
         first = np.concatenate([every[:kept], single[:kept]])
         rest = np.setdiff1d(np.arange(len(found)), first)
-        found = join([ascend(task, found.pick(np.sort(first)), turned, look.alpha), found.pick(rest)])
+        found = join([ascend(task, found.pick(np.sort(first)), turned, look.alpha, tried), found.pick(rest)])
         kept //= 2
     return found
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from onepixel.signatures.incremental.program import Program
 from onepixel.signatures.incremental.spots import Axes
 from onepixel.signatures.incremental.tracing import NotIncrementalError, trace
 from onepixel.signatures.plan import Advance, Extremes, Plan, keep_silent
+from onepixel.threads import side_by_side
 
 STEP_BYTES = 64 * 2**20
 """The most that one pixel's values may take at one step; more values than that are taken in turns."""
@@ -244,16 +244,8 @@ def in_threads(run: Callable[[Group], None], groups: tuple[Group, ...], threads:
         with torch.inference_mode():
             run(group)
 
-    if threads == 1 or len(groups) == 1:
-        for group in groups:
-            alone(group)
-        return
-    try:
-        torch.set_num_threads(1)
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(alone, groups))
-    finally:
-        torch.set_num_threads(threads)
+    for _ in side_by_side(alone, groups, threads):
+        pass
 
 
 def pixel_changes(program: Program, classifier: ModuleClassifier, grid: Tensor, pixels: Numbers) -> Tensor:

@@ -1,0 +1,169 @@
+"""Faster copies of a module answer as it does, leave it alone, and are asked by several threads at once."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from tests.random_networks import Residual, Shape, batch_norm, networks
+from torch import Tensor, nn
+
+from onepixel.classifiers import ModuleClassifier, as_classifier, to_log_odds
+from onepixel.reaches import EVERY_SOURCE, SampleImages
+from onepixel.reaches.asking import Questions
+from onepixel.reaches.candidates import Candidates, measure
+from onepixel.reaches.composed import Tried, ascend
+from onepixel.reaches.copies import faster_copies
+from onepixel.reaches.task import Task
+
+SIDE = 8
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def layers_of(module: nn.Module, kind: type[nn.Module]) -> int:
+    return sum(isinstance(part, kind) for part in module.modules())
+
+
+@settings(max_examples=20)
+@given(drawn=networks())
+def test_copies_answer_as_the_module_and_leave_it_as_it_is(drawn: tuple[nn.Module, Shape]) -> None:
+    module, shape = drawn
+    module = module.float().train()
+    weights = {name: value.clone() for name, value in module.state_dict().items()}
+    classifier = as_classifier(module, input_shape=shape)
+    images = torch.rand(5, *shape)
+    expected = classifier(images)
+    for copy in faster_copies(classifier, 2):
+        answers = copy(images.to(memory_format=torch.channels_last))
+        assert float((answers - expected).abs().max()) <= 1e-4 * (1 + float(expected.abs().max()))
+    assert torch.equal(classifier(images), expected)
+    assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
+    assert all(part.training for part in module.modules())
+
+
+def resembling(*before: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(*before, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * 6, 3)).eval()
+
+
+def test_batch_norm_after_a_convolution_is_gone_and_other_weights_are_shared() -> None:
+    block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), batch_norm(6), nn.ReLU(inplace=True))
+    module = resembling(batch_norm(3), nn.Conv2d(3, 6, 3, bias=False), batch_norm(6), Residual(block))
+    one, other = faster_copies(as_classifier(module, input_shape=(3, SIDE, SIDE)), 2)
+    assert layers_of(one.module, nn.BatchNorm2d) == layers_of(other.module, nn.BatchNorm2d) == 1
+    assert one.module[-1] is not module[-1]
+    assert one.module[-1].weight is other.module[-1].weight is module[-1].weight
+
+
+class Twice(nn.Module):
+    """One convolution before two batch norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.one, self.other = nn.Conv2d(3, 6, 3), batch_norm(6), batch_norm(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.one(self.convolution(images)) + self.other(self.convolution(images.flip(3)))
+
+
+class Between(nn.Module):
+    """What a convolution gave is written to before batch norm takes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 6, 3), batch_norm(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.norm(torch.relu_(self.convolution(images)))
+
+
+class Beside(Between):
+    """What a convolution gave is taken by something else, too."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.convolution(images)
+        return self.norm(maps) + maps
+
+
+@pytest.mark.parametrize("part", [Twice, Between, Beside])
+def test_what_cannot_be_folded_is_asked_as_it_is(part: Callable[[], nn.Module]) -> None:
+    classifier = as_classifier(resembling(part()), input_shape=(3, SIDE, SIDE))
+    images = torch.rand(40, 3, SIDE, SIDE)
+    expected = to_log_odds(classifier(images), "logits")
+    assert torch.allclose(Questions(classifier).log_odds(images), expected, atol=1e-5)
+
+
+def test_a_module_that_is_watched_or_cannot_be_copied_is_not_copied() -> None:
+    module = resembling(nn.Conv2d(3, 6, 3), batch_norm(6))
+    classifier = as_classifier(module, input_shape=(3, SIDE, SIDE))
+    assert len(faster_copies(classifier, 1)) == 1
+    hook = module[0].register_forward_hook(lambda *_: None)
+    assert faster_copies(classifier, 1) == []
+    hook.remove()
+    module.kept = torch.ones(1, requires_grad=True) * 2
+    assert faster_copies(classifier, 1) == []
+    assert Questions(classifier).way.classifiers == (classifier,)
+
+
+class Remembering(nn.Module):
+    """Keeps what it is asked on itself, for a later layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 6, 3), nn.Linear(6, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.maps = self.first(images)
+        return self.last(self.maps.relu().mean((2, 3)))
+
+
+def test_threads_ask_copies_of_their_own_in_the_order_of_the_images(two_threads: None) -> None:
+    torch.manual_seed(0)
+    classifier = as_classifier(Remembering(), input_shape=(3, 32, 32))
+    asked: list[int] = []
+    questions = Questions(classifier, advance=asked.append)
+    images = torch.rand(500, 3, 32, 32)
+    assert len({id(one) for one in questions.way.classifiers}) == 2
+    assert torch.allclose(questions.log_odds(images), to_log_odds(classifier(images), "logits"), atol=1e-5)
+    assert (sum(asked), max(asked), questions.asked) == (500, questions.batch, 500)
+    assert torch.get_num_threads() == 2
+
+
+def test_an_error_of_one_thread_is_raised_and_the_threads_are_put_back(two_threads: None) -> None:
+    classifier = as_classifier(resembling(nn.Conv2d(3, 6, 3)), input_shape=(3, 32, 32))
+    with pytest.raises(Exception, match="NaN"):
+        Questions(classifier).log_odds(torch.full((300, 3, 32, 32), float("nan")))
+    assert torch.get_num_threads() == 2
+
+
+def test_a_filling_that_was_tried_before_is_not_asked_again() -> None:
+    classifier = as_classifier(resembling(nn.Conv2d(3, 6, 3), nn.ReLU()), input_shape=(3, SIDE, SIDE))
+    assert isinstance(classifier, ModuleClassifier)
+    images = np.random.default_rng(0).random((12, 3, SIDE, SIDE), dtype=np.float32)
+    task = Task.of(Questions(classifier), SampleImages(images, np.repeat(np.arange(3), 4)))
+    start = Candidates(
+        np.array([0, EVERY_SOURCE]), np.array([1, 2]), np.tile([2, 2, 3, 3], (2, 1)),
+        torch.full((2, 3, 3, 3), 0.5), np.zeros(2, dtype=np.float32),
+    )  # fmt: skip
+    start = start.with_worth(measure(task, start)[0])
+    tried, asked, reached = Tried(), [], [start]
+    for _ in range(4):
+        before = task.questions.asked
+        reached.append(ascend(task, reached[-1], tried=tried))
+        asked.append(task.questions.asked - before)
+    # The first round asks for all eight colours of nine pixels; once nothing improves, nothing is left to ask.
+    assert asked[0] == 72 * sum(len(task.members(source, 0, fresh=False)) for source in (1, EVERY_SOURCE))
+    assert asked[1] < asked[0]
+    assert asked[-1] == 0
+    again = start
+    for _ in range(4):
+        again = ascend(task, again)
+    assert torch.equal(again.filling, reached[-1].filling)
+    assert np.allclose(again.worth, reached[-1].worth, atol=1e-5)
