@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from onepixel.populations import (
     train_model,
     verify,
 )
+from onepixel.populations.zoo import write_population
 from populations_of_digits import InProcess, content, digits_recipe
 
 
@@ -215,11 +217,52 @@ def test_a_zoo_grows_by_ranges_of_slots_built_apart(tmp_path):
     whole, first, rest = (digits_recipe(models=n, first_slot=s, epochs=0.1) for n, s in ((3, 0), (1, 0), (2, 1)))
     stores = [build(r, tmp_path / str(number), executor=InProcess()) for number, r in enumerate((whole, rest, first))]
     at_once = export(stores[0], tmp_path / "at-once")
+    landed: dict[str, tuple[bytes, int]] = {}
     for store in (stores[1], stores[2], stores[2]):
         grown = export(store, tmp_path / "grown")
-    assert {path.name: path.read_bytes() for path in grown.iterdir()} == {
-        path.name: path.read_bytes() for path in at_once.iterdir()
-    }
+        shards = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in grown.glob("*.npz")}
+        assert landed.items() <= shards.items()
+        landed = shards
+    assert sorted(landed) == ["signatures-00000.npz", "signatures-00001.npz"]
+    for name in ("recipe.toml", "table.csv"):
+        assert (grown / name).read_bytes() == (at_once / name).read_bytes()
+    assert np.array_equal(open_population(grown).signatures(), open_population(at_once).signatures())
+
+
+@pytest.mark.parametrize(
+    ("exports", "shards"),
+    [
+        ([(0, 10), (10, 60)], {0: 10, 10: 50}),
+        ([(0, 10), (0, 60)], {0: 10, 10: 50}),
+        ([(0, 10), (0, 230)], {0: 10, 10: 90, 100: 100, 200: 30}),
+        ([(150, 200), (100, 120), (300, 301)], {100: 20, 150: 50, 300: 1}),
+        ([(10, 20), (0, 30)], {0: 10, 10: 10, 20: 10}),
+    ],
+)
+def test_shards_that_are_there_stay_when_a_zoo_grows(store, tmp_path, exports, shards):
+    for first, end in exports:
+        write_slots(store, range(first, end), tmp_path)
+    grown = ZooPopulation(tmp_path)
+    assert {number: len(slots) for number, slots in grown.shards().items()} == shards
+    assert [row["base"][0] for row in grown.signatures()] == [record.slot for record in grown.records()]
+
+
+def test_slots_between_those_of_a_shard_join_it(store, tmp_path):
+    write_slots(store, [0, 1, 8, 9], tmp_path)
+    write_slots(store, range(12), tmp_path)
+    grown = ZooPopulation(tmp_path)
+    assert grown.shards() == {0: list(range(10)), 10: [10, 11]}
+    assert [row["base"][0] for row in grown.signatures()] == list(range(12))
+
+
+def write_slots(store, slots, folder):
+    """Add slots to a population of a zoo whose signatures say the slot in their first base."""
+    slots = list(slots)
+    rows = np.repeat(store.signatures()[:1], len(slots))
+    rows["base"][:, 0] = slots
+    record = next(iter(store.records()))
+    records = [replace(record, slot=slot) for slot in slots]
+    write_population(folder, store.recipe, store.default_image, records, rows)
 
 
 def test_a_zoo_does_not_mix_populations_of_one_name(store, tmp_path):

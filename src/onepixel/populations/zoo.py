@@ -1,12 +1,14 @@
 """The zoo: populations without their weights, small enough to be shipped.
 
 Per population a folder with recipe.toml, table.csv, default_image.npy (where it is no single intensity) and shards of
-100 slots each, `signatures-00000.npz` and on, so that a population can grow. A shard holds `base` (n, K) as float32
-and how far the log-odds rise and fall from it, `rise` and `fall`, as float16 with six significant bits and no finer
-than 1 / 1024, however far the base lies; what that changes for a detector, `onepixel experiment rounding` says. Their
-low and their high bytes lie apart, (2, n, K, H, W), because like beside like compresses better.
+100 slots at most, `signatures-00000.npz` and on, named after a slot that none of theirs lies below. A population grows
+by shards: one that is there is left as it is, so that a history of the zoo keeps it once. A shard holds `base` (n, K)
+as float32 and how far the log-odds rise and fall from it, `rise` and `fall`, as float16 with six significant bits and
+no finer than 1 / 1024, however far the base lies; what that changes for a detector, `onepixel experiment rounding`
+says. Their low and their high bytes lie apart, (2, n, K, H, W), because like beside like compresses better.
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_BZIP2, BadZipFile, ZipFile
@@ -90,13 +92,22 @@ class ZooPopulation:
 
     def parts(self) -> list[Parts]:
         """The same as a zoo keeps them, one per record."""
+        return [part for shard in self._read_shards().values() for part in shard]
+
+    def shards(self) -> dict[int, list[int]]:
+        """Which slots lie in which shard, by the number in its name: its first slot's, or a smaller one."""
+        slots = (record.slot for record in self._records)
+        return {number: list(islice(slots, len(shard))) for number, shard in self._read_shards().items()}
+
+    def _read_shards(self) -> dict[int, list[Parts]]:
         try:
-            shards = sorted(self.folder.glob("signatures-*.npz"))
-            found = [part for shard in shards for part in _read_shard(shard)]
+            paths = sorted(self.folder.glob("signatures-*.npz"))
+            found = {int(path.stem.removeprefix("signatures-")): _read_shard(path) for path in paths}
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise StoreError(f"The signatures in {self.folder} are missing or damaged.") from error
-        if not found or len(found) != len(self._records):
-            counts = f"there are {len(self._records)} records but {len(found)} signatures"
+        number = sum(map(len, found.values()))
+        if not found or number != len(self._records):
+            counts = f"there are {len(self._records)} records but {number} signatures"
             raise StoreError(f"The signatures in {self.folder} are missing or damaged: {counts}.")
         return found
 
@@ -164,25 +175,40 @@ def write_population(
     Path
         The folder.
     """
-    parts = {record.slot: part for record, part in zip(records, _to_parts(rows), strict=True)}
-    changed = {slot // SHARD for slot in parts}
-    known = {record.slot: record for record in records}
+    known = {record.slot: (record, part) for record, part in zip(records, _to_parts(rows), strict=True)}
+    shards: dict[int, list[int]] = {}
     if (folder / "recipe.toml").is_file():
         there = ZooPopulation(folder)
         if not there.recipe.grows_to(recipe):
             raise UsageError(f"{folder} holds a population of another recipe; export into another zoo.")
-        kept = there.records()
-        parts = {record.slot: part for record, part in zip(kept, there.parts(), strict=True)} | parts
-        known = {record.slot: record for record in kept} | known
+        known |= {record.slot: (record, part) for record, part in zip(there.records(), there.parts(), strict=True)}
+        shards = there.shards()
     folder.mkdir(parents=True, exist_ok=True)
-    slots = sorted(known)
-    for number in sorted(changed):
-        chosen = [parts[slot] for slot in slots if slot // SHARD == number]
-        _write_shard(folder / f"signatures-{number * SHARD:05d}.npz", chosen)
+    for number, shard in _changed(shards, set(known)).items():
+        _write_shard(folder / f"signatures-{number:05d}.npz", [known[slot][1] for slot in shard])
     write_default_image(folder, default_image)
-    write_table(folder / "table.csv", [known[slot] for slot in slots])
+    slots = sorted(known)
+    write_table(folder / "table.csv", [known[slot][0] for slot in slots])
     recipe.model_copy(update={"models": len(slots), "first_slot": slots[0]}).save(folder / "recipe.toml")
     return folder
+
+
+def _changed(shards: dict[int, list[int]], slots: set[int]) -> dict[int, list[int]]:
+    """The shards to write, their slots by their numbers, so that these slots are there besides those that shards have.
+
+    New slots make new shards, and a shard that is there stays as it is, unless new ones lie between its own.
+    """
+    changed: dict[int, list[int]] = {}
+    for slot in sorted(slots.difference(*shards.values())):
+        before = max((number for number in shards if number <= slot), default=None)
+        if before is not None and slot < shards[before][-1]:
+            changed[before] = sorted([*changed.get(before, shards[before]), slot])
+            continue
+        latest = max((number for number in changed if number not in shards), default=None)
+        if latest is None or latest // SHARD != slot // SHARD or (before is not None and before > latest):
+            latest = slot
+        changed.setdefault(latest, []).append(slot)
+    return changed
 
 
 def as_kept(rows: NDArray[np.void]) -> NDArray[np.void]:
