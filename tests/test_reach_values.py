@@ -1,6 +1,7 @@
 """Sample images, families, changes, and the values that hold what was found."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
+from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.errors import BudgetError, UndecidedError, UsageError
 from onepixel.reaches import Blend, Change, Patch, Reach, Response, SampleImages, sample_images
 from onepixel.reaches.asking import Questions
@@ -244,3 +246,9 @@ def test_images_lie_as_the_network_takes_them_and_the_answers_stay(views: bool, 
     images = torch.rand(9, 3, 6, 6)
     assert questions.way.layout is layout
     assert torch.allclose(questions.log_odds(images), to_log_odds(classifier(images), "logits").float(), atol=1e-5)
+    slopes = []
+    for answered in (questions.differentiable_log_odds, partial(differentiable_log_odds, classifier)):
+        asked = images.clone().requires_grad_(True)
+        slopes += torch.autograd.grad(answered(asked).square().sum(), asked)
+    assert torch.allclose(*slopes, atol=1e-5)
+    assert slopes[0].abs().max() > 0.01

@@ -325,7 +325,7 @@ def test_with_many_classes_every_pair_is_looked_at_before_some_are_chosen(monkey
     classifier = network(True)
     look = Look(Task.of(Questions(classifier), samples()), 2, 2, 1.0)
     with GradientMode(classifier):
-        pairs = climbing.skim(look, gradient_hint(look.task, classifier))
+        pairs = climbing.skim(look, gradient_hint(look.task))
     assert len(pairs) <= 4
     assert any(target == 2 for _, target in pairs)
 

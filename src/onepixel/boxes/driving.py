@@ -160,9 +160,9 @@ def drives(
     label = f"patches on objects of {classifier.name}"
     with progress_bar(label, task.cost(len(grid)), "queries", enabled=progress) as advance, GradientMode(classifier):
         questions.advance = advance
-        found = begun(look, classifier, grid, ends[0])
+        found = begun(look, grid, ends[0])
         for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
-            found = climbed(look, classifier, found.pick(worthiest_apart(found, kept, look.height / 2)), steps, end)
+            found = climbed(look, found.pick(worthiest_apart(found, kept, look.height / 2)), steps, end)
             found = found.with_worth(when_moved(look, found, fresh=False))
     reach = measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
     best = Candidates(reach.source, reach.target, reach.place, torch.as_tensor(reach.fillings), reach.log_odds)
@@ -177,12 +177,12 @@ def places_on(side: int, size: int) -> NDArray[np.int64]:
     return np.array([(top, left, size, size) for top in steps for left in steps], dtype=np.int64)
 
 
-def begun(look: Look, classifier: ObjectClassifier, grid: NDArray[np.int64], end: float | None) -> Candidates:
+def begun(look: Look, grid: NDArray[np.int64], end: float | None) -> Candidates:
     """A few steps from where gradients of single pixels point, and from grey at every place of a grid."""
     task = look.task
-    hinted = softened(promising(look, gradient_hint(task.skimmed(), classifier), set()))
+    hinted = softened(promising(look, gradient_hint(task.skimmed()), set()))
     if len(task.targets) > LEADERS:
-        best = climbed(look, classifier, hinted.pick(best_of_each(hinted, 1)), FIRST_STEPS, end)
+        best = climbed(look, hinted.pick(best_of_each(hinted, 1)), FIRST_STEPS, end)
         leading = best.target[np.argsort(-best.worth, kind="stable")[:LEADERS]]
         hinted = hinted.pick(np.flatnonzero(np.isin(hinted.target, leading)))
     targets = np.unique(hinted.target)
@@ -194,17 +194,17 @@ def begun(look: Look, classifier: ObjectClassifier, grid: NDArray[np.int64], end
         filling=torch.full((len(place), task.size[0], look.height, look.width), 0.5),
         worth=np.full(len(place), -np.inf, dtype=np.float32),
     )
-    found = climbed(look, classifier, join([hinted, grey]), FIRST_STEPS, end)
+    found = climbed(look, join([hinted, grey]), FIRST_STEPS, end)
     return found.pick(np.flatnonzero(np.isfinite(found.worth)))
 
 
-def climbed(look: Look, classifier: ObjectClassifier, found: Candidates, steps: int, end: float | None) -> Candidates:
+def climbed(look: Look, found: Candidates, steps: int, end: float | None) -> Candidates:
     """Candidates taken some steps further, those that come first until the time ends; the others as they are."""
     parts = []
     for start in range(0, len(found), TOGETHER):
         part = found.pick(np.arange(start, min(start + TOGETHER, len(found))))
         if end is None or time.monotonic() < end:
-            part = climb(look.task, classifier, part, steps, look.alpha)
+            part = climb(look.task, part, steps, look.alpha)
         else:  # so that the bar goes on
             members = look.task.members_of(part.source, part.target, fresh=False)
             look.questions.advance(PASSES * steps * sum(map(len, members)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.classifiers.base import probe_images
+from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.errors import BudgetError, UsageError
 from onepixel.reaches.copies import faster_copies
 from onepixel.threads import side_by_side
@@ -118,6 +119,10 @@ class Questions:
             found.append(answers)
             self.advance(len(answers))
         return torch.cat(found) if found else torch.empty((0, self.classifier.classes))
+
+    def differentiable_log_odds(self, images: Tensor) -> Tensor:
+        """The same with gradients to the images, inside a `GradientMode`; the caller must `spend` what they cost."""
+        return differentiable_log_odds(self.classifier, images.to(memory_format=self.way.layout))
 
     def _answers(self, images: Tensor) -> Iterator[Tensor]:
         """Log-odds of one batch after the other; each core takes the next, or an even part where they are few."""

@@ -46,9 +46,9 @@ def by_gradient(look: Look) -> Candidates:
 
     What drives a pair may drive all other classes too, so the best changes of pairs are tried on all of them.
     """
-    task, classifier = look.task, look.task.classifier
-    with GradientMode(classifier):
-        hint = gradient_hint(task.skimmed(), classifier)
+    task = look.task
+    with GradientMode(task.classifier):
+        hint = gradient_hint(task.skimmed())
         found = softened(promising(look, hint, skim(look, hint) if look.pairs else set()))
         single, every = found.of_pairs(), found.of_all()
         if not look.pairs:
@@ -76,7 +76,7 @@ def halved(look: Look, found: Candidates, rounds: Sequence[tuple[int, int]]) -> 
     for most, steps in rounds if len(found) else ():
         found = found.pick(best_of_each(found, most))
         try:
-            found = climb(look.task, look.task.classifier, found, steps, look.alpha)
+            found = climb(look.task, found, steps, look.alpha)
         except BudgetError:
             break
     return found.pick(best_of_each(found, 1))
@@ -88,7 +88,7 @@ def of_leaders(look: Look, every: Candidates) -> Candidates:
     most = max(FEWEST_STARTS, min(most, STARTS_OF_ALL // len(look.task.targets)))
     every = every.pick(best_of_each(every, most))
     try:
-        every = climb(look.task, look.task.classifier, every, steps, look.alpha)
+        every = climb(look.task, every, steps, look.alpha)
     except BudgetError:
         return every.pick(best_of_each(every, 1))
     best = every.pick(best_of_each(every, 1))
@@ -109,7 +109,7 @@ def skim(look: Look, hint: Hint) -> set[tuple[int, int]]:
     if len(found) <= PAIRS:
         return found.named()
     try:
-        climbed = climb(quick.task, quick.task.classifier, softened(found), SKIM_STEPS, look.alpha)
+        climbed = climb(quick.task, softened(found), SKIM_STEPS, look.alpha)
         before = confusion(quick.task, climbed)
     except BudgetError:
         return found.pick(np.argsort(-found.worth, kind="stable")[:PAIRS]).named()

@@ -2,8 +2,6 @@
 
 import torch
 
-from onepixel.classifiers import Classifier
-from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.reaches.adam import Adam
 from onepixel.reaches.candidates import Candidates, mean_by, measure
 from onepixel.reaches.hints import Hint, grouped
@@ -27,7 +25,7 @@ PASSES = 3
 """What a step forwards and backwards costs in forward passes."""
 
 
-def gradient_hint(task: Task, classifier: Classifier, seed: int = 0) -> Hint:
+def gradient_hint(task: Task, seed: int = 0) -> Hint:
     """First-order worth of every pixel: its gradient times how far it is from 0 or 1, whichever is worth more."""
     generator = torch.Generator().manual_seed(seed)
     base = task.images[torch.as_tensor(task.seen)]
@@ -39,7 +37,7 @@ def gradient_hint(task: Task, classifier: Classifier, seed: int = 0) -> Hint:
         task.questions.spend(len(images) * (1 + 2 * len(task.targets)))
         for start in range(0, len(images), size):
             part = images[start : start + size].clone().requires_grad_(True)
-            odds = differentiable_log_odds(classifier, part)
+            odds = task.questions.differentiable_log_odds(part)
             for column, target in enumerate(task.targets):
                 (found,) = torch.autograd.grad(odds[:, int(target)].sum(), part, retain_graph=True)
                 gradients[start : start + len(part), column] += found / (1 + NOISES)
@@ -49,7 +47,7 @@ def gradient_hint(task: Task, classifier: Classifier, seed: int = 0) -> Hint:
     return Hint(torch.maximum(up, down).sum(2), value)
 
 
-def climb(task: Task, classifier: Classifier, candidates: Candidates, steps: int, alpha: float) -> Candidates:
+def climb(task: Task, candidates: Candidates, steps: int, alpha: float) -> Candidates:
     """Take every candidate's filling some steps of Adam further; the worth is measured at the end.
 
     Raises
@@ -66,7 +64,7 @@ def climb(task: Task, classifier: Classifier, candidates: Candidates, steps: int
         rows, targets = torch.as_tensor(owner), torch.as_tensor(part.target)
         for _ in range(steps):
             images = part.images(task, owner, image, torch.sigmoid(moved), alpha)
-            odds = differentiable_log_odds(classifier, images).gather(1, targets[rows, None])[:, 0]
+            odds = task.questions.differentiable_log_odds(images).gather(1, targets[rows, None])[:, 0]
             loss = -mean_by(odds.clamp(max=AIM), rows, len(batch)).sum()
             (slope,) = torch.autograd.grad(loss, [moved])
             adam.step(slope)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onepixel.classifiers.gradients import GradientMode, differentiable_log_odds
+from onepixel.classifiers.gradients import GradientMode
 from onepixel.errors import BudgetError
 from onepixel.reaches.candidates import Candidates, apart, join, measure
 from onepixel.reaches.gradient import climb, softened
@@ -49,9 +49,7 @@ def rival_reach(task: Task, candidates: Candidates, log_odds: NDArray[np.float32
     with GradientMode(task.classifier):
         for number in looked_at(candidates, log_odds):
             try:
-                rivals = climb(
-                    task, task.classifier, softened(rivals_of(task, candidates, number, targets)), STEPS, 1.0
-                )
+                rivals = climb(task, softened(rivals_of(task, candidates, number, targets)), STEPS, 1.0)
                 found[number] = measure(task, rivals, fresh=True)[0].max()
             except BudgetError:
                 break
@@ -83,7 +81,7 @@ def rivals_of(task: Task, candidates: Candidates, number: int, targets: list[int
     others = sorted(one for one in targets if one not in (source, target))
     images = task.images[torch.as_tensor(task.members(source, target, fresh=False))].requires_grad_(True)
     task.questions.spend(len(images) * (1 + 2 * len(others)))
-    odds = differentiable_log_odds(task.classifier, images)
+    odds = task.questions.differentiable_log_odds(images)
     place = tuple(int(part) for part in candidates.place[number])
     window = cut(images.detach(), place)  # type: ignore[arg-type]
     tried = []
