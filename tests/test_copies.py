@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from tests.random_networks import Residual, Shape, batch_norm, networks
 from torch import Tensor, nn
 
+from onepixel.architectures import architecture
 from onepixel.classifiers import ModuleClassifier, as_classifier, to_log_odds
-from onepixel.reaches import EVERY_SOURCE, SampleImages
+from onepixel.reaches import EVERY_SOURCE, SampleImages, asking
 from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, measure
 from onepixel.reaches.composed import Tried, ascend
@@ -31,8 +32,8 @@ def layers_of(module: nn.Module, kind: type[nn.Module]) -> int:
     return sum(isinstance(part, kind) for part in module.modules())
 
 
-@settings(max_examples=20)
-@given(drawn=networks())
+@settings(max_examples=10)
+@given(drawn=networks().filter(lambda drawn: drawn[1][0] == 3))
 def test_copies_answer_as_the_module_and_leave_it_as_it_is(drawn: tuple[nn.Module, Shape]) -> None:
     module, shape = drawn
     module = module.float().train()
@@ -58,6 +59,7 @@ def test_batch_norm_after_a_convolution_is_gone_and_other_weights_are_shared() -
     module = resembling(batch_norm(3), nn.Conv2d(3, 6, 3, bias=False), batch_norm(6), Residual(block))
     one, other = faster_copies(as_classifier(module, input_shape=(3, SIDE, SIDE)), 2)
     assert layers_of(one.module, nn.BatchNorm2d) == layers_of(other.module, nn.BatchNorm2d) == 1
+    assert not any(part.training for part in one.module.modules())
     assert one.module[-1] is not module[-1]
     assert one.module[-1].weight is other.module[-1].weight is module[-1].weight
 
@@ -96,8 +98,34 @@ class Beside(Between):
 def test_what_cannot_be_folded_is_asked_as_it_is(part: Callable[[], nn.Module]) -> None:
     classifier = as_classifier(resembling(part()), input_shape=(3, SIDE, SIDE))
     images = torch.rand(40, 3, SIDE, SIDE)
-    expected = to_log_odds(classifier(images), "logits")
-    assert torch.allclose(Questions(classifier).log_odds(images), expected, atol=1e-5)
+    (copy,) = faster_copies(classifier, 1)
+    assert layers_of(copy.module, nn.BatchNorm2d) == layers_of(classifier.module, nn.BatchNorm2d)
+    assert torch.allclose(copy(images), classifier(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "left"), [("resnet20", 0), ("preact_resnet18", 9)])
+def test_networks_that_add_what_a_convolution_gave_keep_some_batch_norm(name: str, left: int) -> None:
+    torch.manual_seed(0)
+    classifier = as_classifier(architecture(name).build(10).eval(), input_shape=(3, 32, 32))
+    images = torch.rand(12, 3, 32, 32)
+    questions = Questions(classifier)
+    (copy,) = questions.way.classifiers
+    assert layers_of(copy.module, nn.BatchNorm2d) == left
+    assert torch.allclose(questions.log_odds(images), to_log_odds(classifier(images), "logits"), atol=1e-4)
+
+
+def test_convolutions_of_one_channel_are_asked_as_they_are() -> None:
+    one = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Conv2d(1, 6, (2, 3), stride=(1, 2)))
+    classifier = as_classifier(resembling(one), input_shape=(3, SIDE, SIDE))
+    way = Questions(classifier).way
+    assert (way.classifiers, way.layout) == ((classifier,), torch.contiguous_format)
+
+
+def test_a_copy_that_answers_otherwise_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = as_classifier(resembling(nn.Conv2d(3, 6, 3)), input_shape=(3, SIDE, SIDE))
+    wrong = as_classifier(resembling(nn.Conv2d(3, 6, 3), nn.ReLU()), input_shape=(3, SIDE, SIDE))
+    monkeypatch.setattr(asking, "faster_copies", lambda *_: [wrong])
+    assert Questions(classifier).way.classifiers == (classifier,)
 
 
 def test_a_module_that_is_watched_or_cannot_be_copied_is_not_copied() -> None:

@@ -24,7 +24,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Feature maps (N, after, H / stride, W / stride)."""
-        return torch.relu(self.residual(maps) + self.shortcut(maps))
+        maps = self.residual(maps).add_(self.shortcut(maps))
+        return torch.relu_(maps)
 
 
 class ResNet8(nn.Module):

@@ -11,7 +11,7 @@ from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.classifiers.base import probe_images
 from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.errors import BudgetError, UsageError
-from onepixel.reaches.copies import faster_copies
+from onepixel.reaches.copies import faster_copies, takes_one_channel
 from onepixel.threads import side_by_side
 
 BATCH_BYTES = 3 * 2**18
@@ -171,7 +171,7 @@ def fastest_way(classifier: Classifier) -> Way:
     plain = Way((classifier,), torch.contiguous_format)
     if not isinstance(classifier, ModuleClassifier) or classifier.device.type != "cpu":
         return plain
-    if classifier.input_shape[0] == 1:
+    if classifier.input_shape[0] == 1 or takes_one_channel(classifier.module):
         return plain
     images = probe_images(classifier.input_shape, classifier.dtype, classifier.device)
     expected = to_log_odds(classifier(images), classifier.outputs)

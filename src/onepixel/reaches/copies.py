@@ -6,10 +6,13 @@ as well. The module itself is never touched: its copies have layers of their own
 
 import copy
 from collections import Counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.base import probe_images
@@ -28,11 +31,13 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
     Returns
     -------
     list of ModuleClassifier
-        Empty where a module cannot be copied, does more than its layers say (forward hooks), or where the classifier
-        is of a kind that may ask something else than its module.
+        Empty where a module cannot be copied, does more than its layers say (forward hooks), or has a convolution of
+        one channel, and where the classifier is of a kind that may ask something else than its module.
     """
     module = classifier.module
     if type(classifier) is not ModuleClassifier or any(watched(part) for part in module.modules()):
+        return []
+    if takes_one_channel(module):
         return []
     try:
         first = with_module(classifier, copied(module).eval())
@@ -47,6 +52,15 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
 def watched(part: nn.Module) -> bool:
     """Whether code of others runs whenever this part answers."""
     return bool(part._forward_hooks or part._forward_pre_hooks)
+
+
+def takes_one_channel(module: nn.Module) -> bool:
+    """Whether a convolution takes maps of one channel.
+
+    With channels side by side, torch 2.14 answers some of them (2 x 3 weights, strides of 1 and 2, on 9 x 4 pixels)
+    with what happens to be in memory.
+    """
+    return any(isinstance(part, nn.Conv2d) and part.in_channels == 1 for part in module.modules())
 
 
 def copied(module: nn.Module) -> nn.Module:
@@ -65,53 +79,82 @@ def with_module(classifier: ModuleClassifier, module: nn.Module) -> ModuleClassi
 def fold(classifier: ModuleClassifier) -> None:
     """Make every batch norm that takes what a convolution just gave a part of that convolution.
 
-    Which ones do is seen while the module answers. A convolution's answer that something else takes as well is not
-    seen: whoever uses the module has to compare its answers with those of before.
+    A ReLU that takes what either just gave writes into it, so that nothing has to be brought into the caches anew.
+
+    Which ones do is seen while the module answers; whoever uses it may compare its answers with those of before.
     """
     module = classifier.module
     folded: dict[nn.Module, nn.Module] = {}
-    for convolution, norm in neighbours(classifier):
-        mean, variance = norm.running_mean, norm.running_var
-        if mean is None or variance is None:
-            continue
-        weight, bias = convolution.weight, convolution.bias
-        convolution.weight, convolution.bias = fuse_conv_bn_weights(
-            weight, bias, mean, variance, norm.eps, norm.weight, norm.bias
-        )
-        folded[norm] = nn.Identity()
+    for before, after in neighbours(classifier):
+        if isinstance(after, nn.ReLU):
+            after.inplace = True
+        elif isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            mean, variance = after.running_mean, after.running_var
+            if mean is None or variance is None:
+                continue
+            before.weight, before.bias = fuse_conv_bn_weights(
+                before.weight, before.bias, mean, variance, after.eps, after.weight, after.bias
+            )
+            folded[after] = nn.Identity().eval()
     for part in list(module.modules()):
         for name, child in part.named_children():
             if child in folded:
                 setattr(part, name, folded[child])
 
 
-def neighbours(classifier: ModuleClassifier) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """The pairs of a convolution and the batch norm right after it, both of which answer once for an image."""
+class Uses(TorchDispatchMode):
+    """Counts how often torch's operators take what lies in a piece of memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: Counter[int] = Counter()
+
+    def of(self, tensor: Tensor) -> int:
+        """How many operators took a tensor, or a view of it."""
+        return self.counted[tensor.untyped_storage().data_ptr()]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and count what it takes."""
+        taken = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
+        self.counted.update({tensor.untyped_storage().data_ptr() for tensor in taken})
+        return func(*args, **(kwargs or {}))
+
+
+def neighbours(classifier: ModuleClassifier) -> list[tuple[nn.Module, nn.Module]]:
+    """The pairs of a convolution or batch norm and the layer that alone takes its answer, both asked once an image."""
     calls: Counter[nn.Module] = Counter()
-    latest: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
-    found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    # With how often their memory had been used before, for others, and kept to the end, so that it is for no others.
+    answers: dict[int, tuple[nn.Module, Tensor, int]] = {}
+    found: list[tuple[nn.Module, int]] = []
+    uses = Uses()
 
-    def after(layer: nn.Module, _: object, answer: Tensor) -> None:
+    def begins(layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        if id(inputs[0]) in answers:
+            found.append((layer, id(inputs[0])))
+
+    def ends(layer: nn.Module, _: object, answer: Tensor) -> None:
         calls[layer] += 1
-        if isinstance(layer, nn.Conv2d):
-            latest[:] = [(layer, answer, answer.clone())]
+        if not isinstance(layer, nn.ReLU):
+            answers[id(answer)] = (layer, answer, uses.of(answer))
 
-    def before(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        for convolution, answer, unchanged in latest:
-            # The same tensor may have been written to meanwhile.
-            if isinstance(norm, nn.BatchNorm2d) and inputs[0] is answer and torch.equal(answer, unchanged):
-                found.append((convolution, norm))
-
-    layers = [part for part in classifier.module.modules() if type(part) in (nn.Conv2d, nn.BatchNorm2d)]
-    hooks = [layer.register_forward_hook(after) for layer in layers]
-    hooks += [layer.register_forward_pre_hook(before) for layer in layers]
+    layers = [part for part in classifier.module.modules() if type(part) in (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)]
+    hooks = [layer.register_forward_pre_hook(begins) for layer in layers]
+    hooks += [layer.register_forward_hook(ends) for layer in layers]
     try:
         images = probe_images(classifier.input_shape, classifier.dtype, classifier.device)
-        classifier.module(classifier.prepare(images[:1]))
+        with uses:
+            classifier.module(classifier.prepare(images[:1]))
     finally:
         for hook in hooks:
             hook.remove()
-    return [(convolution, norm) for convolution, norm in found if calls[convolution] == calls[norm] == 1]
+    pairs = [(*answers[number], after) for after, number in found]
+    return [
+        (before, after)
+        for before, answer, unused, after in pairs
+        if calls[before] == calls[after] == 1 and uses.of(answer) == unused + 1
+    ]
 
 
 def lay_channels_side_by_side(module: nn.Module) -> None:
