@@ -1,5 +1,7 @@
 """Faster copies of a module answer as it does, leave it alone, and are asked by several threads at once."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -62,6 +64,21 @@ def test_batch_norm_after_a_convolution_is_gone_and_other_weights_are_shared() -
     assert not any(part.training for part in one.module.modules())
     assert one.module[-1] is not module[-1]
     assert one.module[-1].weight is other.module[-1].weight is module[-1].weight
+
+
+def test_copies_are_made_without_torch_s_compiler() -> None:
+    code = """
+import sys
+from onepixel.starting import shorten_import_of_torch
+shorten_import_of_torch()
+from onepixel.architectures import architecture
+from onepixel.classifiers import as_classifier
+from onepixel.reaches.copies import faster_copies
+assert len(faster_copies(as_classifier(architecture("resnet20").build(10), input_shape=(3, 32, 32)), 2)) == 2
+print(sorted({"torch._dynamo", "torch._meta_registrations", "sympy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 class Twice(nn.Module):

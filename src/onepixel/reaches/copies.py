@@ -109,6 +109,11 @@ class Uses(TorchDispatchMode):
         super().__init__()
         self.counted: Counter[int] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to import its compiler for the sake of keeping it away from here."""
+        return False
+
     def of(self, tensor: Tensor) -> int:
         """How many operators took a tensor, or a view of it."""
         return self.counted[tensor.untyped_storage().data_ptr()]
