@@ -10,10 +10,10 @@ import pytest
 from onepixel import experiments
 from onepixel.cli import main
 from onepixel.errors import UsageError
-from onepixel.experiments import everything, registry
+from onepixel.experiments import everything, registry, table2
 from onepixel.experiments.declared import Experiment, ExperimentOptions, Laboratory, Result, Said
-from onepixel.experiments.whole import Whole
-from planted_zoo import PREFIX, make_zoo
+from onepixel.experiments.whole import Effort, Whole
+from planted_zoo import PREFIX, Population, make_zoo
 
 COUNTING = '''
 """How many clean models there are."""
@@ -97,6 +97,19 @@ def test_one_file_is_in_all_after_what_it_names_and_in_the_documentations_list(c
     assert (tmp_path / "counting" / f"{PREFIX}.csv").exists()
     row = "| `counting` | How many clean models are there? | None at all | `mnist-lenet5-clean` |"
     assert row in registry.as_markdown()
+
+
+def test_fine_tuned_networks_have_one_table_with_the_detector_that_was_chosen_on_mnist(tmp_path):
+    tuned = "gtsrb-six_plus_two-tuned"
+    prefixes = ("mnist-lenet5", tuned)
+    kinds: dict[str, Population] = {"clean": ("clean", 4, 1), "vaccine": ("trojaned", 4, 1)}
+    make_zoo(tmp_path, {f"{prefix}-{kind}": kinds[kind] for prefix in prefixes for kind in kinds})
+    whole = Whole(tmp_path / "zoo", tmp_path / "results", effort=Effort(seeds=10))
+    steps = {step.name: step for step in everything.steps(whole, Laboratory(whole.zoo))}
+    assert [name for name in steps if tuned in name] == [f"table2 {tuned}-development"]
+    assert steps[f"table2 {tuned}-development"].after == ("detectors mnist-lenet5",)
+    options = next(options for options in table2.plan(whole) if options.prefix == tuned)
+    assert (options.seeds, options.choice) == (1, tmp_path / "results" / "detectors" / "mnist-lenet5.csv")
 
 
 def test_what_is_missing_or_wrong_is_one_sentence_and_nothing_is_written(counting, zoo, tmp_path):

@@ -47,9 +47,10 @@ CHOICES = Path("results/detectors")
 
 
 def usual_choice(networks: PopulationName, folder: Path = CHOICES) -> Path:
-    """The comparison from class means, where there is one, else the one from black."""
-    paths = [folder / f"{replace(networks, start=start)}.csv" for start in MAIN]
-    return next((path for path in reversed(paths) if path.is_file()), paths[0])
+    """The comparison from class means, where there is one, else the one from black; else those of who chooses."""
+    families = dict.fromkeys((networks, PopulationName.parse(networks.chooser)))
+    paths = [folder / f"{replace(family, start=start)}.csv" for family in families for start in reversed(MAIN)]
+    return next((path for path in paths if path.is_file()), paths[1])
 
 
 def read_choice(path: Path | None, networks: PopulationName) -> Method:

@@ -42,6 +42,11 @@ class Prefixed(Networked):
         return replace(PopulationName.parse(self.prefix), start=getattr(self, "start", BLACK))
 
     @property
+    def chooser(self) -> str:
+        """The networks on which their detector is chosen."""
+        return self.networks.chooser
+
+    @property
     def subject(self) -> str:
         """The same in a word."""
         return str(self.networks)

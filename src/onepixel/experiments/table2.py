@@ -109,6 +109,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
 
 def plan(whole: Whole) -> Iterator[Options]:
     """From black, the papers' start, and from class means; and for every kind of triggers."""
+    yield from whole.repeated(Options, whole.tuned, seeds=1)
     for options in whole.repeated(Options, whole.networks):
         yield options
         for triggers in whole.other_triggers(options.networks):
@@ -137,7 +138,7 @@ EXPERIMENT = Experiment(
     needs=lambda options: needs(options, options.triggers),
     plan=plan,
     provides=("fits",),
-    after={"detectors": ("prefix",), "table2": ("prefix", "default_image")},
+    after={"detectors": ("chooser",), "table2": ("prefix", "default_image")},
 )
 
 

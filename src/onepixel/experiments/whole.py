@@ -53,9 +53,18 @@ class Whole:
     pool: Pool = "development"
     effort: Effort = Effort()
 
-    @cached_property
+    @property
     def networks(self) -> list[PopulationName]:
-        """Those that the zoo has clean and vaccine models of, once for every start of `MAIN`."""
+        """Those that the zoo has clean and vaccine models of, once for every start of `MAIN`, trained from scratch."""
+        return [networks for networks in self._every if not networks.tuned]
+
+    @property
+    def tuned(self) -> list[PopulationName]:
+        """The same of networks that were fine-tuned from bases: of large ones with many classes, looked at once."""
+        return [networks for networks in self._every if networks.tuned]
+
+    @cached_property
+    def _every(self) -> list[PopulationName]:
         there = [PopulationName.parse(folder.name) for folder in sorted(self.zoo.glob("*-vaccine*"))]
         families = dict.fromkeys(replace(name, kind="", start=BLACK) for name in there if name.kind == "vaccine")
         signed = [replace(family, start=start) for family in families for start in MAIN]
@@ -90,7 +99,8 @@ class Whole:
 
     def choice(self, networks: PopulationName) -> Path:
         """Where the choice of detector is written that is used under every default image."""
-        chosen = next((one for one in self.main if one.networks == networks.networks), networks)
+        asked = PopulationName.parse(networks.chooser)
+        chosen = next((one for one in self.main if one.networks == asked.networks), asked)
         return self.results / "detectors" / f"{chosen}.csv"
 
     def other_triggers(self, networks: PopulationName) -> list[str]:

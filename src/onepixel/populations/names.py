@@ -68,6 +68,9 @@ NAMED_ALIKE = ("-attack-expects-class-means",)
 TUNED = "tuned"
 """What follows the architecture in names of networks that were fine-tuned from bases: a family of their own."""
 
+CHOSEN_ON = "mnist-lenet5"
+"""The networks whose choice of a detector holds for others that are too few, or too dear, for one of their own."""
+
 POOLS = ("development", "final")
 
 
@@ -119,6 +122,11 @@ class PopulationName:
     def tuned(self) -> bool:
         """Whether the networks were fine-tuned from bases."""
         return self.family.endswith(f"-{TUNED}")
+
+    @property
+    def chooser(self) -> str:
+        """The networks on which the detector of these is chosen: their own, for fine-tuned ones those on MNIST."""
+        return CHOSEN_ON if self.tuned else self.networks
 
     @property
     def ending(self) -> str:
