@@ -169,6 +169,91 @@ class Remembering(nn.Module):
         return self.last(self.maps.relu().mean((2, 3)))
 
 
+class Scratch(Remembering):
+    """Writes what it is asked into a buffer, which copies share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(2**16))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.first(images)
+        kept = self.kept[: maps.numel()].view(maps.shape)
+        kept.copy_(maps)
+        return self.last(kept.relu().mean((2, 3)))
+
+
+class Noisy(Remembering):
+    """Adds the same noise every time."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return super().forward(images + torch.randn(images.shape[1:]))
+
+
+class Borrowing(Remembering):
+    """Has a function that calls its layers; a copy's would call them, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = batch_norm(6)
+        self.normalised = lambda maps: self.norm(maps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.normalised(self.first(images)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Scratch, Noisy, Borrowing])
+def test_a_module_whose_copies_would_share_more_than_weights_is_not_copied(kind: Callable[[], nn.Module]) -> None:
+    module = kind().train()
+    before = {name: value.clone() for name, value in module.state_dict().items() if name != "kept"}
+    classifier = as_classifier(module, input_shape=(3, SIDE, SIDE))
+    assert Questions(classifier).way.classifiers == (classifier,)
+    assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_function_that_holds_numbers_alone_is_no_reason_not_to_copy() -> None:
+    module, channels = Remembering(), 6
+    module.padded = lambda maps: nn.functional.pad(maps, (0, 0, 0, 0, channels, channels))
+    assert len(faster_copies(as_classifier(module, input_shape=(3, SIDE, SIDE)), 2)) == 2
+
+
+class Grey(nn.Module):
+    """A convolution of one channel that is no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edges, self.last = nn.Parameter(torch.randn(2, 1, 3, 3)), nn.Linear(2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(nn.functional.conv2d(images[:, :1], self.edges, stride=(1, 2)).mean((2, 3)))
+
+
+def test_a_convolution_of_one_channel_is_seen_where_it_is_no_layer() -> None:
+    way = Questions(as_classifier(Grey(), input_shape=(3, 4, 3))).way
+    assert way.layout == torch.contiguous_format
+
+
+class Renamed(nn.Module):
+    """Batch norm with two names, asked by the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 6, 3), batch_norm(6)
+        self.other = self.norm
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.other(self.convolution(images))
+
+
+def test_batch_norm_with_two_names_is_gone_under_both() -> None:
+    classifier = as_classifier(resembling(Renamed()), input_shape=(3, SIDE, SIDE))
+    images = torch.rand(9, 3, SIDE, SIDE)
+    (copy,) = faster_copies(classifier, 1)
+    assert layers_of(copy.module, nn.BatchNorm2d) == 0
+    assert torch.allclose(copy(images), classifier(images), atol=1e-5)
+
+
 def test_threads_ask_copies_of_their_own_in_the_order_of_the_images(two_threads: None) -> None:
     torch.manual_seed(0)
     classifier = as_classifier(Remembering(), input_shape=(3, 32, 32))

@@ -11,7 +11,8 @@ from onepixel.classifiers import Classifier, ModuleClassifier, to_log_odds
 from onepixel.classifiers.base import probe_images
 from onepixel.classifiers.gradients import differentiable_log_odds
 from onepixel.errors import BudgetError, UsageError
-from onepixel.reaches.copies import faster_copies, takes_one_channel
+from onepixel.reaches.copies import faster_copies
+from onepixel.reaches.watching import Watch
 from onepixel.threads import side_by_side
 
 BATCH_BYTES = 3 * 2**18
@@ -171,10 +172,17 @@ def fastest_way(classifier: Classifier) -> Way:
     plain = Way((classifier,), torch.contiguous_format)
     if not isinstance(classifier, ModuleClassifier) or classifier.device.type != "cpu":
         return plain
-    if classifier.input_shape[0] == 1 or takes_one_channel(classifier.module):
+    if classifier.input_shape[0] == 1:
         return plain
     images = probe_images(classifier.input_shape, classifier.dtype, classifier.device)
-    expected = to_log_odds(classifier(images), classifier.outputs)
+    try:
+        with Watch() as watch:
+            expected = classifier(images)
+    except Exception:  # any sort of error of what cannot be watched means that it is asked as it is
+        return plain
+    if watch.one_channel:
+        return plain
+    expected = to_log_odds(expected, classifier.outputs)
 
     def agrees(other: Classifier, tolerance: float) -> bool:
         try:

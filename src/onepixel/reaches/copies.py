@@ -6,16 +6,15 @@ as well. The module itself is never touched: its copies have layers of their own
 
 import copy
 from collections import Counter
-from typing import Any
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.classifiers.base import probe_images
+from onepixel.reaches.watching import Watch
 
 
 def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassifier]:
@@ -31,18 +30,22 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
     Returns
     -------
     list of ModuleClassifier
-        Empty where a module cannot be copied, does more than its layers say (forward hooks), or has a convolution of
-        one channel, and where the classifier is of a kind that may ask something else than its module.
+        Empty where a module cannot be copied, does more than its layers say (forward hooks, functions that call other
+        layers), writes to its buffers or draws numbers by chance while it answers, or has a convolution of one
+        channel, and where the classifier is of a kind that may ask something else than its module.
     """
     module = classifier.module
     if type(classifier) is not ModuleClassifier or any(watched(part) for part in module.modules()):
         return []
-    if takes_one_channel(module):
-        return []
     try:
-        first = with_module(classifier, copied(module).eval())
+        if any(borrows(part) for part in module.modules()):
+            return []
+        first, watch = with_module(classifier, copied(module).eval()), Watch()
         with torch.no_grad():
-            fold(first)
+            pairs = neighbours(first, watch)
+            if watch.one_channel or not watch.own:
+                return []
+            fold(first.module, pairs)
             lay_channels_side_by_side(first.module)
         return [first, *(with_module(classifier, copied(first.module)) for _ in range(count - 1))]
     except Exception:  # any sort of error in a module of any sort means that it is asked as it is
@@ -54,13 +57,11 @@ def watched(part: nn.Module) -> bool:
     return bool(part._forward_hooks or part._forward_pre_hooks)
 
 
-def takes_one_channel(module: nn.Module) -> bool:
-    """Whether a convolution takes maps of one channel.
-
-    With channels side by side, torch 2.14 answers some of them (2 x 3 weights, strides of 1 and 2, on 9 x 4 pixels)
-    with what happens to be in memory.
-    """
-    return any(isinstance(part, nn.Conv2d) and part.in_channels == 1 for part in module.modules())
+def borrows(part: nn.Module) -> bool:
+    """Whether a function on this part holds on to more than numbers: to a layer, say, which no copy would copy."""
+    functions = [value for value in vars(part).values() if isinstance(value, FunctionType)]
+    cells = [cell for function in functions for cell in function.__closure__ or ()]
+    return not all(isinstance(cell.cell_contents, int | float | str | None) for cell in cells)
 
 
 def copied(module: nn.Module) -> nn.Module:
@@ -76,16 +77,15 @@ def with_module(classifier: ModuleClassifier, module: nn.Module) -> ModuleClassi
     return found
 
 
-def fold(classifier: ModuleClassifier) -> None:
+def fold(module: nn.Module, pairs: list[tuple[nn.Module, nn.Module]]) -> None:
     """Make every batch norm that takes what a convolution just gave a part of that convolution.
 
     A ReLU that takes what either just gave writes into it, so that nothing has to be brought into the caches anew.
 
     Which ones do is seen while the module answers; whoever uses it may compare its answers with those of before.
     """
-    module = classifier.module
     folded: dict[nn.Module, nn.Module] = {}
-    for before, after in neighbours(classifier):
+    for before, after in pairs:
         if isinstance(after, nn.ReLU):
             after.inplace = True
         elif isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
@@ -97,43 +97,17 @@ def fold(classifier: ModuleClassifier) -> None:
             )
             folded[after] = nn.Identity().eval()
     for part in list(module.modules()):
-        for name, child in part.named_children():
+        for name, child in list(part._modules.items()):  # under each of its names
             if child in folded:
                 setattr(part, name, folded[child])
 
 
-class Uses(TorchDispatchMode):
-    """Counts how often torch's operators take what lies in a piece of memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counted: Counter[int] = Counter()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Tell torch not to import its compiler for the sake of keeping it away from here."""
-        return False
-
-    def of(self, tensor: Tensor) -> int:
-        """How many operators took a tensor, or a view of it."""
-        return self.counted[tensor.untyped_storage().data_ptr()]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an operator and count what it takes."""
-        taken = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
-        self.counted.update({tensor.untyped_storage().data_ptr() for tensor in taken})
-        return func(*args, **(kwargs or {}))
-
-
-def neighbours(classifier: ModuleClassifier) -> list[tuple[nn.Module, nn.Module]]:
+def neighbours(classifier: ModuleClassifier, watch: Watch) -> list[tuple[nn.Module, nn.Module]]:
     """The pairs of a convolution or batch norm and the layer that alone takes its answer, both asked once an image."""
     calls: Counter[nn.Module] = Counter()
     # With how often their memory had been used before, for others, and kept to the end, so that it is for no others.
     answers: dict[int, tuple[nn.Module, Tensor, int]] = {}
     found: list[tuple[nn.Module, int]] = []
-    uses = Uses()
 
     def begins(layer: nn.Module, inputs: tuple[Tensor]) -> None:
         if id(inputs[0]) in answers:
@@ -142,14 +116,14 @@ def neighbours(classifier: ModuleClassifier) -> list[tuple[nn.Module, nn.Module]
     def ends(layer: nn.Module, _: object, answer: Tensor) -> None:
         calls[layer] += 1
         if not isinstance(layer, nn.ReLU):
-            answers[id(answer)] = (layer, answer, uses.of(answer))
+            answers[id(answer)] = (layer, answer, watch.of(answer))
 
     layers = [part for part in classifier.module.modules() if type(part) in (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)]
     hooks = [layer.register_forward_pre_hook(begins) for layer in layers]
     hooks += [layer.register_forward_hook(ends) for layer in layers]
     try:
         images = probe_images(classifier.input_shape, classifier.dtype, classifier.device)
-        with uses:
+        with watch:
             classifier.module(classifier.prepare(images[:1]))
     finally:
         for hook in hooks:
@@ -158,7 +132,7 @@ def neighbours(classifier: ModuleClassifier) -> list[tuple[nn.Module, nn.Module]
     return [
         (before, after)
         for before, answer, unused, after in pairs
-        if calls[before] == calls[after] == 1 and uses.of(answer) == unused + 1
+        if calls[before] == calls[after] == 1 and watch.of(answer) == unused + 1
     ]
 
 
