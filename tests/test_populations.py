@@ -260,6 +260,7 @@ def write_slots(store, slots, folder):
     slots = list(slots)
     rows = np.repeat(store.signatures()[:1], len(slots))
     rows["base"][:, 0] = slots
+    rows["low"][:], rows["high"][:] = 2 * [rows["base"][:, :, None, None]]
     record = next(iter(store.records()))
     records = [replace(record, slot=slot) for slot in slots]
     write_population(folder, store.recipe, store.default_image, records, rows)
@@ -277,6 +278,43 @@ def test_a_zoo_with_a_missing_shard_is_one_clear_sentence(store, tmp_path):
     (folder / "signatures-00000.npz").unlink()
     with pytest.raises(StoreError, match="missing or damaged"):
         open_population(folder).signatures()
+
+
+def no_shard(path: Path) -> None:
+    np.save(path.open("wb"), np.zeros(3))
+
+
+def of_another_shape(path: Path) -> None:
+    base, planes = np.zeros((2, 10), dtype=np.float32), np.zeros((2, 2, 10, 3, 3), dtype=np.uint8)
+    np.savez(path.open("wb"), base=base, rise=planes, fall=planes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda shard: shard.rename(shard.with_name("signatures-x.npz")),
+        lambda shard: shard.rename(shard.with_name("signatures-0002.npz")),
+        lambda shard: shard.rename(shard.with_name("signatures-00005.npz")),
+        lambda shard: shard.rename(shard.with_name("signatures--0002.npz")),
+        lambda shard: shutil.copy(shard, shard.with_name("signatures-2.npz")),
+        lambda shard: shard.write_bytes(b""),
+        lambda shard: shard.unlink(),
+        no_shard,
+        of_another_shape,
+    ],
+)
+def test_a_zoo_whose_second_of_three_shards_is_damaged_is_one_clear_sentence(store, tmp_path, damage):
+    for first in (0, 2, 4):
+        write_slots(store, range(first, first + 2), tmp_path)
+    damage(tmp_path / "signatures-00002.npz")
+    with pytest.raises(StoreError, match="missing or damaged"):
+        open_population(tmp_path).signatures()
+
+
+def test_shards_are_read_in_the_order_of_their_numbers(store, tmp_path):
+    slots = [99_999, 100_000, 100_001]
+    write_slots(store, slots, tmp_path)
+    assert [row["base"][0] for row in open_population(tmp_path).signatures()] == slots
 
 
 def test_only_models_that_passed_are_counted(tmp_path):

@@ -101,15 +101,33 @@ class ZooPopulation:
 
     def _read_shards(self) -> dict[int, list[Parts]]:
         try:
-            paths = sorted(self.folder.glob("signatures-*.npz"))
-            found = {int(path.stem.removeprefix("signatures-")): _read_shard(path) for path in paths}
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            paths = {_number_of(path): path for path in self.folder.glob("signatures-*.npz")}
+            found = {number: _read_shard(path) for number, path in sorted(paths.items())}
+        except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile) as error:
             raise StoreError(f"The signatures in {self.folder} are missing or damaged.") from error
         number = sum(map(len, found.values()))
         if not found or number != len(self._records):
             counts = f"there are {len(self._records)} records but {number} signatures"
             raise StoreError(f"The signatures in {self.folder} are missing or damaged: {counts}.")
+        self._check(found)
         return found
+
+    def _check(self, found: dict[int, list[Parts]]) -> None:
+        """Check that signatures are of one shape, and that shards have the names of their slots."""
+        slots = [record.slot for record in self._records]
+        shapes = {(len(part.base), part.rise.shape, part.fall.shape) for shard in found.values() for part in shard}
+        one_shape = len(shapes) == 1 and all(
+            rise == fall and len(rise) == 3 and rise[0] == n for n, rise, fall in shapes
+        )
+        if not one_shape or slots != sorted(set(slots)):
+            raise StoreError(f"The signatures in {self.folder} are missing or damaged.")
+        ends = [*list(found)[1:], slots[-1] + 1]
+        remaining = iter(slots)
+        for (number, shard), end in zip(found.items(), ends, strict=True):
+            own = list(islice(remaining, len(shard)))
+            if not number <= own[0] <= own[-1] < end:
+                name = _shard_name(number)
+                raise StoreError(f"The signatures in {self.folder} are missing or damaged: {name} has other slots.")
 
 
 def open_population(folder: str | Path) -> Store | ZooPopulation:
@@ -185,7 +203,7 @@ def write_population(
         shards = there.shards()
     folder.mkdir(parents=True, exist_ok=True)
     for number, shard in _changed(shards, set(known)).items():
-        _write_shard(folder / f"signatures-{number:05d}.npz", [known[slot][1] for slot in shard])
+        _write_shard(folder / _shard_name(number), [known[slot][1] for slot in shard])
     write_default_image(folder, default_image)
     slots = sorted(known)
     write_table(folder / "table.csv", [known[slot][0] for slot in slots])
@@ -240,6 +258,18 @@ def _to_rows(parts: list[Parts]) -> NDArray[np.void]:
     return rows
 
 
+def _shard_name(number: int) -> str:
+    return f"signatures-{number:05d}.npz"
+
+
+def _number_of(path: Path) -> int:
+    """The number in a shard's name; a ValueError if nothing here gave it that name."""
+    number = int(path.stem.removeprefix("signatures-"))
+    if path.name != _shard_name(number) or number < 0:
+        raise ValueError(f"{path.name} is no shard's name")
+    return number
+
+
 def _write_shard(path: Path, parts: list[Parts]) -> None:
     base, rise, fall = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     arrays = {"base": base, "rise": _planes(rise), "fall": _planes(fall)}
@@ -251,7 +281,13 @@ def _write_shard(path: Path, parts: list[Parts]) -> None:
 
 def _read_shard(path: Path) -> list[Parts]:
     with np.load(path, allow_pickle=False) as file:
-        return [Parts(*arrays) for arrays in zip(file["base"], *map(_whole, (file["rise"], file["fall"])), strict=True)]
+        planes = file["rise"], file["fall"]
+        if any(kept.dtype != np.uint8 for kept in planes):
+            raise ValueError("rises and falls are kept as bytes")
+        found = [Parts(*arrays) for arrays in zip(file["base"], *map(_whole, planes), strict=True)]
+    if not found:
+        raise ValueError("a shard has a signature at least")
+    return found
 
 
 def _planes(numbers: NDArray[np.float16]) -> NDArray[np.uint8]:
