@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
@@ -168,6 +169,39 @@ def test_a_damaged_detector_file_is_one_clear_sentence(fitted, tmp_path):
             load_detector(path)
     with pytest.raises(UsageError, match="There is no detector"):
         load_detector(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("threshold", "NaN"),
+        ("threshold", "Infinity"),
+        ("shape", "[4, 8]"),
+        ("shape", "[4, 8.5, 8]"),
+        ("shape", '"488"'),
+        ("settings", '{"values": "256"}'),
+        ("parameters", '{"scaling": "sideways"}'),
+    ],
+)
+def test_a_detector_file_with_a_wrong_entry_is_damaged(fitted, tmp_path, entry, value):
+    path = tmp_path / "d.safetensors"
+    fitted.save(path)
+    with safe_open(path, "np") as file:
+        header, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(arrays, path, header | {entry: value})
+    with pytest.raises(DetectorError, match="damaged"):
+        load_detector(path)
+
+
+def test_a_detector_file_with_a_number_that_is_none_is_damaged(fitted, tmp_path):
+    path = tmp_path / "d.safetensors"
+    fitted.save(path)
+    with safe_open(path, "np") as file:
+        header, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    arrays["center_"] = np.full_like(arrays["center_"], np.nan)
+    save_file(arrays, path, header)
+    with pytest.raises(DetectorError, match="damaged"):
+        load_detector(path)
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,12 @@ def test_reaches_and_responses_are_saved_loaded_and_drawn(tmp_path) -> None:
         (Reach, {"fillings": np.zeros((3, 4), dtype=np.float32)}),
         (Reach, {"source": np.array(0)}),
         (Reach, {"target": np.full(3, np.nan)}),
+        (Reach, {"target": np.full(3, 77)}),
+        (Reach, {"sources": np.zeros((2, 1), dtype=np.int64)}),
         (Response, {"base": np.zeros(2, dtype=np.float32)}),
         (Response, {"spread": np.zeros((2, 3, 5), dtype=np.float32)}),
         (Response, {"more": np.zeros(2)}),
+        (Response, {"sources": np.array([0, 77])}),
     ],
 )
 def test_damaged_files_hold_no_value(kind: type[Reach] | type[Response], changed: dict[str, Any], tmp_path) -> None:

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onepixel.array_files import array_file
+from onepixel.array_files import ArrayFile, array_file
 from onepixel.detectors.detector import Detector
 from onepixel.detectors.detector_file import FITTED_ARRAYS, FORMAT
 from onepixel.detectors.features import parse_definitions
 from onepixel.detectors.guard import Guard
+from onepixel.detectors.parameters import check_parameters
 from onepixel.detectors.readings import READINGS
 from onepixel.errors import DetectorError, UsageError
 from onepixel.signatures import Settings
@@ -36,14 +37,19 @@ def load_detector(name_or_path: str | Path) -> Detector:
     if not path.is_file():
         raise UsageError(f"There is no detector {name_or_path}; shipped are: {', '.join(sorted(shipped)) or 'none'}.")
     with array_file(path, FORMAT, "detector", DetectorError) as file:
-        return _restored(file.arrays, file.header)
+        return _restored(file)
 
 
-def _restored(arrays: dict[str, NDArray[Any]], header: dict[str, str]) -> Detector:
-    detector = Detector(**json.loads(header["parameters"]))
-    detector.settings_ = Settings(**json.loads(header["settings"]))
-    detector.shape_ = tuple(json.loads(header["shape"]))
-    detector.threshold_ = float(header["threshold"])
+def _restored(file: ArrayFile) -> Detector:
+    arrays, threshold = file.arrays, float(file.header["threshold"])
+    # With a NaN among them, every score would lie below the threshold, or the threshold above every score.
+    if not np.isfinite(threshold) or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("a detector's numbers are finite")
+    detector = Detector(**json.loads(file.header["parameters"]))
+    check_parameters(detector.get_params())
+    detector.settings_ = Settings(**file.facts_of(Settings, "settings"))
+    detector.shape_ = _shape(file)
+    detector.threshold_ = threshold
     detector.classes_ = np.array([0, 1])
     for name in FITTED_ARRAYS:
         setattr(detector, name, arrays[name])
@@ -58,6 +64,13 @@ def _restored(arrays: dict[str, NDArray[Any]], header: dict[str, str]) -> Detect
         detector.networks_.append([row.restore(state, definitions, detector.shape_).eval() for state in states])
         number += members
     return detector
+
+
+def _shape(file: ArrayFile) -> tuple[int, int, int]:
+    classes, height, width = shape = json.loads(file.header["shape"])
+    if not all(type(size) is int and size > 0 for size in shape):
+        raise ValueError("a shape is three numbers above 0")
+    return classes, height, width
 
 
 def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onepixel.errors import UsageError
 from onepixel.pictures import PICTURES
 from onepixel.reaches.file import KeptInFile
 
@@ -49,11 +50,14 @@ class Response(KeptInFile):
 
     def __post_init__(self) -> None:
         sources, places = len(self.sources), len(self.places)
+        self.expect("sources", None)
         self.expect("places", places, 4)
         self.expect("base", sources, None)
         for name in ("mean", "spread"):
             self.expect(name, sources, self.base.shape[1], places)
         self.expect("fillings", None, None, None, None)
+        if not np.isin(self.sources, np.arange(self.base.shape[1])).all():
+            raise UsageError("Expected sources among the classes in a response but got others.")
 
     def largest(self) -> tuple[int, int, int, float]:
         """Source class, target class, place number and size of the largest R of a class other than the source."""

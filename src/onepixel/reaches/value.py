@@ -85,12 +85,17 @@ class Reach(KeptInFile):
         findings = len(self.source)
         if not len(self.rival):
             object.__setattr__(self, "rival", np.full(findings, np.nan, dtype=np.float32))
+        self.expect("sources", None)
+        self.expect("targets", None)
+        self.expect("source", findings)
         self.expect("target", findings)
         self.expect("place", findings, 4)
         for name in ("log_odds", "flipped", "natural", "rival"):
             self.expect(name, findings)
         self.expect("fillings", findings, None, None, None)
         self.expect("base", len(self.sources), len(self.targets))
+        if not np.isin(self.target, self.targets).all():
+            raise UsageError("Expected findings of the targets in a reach but got others.")
 
     def __len__(self) -> int:
         return len(self.source)
