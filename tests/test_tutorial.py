@@ -71,6 +71,14 @@ def test_every_command_ends_and_says_as_the_tutorial_does(tmp_path: Path, enviro
         assert (folder / name).stat().st_size > 1000
 
 
+def test_the_ticket_has_the_numbers_of_the_second_look():
+    look = re.search(r"score +([\d.]+) \(trojaned from ([\d.]+) on\)\n  search ", PAGE)
+    ticket = re.search(r"^Score ([\d.]+), trojaned from ([\d.]+) on", PAGE, re.MULTILINE)
+    assert look is not None
+    assert ticket is not None
+    assert [f"{float(number):.2f}" for number in look.groups()] == list(ticket.groups())
+
+
 def test_the_notebook_runs_and_shows_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

@@ -66,8 +66,8 @@ class Row(NamedTuple):
     @property
     def rate(self) -> Estimate | None:
         """Balanced accuracy at the threshold; None without one."""
-        alarms = self.alarms(self.clean)
-        return None if alarms is None else balanced_rate(alarms, self.alarms(self.trojaned) or alarms)
+        clean, trojaned = self.alarms(self.clean), self.alarms(self.trojaned)
+        return None if clean is None or trojaned is None else balanced_rate(clean, trojaned)
 
     @property
     def named(self) -> int | None:

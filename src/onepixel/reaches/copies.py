@@ -43,7 +43,7 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
         first, watch = with_module(classifier, copied(module).eval()), Watch()
         with torch.no_grad():
             pairs = neighbours(first, watch)
-            if watch.one_channel or not watch.own:
+            if watch.one_channel or not watch.keeps_to_itself:
                 return []
             fold(first.module, pairs)
             lay_channels_side_by_side(first.module)
@@ -116,7 +116,7 @@ def neighbours(classifier: ModuleClassifier, watch: Watch) -> list[tuple[nn.Modu
     def ends(layer: nn.Module, _: object, answer: Tensor) -> None:
         calls[layer] += 1
         if not isinstance(layer, nn.ReLU):
-            answers[id(answer)] = (layer, answer, watch.of(answer))
+            answers[id(answer)] = (layer, answer, watch.uses_of(answer))
 
     layers = [part for part in classifier.module.modules() if type(part) in (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)]
     hooks = [layer.register_forward_pre_hook(begins) for layer in layers]
@@ -132,7 +132,7 @@ def neighbours(classifier: ModuleClassifier, watch: Watch) -> list[tuple[nn.Modu
     return [
         (before, after)
         for before, answer, unused, after in pairs
-        if calls[before] == calls[after] == 1 and watch.of(answer) == unused + 1
+        if calls[before] == calls[after] == 1 and watch.uses_of(answer) == unused + 1
     ]
 
 

@@ -24,7 +24,7 @@ class Watch(TorchDispatchMode):
     one_channel : bool
         Whether a convolution took maps of one channel. With channels side by side, torch 2.14 answers some of them
         (2 x 3 weights, strides of 1 and 2, on 9 x 4 pixels) with what happens to be in memory.
-    own : bool
+    keeps_to_itself : bool
         Whether all that was written to was made meanwhile, and nothing was drawn by chance. Where it is not, threads
         that share buffers or the generator of random numbers would disturb each other.
     """
@@ -32,7 +32,7 @@ class Watch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.one_channel = False
-        self.own = True
+        self.keeps_to_itself = True
         self.counted: Counter[int] = Counter()
         self.made: set[int] = set()
         # Kept, so that their memory is handed out to nothing else meanwhile.
@@ -43,7 +43,7 @@ class Watch(TorchDispatchMode):
         """Tell torch not to import its compiler for the sake of keeping it away from here."""
         return False
 
-    def of(self, tensor: Tensor) -> int:
+    def uses_of(self, tensor: Tensor) -> int:
         """How many operators took a tensor, or a view of it."""
         return self.counted[place_of(tensor)]
 
@@ -56,9 +56,9 @@ class Watch(TorchDispatchMode):
         self.found += [tensor for tensor in taken if place_of(tensor) not in self.made]
         self.counted.update({place_of(tensor) for tensor in taken})
         if torch.Tag.nondeterministic_seeded in func.tags:
-            self.own = False
+            self.keeps_to_itself = False
         if any(place_of(tensor) not in self.made for tensor in written(func, args, kwargs)):
-            self.own = False
+            self.keeps_to_itself = False
         if func.overloadpacket.__name__ in CONVOLUTIONS and args[0].shape[1] == 1:
             self.one_channel = True
         answers = func(*args, **kwargs)
