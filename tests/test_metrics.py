@@ -12,11 +12,11 @@ from onepixel.detectors.metrics import (
     bootstrap_mean,
     clopper_pearson,
     cross_entropy,
-    cross_entropy_of_scores,
     evaluate_scores,
     fast_auroc,
     share_of,
 )
+from onepixel.detectors.probability import probabilities
 from onepixel.errors import UsageError
 
 
@@ -99,7 +99,9 @@ def test_cross_entropy_is_that_of_a_coin_where_nothing_is_known_and_small_where_
     told = evaluate_scores(scores, labels, 2.0, known=known).cross_entropy
     assert told is not None
     assert told.low <= told.value <= told.high < GOAL
-    assert told.value == pytest.approx(cross_entropy_of_scores(scores[:40], scores[40:], known))
+    shares = probabilities(scores, *known)
+    assert shares is not None
+    assert told.value == pytest.approx(cross_entropy(shares[:40], shares[40:]))
     blind = evaluate_scores(scores, labels, 2.0, known=(known[0], known[0])).cross_entropy
     assert blind is not None
     assert blind.value == pytest.approx(np.log(2), abs=0.05)

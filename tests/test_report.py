@@ -26,7 +26,7 @@ from onepixel.report import words
 from onepixel.report.figures import UNVISITED
 from onepixel.report.html import channel_image, render_report, write_report
 from onepixel.report.scale import colour_scale
-from onepixel.report.scores import save_scores, stacked
+from onepixel.report.scores import stacked
 from onepixel.report.signature import (
     MOST_CHANNELS,
     best_columns,
@@ -254,13 +254,6 @@ def test_of_very_many_classes_those_that_deviate_most_and_the_suspicious_one_are
 def test_rows_need_one_number_of_classes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="number of classes"):
         save_rows({"a": signature_of(2), "b": signature_of(3)}, tmp_path / "rows.png")
-
-
-def test_scores_of_both_kinds_are_drawn_and_one_kind_alone_is_refused(tmp_path: Path) -> None:
-    save_scores([-1.0, 0.0], [0.5, 2.0], 0.4, tmp_path / "scores.png")
-    assert Image.open(tmp_path / "scores.png").format == "PNG"
-    with pytest.raises(UsageError, match="both kinds"):
-        save_scores([], [1.0], 0.4, tmp_path / "scores.png")
 
 
 def test_a_trojaned_verdict_says_so_in_words() -> None:

@@ -136,15 +136,6 @@ def cross_entropy(clean: Scores, trojaned: Scores) -> float:
     return float((surprises(1 - clean).mean() + surprises(trojaned).mean()) / 2)
 
 
-def cross_entropy_of_scores(clean: Scores, trojaned: Scores, known: tuple[Scores, Scores]) -> float | None:
-    """The same from scores, by the probabilities that scores of other models, clean and trojaned, make of them.
-
-    None where there are no such models of one label.
-    """
-    told = probabilities(np.r_[clean, trojaned], *known)
-    return None if told is None else cross_entropy(told[: len(clean)], told[len(clean) :])
-
-
 def balanced_rate(alarms: Estimate, found: Estimate) -> Estimate:
     """Mean of the shares of clean models let pass and of trojaned ones found.
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from onepixel.errors import ModelFileError
 from onepixel.printable import one_line
@@ -106,16 +105,3 @@ def refusing(path: str, what: str) -> Iterator[None]:
         raise ModelFileError(f"{path}: {what} took more memory than it may.") from error
     except Exception as error:
         raise ModelFileError(f"{path}: {what} failed: {one_line(error) or type(error).__name__}.") from error
-
-
-def as_json_object(found: Any, path: str) -> dict[str, Any]:
-    """What was parsed, if it is a JSON object.
-
-    Raises
-    ------
-    ModelFileError
-        If it is anything else.
-    """
-    if not isinstance(found, dict):
-        raise ModelFileError(f"{path} is damaged: expected a JSON object.")
-    return found

@@ -2,17 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
 
-from onepixel.errors import UsageError
-from onepixel.report.figures import CLEAN, INK, TROJANED, save_figure
+from onepixel.report.figures import CLEAN, INK, TROJANED
 
 
 def stacked(scores: Sequence[float], low: float, high: float, bins: int = 80) -> NDArray[np.int64]:
@@ -88,41 +84,3 @@ def draw_scores(
         )
     for side_of_box in ("left", "right", "top"):
         axes.spines[side_of_box].set_visible(False)
-
-
-def save_scores(clean: Sequence[float], trojaned: Sequence[float], threshold: float, path: str | Path) -> None:
-    """Draw how a detector separates models: the scores of both kinds, and the ROC curve with its area.
-
-    Parameters
-    ----------
-    clean, trojaned : sequence of float
-        Scores of models the detector was not trained on; neither may be empty.
-    threshold : float
-        The detector's; marked in both halves.
-    path : str or Path
-
-    Raises
-    ------
-    UsageError
-        If a kind has no score, or as `save_channels` says.
-    """
-    if not len(clean) or not len(trojaned):
-        raise UsageError(f"Expected scores of both kinds but got {len(clean)} clean and {len(trojaned)} trojaned ones.")
-    labels, scores = [0] * len(clean) + [1] * len(trojaned), [*clean, *trojaned]
-    false_positives, true_positives, _ = roc_curve(labels, scores, drop_intermediate=False)
-    figure = Figure(figsize=(11, 3.9), layout="constrained")
-    strip, roc = figure.subplots(1, 2, width_ratios=(2, 1))
-    draw_scores(strip, clean, trojaned, threshold)
-    roc.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle=":")
-    roc.plot(false_positives, true_positives, color=INK, linewidth=1.8)
-    roc.plot(
-        np.mean(np.asarray(clean) >= threshold),
-        np.mean(np.asarray(trojaned) >= threshold),
-        "D",
-        color=TROJANED,
-        label="at the threshold",
-    )
-    roc.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    roc.set_title(f"AUROC {roc_auc_score(labels, scores):.3f}", fontsize=10)
-    roc.legend(frameon=False, fontsize=9, loc="lower right")
-    save_figure(figure, path)
