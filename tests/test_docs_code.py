@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from onepixel.architectures.table import ARCHITECTURES
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,3 +27,8 @@ def test_the_readme_finds_the_backdoor_of_its_example(
     decision, p_value, target = capsys.readouterr().out.split()
     assert (decision, target) == ("trojaned", "3")
     assert float(p_value) < 0.05
+
+
+def test_the_page_about_weights_names_every_architecture():
+    page = (ROOT / "docs/how-to/audit-a-state-dict.md").read_text(encoding="utf-8")
+    assert [name for name in ARCHITECTURES if f"`{name}`" not in page] == []
