@@ -203,13 +203,34 @@ class Borrowing(Remembering):
         return self.last(self.normalised(self.first(images)).mean((2, 3)))
 
 
-@pytest.mark.parametrize("kind", [Scratch, Noisy, Borrowing])
-def test_a_module_whose_copies_would_share_more_than_weights_is_not_copied(kind: Callable[[], nn.Module]) -> None:
+class Deciding(Remembering):
+    """Adds what the convolution gave to bright images only, which no probe image may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = batch_norm(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.first(images)
+        normalised = self.norm(maps)
+        if images.mean() > 0.9:
+            normalised = normalised + maps
+        return self.last(normalised.mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Scratch, Noisy, Borrowing, Deciding])
+def test_a_module_whose_copies_might_answer_otherwise_is_not_copied(kind: Callable[[], nn.Module]) -> None:
     module = kind().train()
     before = {name: value.clone() for name, value in module.state_dict().items() if name != "kept"}
     classifier = as_classifier(module, input_shape=(3, SIDE, SIDE))
     assert Questions(classifier).way.classifiers == (classifier,)
     assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_module_is_not_copied_for_threads_that_would_not_have_its_precision() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        classifier = as_classifier(resembling(nn.Conv2d(3, 6, 3)), input_shape=(3, SIDE, SIDE))
+        assert faster_copies(classifier, 2) == []
 
 
 def test_a_function_that_holds_numbers_alone_is_no_reason_not_to_copy() -> None:

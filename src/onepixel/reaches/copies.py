@@ -31,11 +31,14 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
     -------
     list of ModuleClassifier
         Empty where a module cannot be copied, does more than its layers say (forward hooks, functions that call other
-        layers), writes to its buffers or draws numbers by chance while it answers, or has a convolution of one
-        channel, and where the classifier is of a kind that may ask something else than its module.
+        layers), writes to its buffers, draws numbers by chance or looks at its numbers to decide how to go
+        on while it answers, or has a convolution of one channel, and where the classifier is of a kind that may ask
+        something else than its module, or torch chooses precisions for this thread (autocast).
     """
     module = classifier.module
     if type(classifier) is not ModuleClassifier or any(watched(part) for part in module.modules()):
+        return []
+    if torch.is_autocast_enabled("cpu"):  # each thread has its own, and those that ask copies have none
         return []
     try:
         if any(borrows(part) for part in module.modules()):
@@ -43,7 +46,7 @@ def faster_copies(classifier: ModuleClassifier, count: int) -> list[ModuleClassi
         first, watch = with_module(classifier, copied(module).eval()), Watch()
         with torch.no_grad():
             pairs = neighbours(first, watch)
-            if watch.one_channel or not watch.keeps_to_itself:
+            if watch.one_channel or watch.decides or not watch.keeps_to_itself:
                 return []
             fold(first.module, pairs)
             lay_channels_side_by_side(first.module)

@@ -27,11 +27,14 @@ class Watch(TorchDispatchMode):
     keeps_to_itself : bool
         Whether all that was written to was made meanwhile, and nothing was drawn by chance. Where it is not, threads
         that share buffers or the generator of random numbers would disturb each other.
+    decides : bool
+        Whether a number became Python's, as it does where the way that an answer is made depends on the image: other
+        images may be answered otherwise than was seen.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.one_channel = False
+        self.one_channel = self.decides = False
         self.keeps_to_itself = True
         self.counted: Counter[int] = Counter()
         self.made: set[int] = set()
@@ -57,6 +60,8 @@ class Watch(TorchDispatchMode):
         self.counted.update({place_of(tensor) for tensor in taken})
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.keeps_to_itself = False
+        if torch.Tag.data_dependent_output in func.tags:
+            self.decides = True
         if any(place_of(tensor) not in self.made for tensor in written(func, args, kwargs)):
             self.keeps_to_itself = False
         if func.overloadpacket.__name__ in CONVOLUTIONS and args[0].shape[1] == 1:
