@@ -1,0 +1,154 @@
+"""The detector of unusual pairs of classes, what it is measured by, and its experiment."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from onepixel import as_classifier
+from onepixel.detectors.unusual_pairs import UnusualPairs, left_out_scores, own_effects, places_of
+from onepixel.errors import StoreError, UsageError
+from onepixel.experiments.pair_records import PairRecords, measure_store
+from onepixel.experiments.pairs import EXPERIMENT
+from onepixel.populations import build
+from onepixel.reaches.rises import pair_rises
+from planted_zoo import Population, make_zoo
+from populations_of_digits import InProcess, digits_recipe
+
+CLASSES = 8
+NEAR, ATTRACTOR, ATTACK = (2, 3), 5, (1, 6)
+
+
+def planted(networks: int, seed: int, attack: tuple[int, int] | None = None) -> np.ndarray:
+    """Rises in which two classes are near to each other and one is reached from everywhere, as in every network."""
+    rng = np.random.default_rng(seed)
+    rises = rng.lognormal(1, 0.25, (networks, CLASSES, CLASSES))
+    rises[:, :, ATTRACTOR] *= 6
+    rises[:, NEAR[0], NEAR[1]] *= 8
+    rises *= rng.uniform(0.5, 2, (networks, 1, 1))  # some networks are moved more than others
+    if attack is not None:
+        rises[:, attack[0], attack[1]] *= 4
+    return rises
+
+
+def test_an_attackers_pair_stands_out_and_what_every_network_has_does_not() -> None:
+    clean, trojaned = planted(30, 0), planted(20, 1, ATTACK)
+    usual = UnusualPairs.of(clean)
+    scores = usual.scores(trojaned)
+    assert np.median(scores) > np.quantile(left_out_scores(clean), 0.95)
+    assert np.mean([pair == ATTACK for pair in usual.named(trojaned)]) > 0.9
+    assert np.median(places_of(usual.deviations(trojaned), [ATTACK] * 20)) == 0
+    largest = [np.unravel_index(int(one.argmax()), one.shape) for one in clean]
+    assert np.mean([pair == NEAR or pair[1] == ATTRACTOR for pair in largest]) > 0.9, "which are large by nature"
+    named = usual.named(planted(60, 2))
+    assert np.mean([pair == NEAR or pair[1] == ATTRACTOR for pair in named]) < 0.4
+
+
+def test_a_networks_scale_and_classes_that_are_near_to_everything_say_nothing() -> None:
+    rises = planted(1, 3) + 20
+    moved = rises.copy()
+    moved[0, 4] *= 3
+    moved[0, :, 2] *= 3
+    before, after = own_effects(rises), own_effects(moved)
+    assert np.isnan(before[0].diagonal()).all()
+    assert np.allclose(np.nan_to_num(before), np.nan_to_num(after), atol=0.05)
+
+
+def test_left_out_scores_are_those_of_a_detector_without_the_network() -> None:
+    clean = planted(6, 4)
+    expected = [UnusualPairs.of(np.delete(clean, n, axis=0)).scores(clean[[n]])[0] for n in range(6)]
+    assert np.allclose(left_out_scores(clean), expected)
+    assert (UnusualPairs.of(clean).scores(clean) < expected).all()
+    with pytest.raises(UsageError, match="takes 3 clean networks or more but there are 2"):
+        UnusualPairs.of(clean[:2])
+
+
+def test_rises_are_those_of_the_three_best_places_by_the_best_filling() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()
+    classifier = as_classifier(module, input_shape=(1, 8, 8))
+    images = torch.rand(3, 1, 8, 8)
+    found = pair_rises(classifier, images)
+
+    def log_odds(batch: torch.Tensor) -> torch.Tensor:
+        logits = module(batch).double()
+        rest = [torch.logsumexp(logits[:, [k for k in range(3) if k != own]], 1) for own in range(3)]
+        return logits - torch.stack(rest, 1)
+
+    generator = torch.Generator().manual_seed(0)
+    fillings = [torch.zeros(1, 3, 3), torch.ones(1, 3, 3), *torch.rand((3, 1, 3, 3), generator=generator)]
+    rises = []
+    with torch.no_grad():
+        for top in (0, 3, 5):
+            for left in (0, 3, 5):
+                by_filling = []
+                for filling in fillings:
+                    changed = images.clone()
+                    changed[:, :, top : top + 3, left : left + 3] = filling
+                    by_filling.append(log_odds(changed) - log_odds(images))
+                rises.append(torch.stack(by_filling).amax(0))
+    expected = torch.stack(rises).sort(0).values[-3:].mean(0)
+    assert np.allclose(found, expected.numpy(), atol=1e-4)
+    with pytest.raises(UsageError, match=r"got \(3, 3, 8, 8\) but the network takes images \(1, 8, 8\)"):
+        pair_rises(classifier, torch.zeros(3, 3, 8, 8))
+
+
+def test_a_stores_networks_are_measured_once_and_what_is_damaged_is_said(tmp_path: Path) -> None:
+    store = build(digits_recipe("clean", 2, epochs=0.1), tmp_path / "store", executor=InProcess())
+    path = tmp_path / "measured" / "clean.npz"
+    assert list(measure_store(store, path, workers=1)) == [0, 1]
+    content = path.read_bytes()
+    assert list(measure_store(store, path, workers=1)) == []
+    assert path.read_bytes() == content
+    found = PairRecords.load(path)
+    assert found.rises.shape == (2, 10, 10)
+    assert np.array_equal(found.of([1, 7]), found.rises[1:].astype(np.float32))
+    path.write_bytes(content[:100])
+    with pytest.raises(StoreError, match="missing or damaged"):
+        PairRecords.load(path)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> tuple[Path, Path]:
+    """A zoo and a folder of measured networks; those with an attack have the pair (0, 1), as planted records say."""
+    kinds: dict[str, Population] = {
+        "clean": ("clean", 12, 1),
+        "vaccine": ("trojaned", 10, 2),
+        "clean-final": ("clean", 9, 3),
+        "virus-final": ("trojaned", 8, 4),
+    }
+    zoo = make_zoo(tmp_path, {f"digits-tiny-tuned-{kind}": about for kind, about in kinds.items()})
+    folder = tmp_path / "measured"
+    for seed, (kind, (role, networks, _)) in enumerate(kinds.items()):
+        rises = planted(networks, seed, (0, 1) if role == "trojaned" else None)
+        PairRecords(np.arange(networks), rises.astype(np.float16)).save(folder / f"digits-tiny-tuned-{kind}.npz")
+    return zoo, folder
+
+
+def test_the_experiment_judges_both_sides_and_opens_the_final_pool_in_writing(
+    measured: tuple[Path, Path], tmp_path: Path
+) -> None:
+    zoo, folder = measured
+    ledger = tmp_path / "openings.csv"
+    options = {"zoo": zoo, "prefix": "digits-tiny-tuned", "measured": folder, "ledger": ledger}
+    found = EXPERIMENT.run(tmp_path / "out", **options)
+    assert found.test.found.auroc.value > 0.9
+    assert found.test.named.value > 0.8
+    assert list(found.curve) == [3, 5, 10, 12]
+    with (tmp_path / "out" / "digits-tiny-tuned-final.csv").open() as file:
+        training, test = csv.DictReader(file)
+    assert (training["clean"], training["trojaned"], test["clean"], test["trojaned"]) == ("12", "10", "9", "8")
+    page = (tmp_path / "out" / "digits-tiny-tuned-final.md").read_text()
+    assert "what 12 clean networks have" in page
+    assert (tmp_path / "out" / "digits-tiny-tuned-final.png").is_file()
+    assert "digits-tiny-tuned-virus-final digits-tiny-tuned-clean-final,unusual pairs" in ledger.read_text()
+
+
+def test_networks_that_were_not_measured_are_said_to_be_so(measured: tuple[Path, Path], tmp_path: Path) -> None:
+    zoo, folder = measured
+    (folder / "digits-tiny-tuned-vaccine.npz").unlink()
+    with pytest.raises(UsageError, match="No network of digits-tiny-tuned-vaccine was measured; --stores FOLDER"):
+        EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix="digits-tiny-tuned", measured=folder)
+    assert not (tmp_path / "out").exists()
