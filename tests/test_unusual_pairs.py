@@ -1,6 +1,7 @@
 """The detector of unusual pairs of classes, what it is measured by, and its experiment."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 import torch
 
 from onepixel import as_classifier
-from onepixel.detectors.unusual_pairs import UnusualPairs, left_out_scores, own_effects, places_of
+from onepixel.detectors.unusual_pairs import UnusualPairs, deviations_among, own_effects, places_of
 from onepixel.errors import StoreError, UsageError
 from onepixel.experiments.pair_records import PairRecords, measure_store
 from onepixel.experiments.pairs import EXPERIMENT
-from onepixel.populations import build
+from onepixel.populations import Record, build
+from onepixel.populations.recipe import BaseRecipe, TrainingRecipe
+from onepixel.populations.zoo import write_population
 from onepixel.reaches.rises import pair_rises
-from planted_zoo import Population, make_zoo
+from planted_zoo import K, Population, planted_row
 from populations_of_digits import InProcess, digits_recipe
 
 CLASSES = 8
@@ -37,7 +40,8 @@ def test_an_attackers_pair_stands_out_and_what_every_network_has_does_not() -> N
     clean, trojaned = planted(30, 0), planted(20, 1, ATTACK)
     usual = UnusualPairs.of(clean)
     scores = usual.scores(trojaned)
-    assert np.median(scores) > np.quantile(left_out_scores(clean), 0.95)
+    held_out = deviations_among(clean, clean, ~np.eye(30, dtype=bool)).max(axis=(1, 2))
+    assert np.median(scores) > np.quantile(held_out, 0.95)
     assert np.mean([pair == ATTACK for pair in usual.named(trojaned)]) > 0.9
     assert np.median(places_of(usual.deviations(trojaned), [ATTACK] * 20)) == 0
     largest = [np.unravel_index(int(one.argmax()), one.shape) for one in clean]
@@ -56,13 +60,16 @@ def test_a_networks_scale_and_classes_that_are_near_to_everything_say_nothing() 
     assert np.allclose(np.nan_to_num(before), np.nan_to_num(after), atol=0.05)
 
 
-def test_left_out_scores_are_those_of_a_detector_without_the_network() -> None:
-    clean = planted(6, 4)
-    expected = [UnusualPairs.of(np.delete(clean, n, axis=0)).scores(clean[[n]])[0] for n in range(6)]
-    assert np.allclose(left_out_scores(clean), expected)
-    assert (UnusualPairs.of(clean).scores(clean) < expected).all()
+def test_a_network_is_judged_by_those_that_its_row_marks() -> None:
+    clean = planted(9, 4)
+    among = ~np.eye(9, dtype=bool)
+    found = deviations_among(clean, clean, among)
+    for number in range(9):
+        expected = UnusualPairs.of(clean[among[number]]).deviations(clean[[number]])[0]
+        assert np.array_equal(found[number], expected)
+    among[4, :7] = False
     with pytest.raises(UsageError, match="takes 3 clean networks or more but there are 2"):
-        UnusualPairs.of(clean[:2])
+        deviations_among(clean, clean, among)
 
 
 def test_rises_are_those_of_the_three_best_places_by_the_best_filling() -> None:
@@ -110,45 +117,77 @@ def test_a_stores_networks_are_measured_once_and_what_is_damaged_is_said(tmp_pat
         PairRecords.load(path)
 
 
+PREFIX = "digits-tiny-tuned"
+KINDS: dict[str, Population] = {
+    "clean": ("clean", 12, 1),
+    "vaccine": ("trojaned", 10, 2),
+    "clean-final": ("clean", 10, 3),
+    "virus-final": ("trojaned", 8, 4),
+}
+
+
 @pytest.fixture
 def measured(tmp_path: Path) -> tuple[Path, Path]:
-    """A zoo and a folder of measured networks; those with an attack have the pair (0, 1), as planted records say."""
-    kinds: dict[str, Population] = {
-        "clean": ("clean", 12, 1),
-        "vaccine": ("trojaned", 10, 2),
-        "clean-final": ("clean", 9, 3),
-        "virus-final": ("trojaned", 8, 4),
-    }
-    zoo = make_zoo(tmp_path, {f"digits-tiny-tuned-{kind}": about for kind, about in kinds.items()})
-    folder = tmp_path / "measured"
-    for seed, (kind, (role, networks, _)) in enumerate(kinds.items()):
+    """A zoo and measured networks of two bases, each with a pair of its own that is near.
+
+    Those with an attack have the pair (0, 1), as planted records say.
+    """
+    zoo, folder = tmp_path / "zoo", tmp_path / "measured"
+    training = TrainingRecipe(injection="fine_tune_base")
+    for seed, (kind, (role, networks, _)) in enumerate(KINDS.items()):
+        base = BaseRecipe(recipe="base-final" if kind.endswith("-final") else "base", networks=2)
+        recipe = digits_recipe(role, networks).model_copy(
+            update={"name": f"{PREFIX}-{kind}", "training": training, "base": base}
+        )
+        rng = np.random.default_rng([seed, 7])
+        records = [
+            Record(slot, 0, recipe.seed_for(slot, 0), "passed", 0.9, 0.99, 0.99, [], [1] * K)
+            for slot in range(networks)
+        ]
+        rows = np.stack([planted_row(role == "trojaned", rng) for _ in records])
+        write_population(zoo / recipe.name, recipe, 0.0, records, rows)
         rises = planted(networks, seed, (0, 1) if role == "trojaned" else None)
-        PairRecords(np.arange(networks), rises.astype(np.float16)).save(folder / f"digits-tiny-tuned-{kind}.npz")
+        near = (4, 7) if kind.endswith("final") else (7, 4)
+        rises[1::2, near[0], near[1]] *= 30
+        PairRecords(np.arange(networks), rises.astype(np.float16)).save(folder / f"{recipe.name}.npz")
     return zoo, folder
 
 
-def test_the_experiment_judges_both_sides_and_opens_the_final_pool_in_writing(
+def test_the_experiment_judges_by_either_sort_of_clean_networks_and_opens_the_final_pool_in_writing(
     measured: tuple[Path, Path], tmp_path: Path
 ) -> None:
     zoo, folder = measured
     ledger = tmp_path / "openings.csv"
-    options = {"zoo": zoo, "prefix": "digits-tiny-tuned", "measured": folder, "ledger": ledger}
-    found = EXPERIMENT.run(tmp_path / "out", **options)
-    assert found.test.found.auroc.value > 0.9
-    assert found.test.named.value > 0.8
-    assert list(found.curve) == [3, 5, 10, 12]
-    with (tmp_path / "out" / "digits-tiny-tuned-final.csv").open() as file:
-        training, test = csv.DictReader(file)
-    assert (training["clean"], training["trojaned"], test["clean"], test["trojaned"]) == ("12", "10", "9", "8")
-    page = (tmp_path / "out" / "digits-tiny-tuned-final.md").read_text()
-    assert "what 12 clean networks have" in page
-    assert (tmp_path / "out" / "digits-tiny-tuned-final.png").is_file()
-    assert "digits-tiny-tuned-virus-final digits-tiny-tuned-clean-final,unusual pairs" in ledger.read_text()
+    found = EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, measured=folder, ledger=ledger)
+    with (tmp_path / "out" / f"{PREFIX}-final.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["pool"], row["usual_by"], row["clean"], row["trojaned"]) for row in rows] == [
+        ("training", "the same base", "12", "10"),
+        ("final", "the same base", "10", "8"),
+        ("training", "other bases", "12", "10"),
+        ("final", "other bases", "10", "8"),
+    ]
+    same, other = found.sides[1], found.sides[3]
+    assert same.found.auroc.value > 0.8
+    assert same.named.value > 0.8
+    assert other.named.value <= 0.5, "what is near in half of the networks by their base stands out"
+    assert list(found.curve) == [3, 4]
+    assert (tmp_path / "out" / f"{PREFIX}-final.png").is_file()
+    assert f"{PREFIX}-virus-final {PREFIX}-clean-final,unusual pairs" in ledger.read_text()
+
+
+def test_stamped_networks_have_a_column_where_they_were_measured(measured: tuple[Path, Path], tmp_path: Path) -> None:
+    zoo, folder = measured
+    for kind, other in (("stamped-vaccine", "clean"), ("stamped-all-final", "clean-final")):
+        shutil.copytree(zoo / f"{PREFIX}-{other}", zoo / f"{PREFIX}-{kind}")
+        shutil.copy(folder / f"{PREFIX}-{other}.npz", folder / f"{PREFIX}-{kind}.npz")
+    found = EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, measured=folder, ledger=tmp_path / "openings.csv")
+    assert all(side.stamped is not None and side.stamped.value < 0.5 for side in found.sides[:2])
 
 
 def test_networks_that_were_not_measured_are_said_to_be_so(measured: tuple[Path, Path], tmp_path: Path) -> None:
     zoo, folder = measured
-    (folder / "digits-tiny-tuned-vaccine.npz").unlink()
-    with pytest.raises(UsageError, match="No network of digits-tiny-tuned-vaccine was measured; --stores FOLDER"):
-        EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix="digits-tiny-tuned", measured=folder)
+    (folder / f"{PREFIX}-vaccine.npz").unlink()
+    with pytest.raises(UsageError, match=f"No network of {PREFIX}-vaccine was measured; --stores FOLDER"):
+        EXPERIMENT.run(tmp_path / "out", zoo=zoo, prefix=PREFIX, measured=folder, ledger=tmp_path / "openings.csv")
     assert not (tmp_path / "out").exists()

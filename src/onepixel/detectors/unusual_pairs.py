@@ -72,7 +72,7 @@ class UnusualPairs:
 
     def deviations(self, rises: Rises) -> NDArray[np.float64]:
         """How many standard deviations each pair of networks (N, K, K) lies above the usual; -inf on the diagonal."""
-        return self._above(own_effects(rises))
+        return self.above(own_effects(rises))
 
     def scores(self, rises: Rises) -> NDArray[np.float64]:
         """The score of each network (N,): its most unusual pair's deviation."""
@@ -87,21 +87,34 @@ class UnusualPairs:
             for source, target in [np.unravel_index(int(above.argmax()), above.shape)]
         ]
 
-    def _above(self, effects: NDArray[np.float64]) -> NDArray[np.float64]:
+    def above(self, effects: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`deviations` from what `own_effects` gave."""
         return np.where(np.isnan(effects), -np.inf, (effects - self.usual) / self.spread)
 
 
-def left_out_scores(clean: Rises) -> NDArray[np.float64]:
-    """The score of each clean network (N,) by what is usual for the others.
+def deviations_among(rises: Rises, clean: Rises, among: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`UnusualPairs.deviations` of networks (N, K, K), each by the clean ones (M, K, K) that its row of `among` marks.
+
+    Which ones matters: pairs that are near to each other in networks that were fine-tuned from one base need not be so
+    in those of another. A clean network is never among those that say what is usual for it.
+
+    Parameters
+    ----------
+    rises, clean : array
+    among : array of shape (N, M), bool
 
     Raises
     ------
     UsageError
-        If there are fewer than four.
+        If fewer than three are marked for a network.
     """
-    effects = own_effects(clean)
-    others = [UnusualPairs.of_effects(np.delete(effects, number, axis=0)) for number in range(len(effects))]
-    return np.array([usual.scores(clean[[number]])[0] for number, usual in enumerate(others)])
+    effects, own = own_effects(clean), own_effects(rises)
+    rows, which = np.unique(among, axis=0, return_inverse=True)
+    found = np.empty(rises.shape)
+    for number, row in enumerate(rows):
+        mine = which.reshape(-1) == number
+        found[mine] = UnusualPairs.of_effects(effects[row]).above(own[mine])
+    return found
 
 
 def places_of(deviations: NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,10 +1,11 @@
 """Unusual pairs of classes: a detector that knows clean networks alone, where there are many classes.
 
 From black, one pixel says little about networks with 43 classes (Table 2). So every class's mean image is driven by
-small patches, and a pair of classes counts that is driven farther than in clean networks of the same data set.
+small patches, and a pair of classes counts that is driven farther than in clean networks of the same data set: those of
+the same base, as whoever knows the base can fine-tune them, or those of other bases.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from onepixel.detectors import Evaluation
 from onepixel.detectors.metrics import Estimate, best_threshold, evaluate_scores, fast_auroc, share_of
-from onepixel.detectors.unusual_pairs import FEWEST, UnusualPairs, left_out_scores, places_of
+from onepixel.detectors.unusual_pairs import deviations_among, places_of
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, columns, interval
 from onepixel.experiments.judging import CROSS_ENTROPY, RATES, rates
@@ -34,12 +35,16 @@ from onepixel.populations.zoo import ZooPopulation
 from onepixel.progress import counted
 from onepixel.report.figures import save_figure
 from onepixel.report.tables import deviation, markdown_table
-from onepixel.trojan import Pool
+
+SAME, OTHER = "the same base", "other bases"
+"""Which clean networks say what is usual."""
+
+POOLS = ("training", "final")
 
 DRAWS = 20
 """Random subsets of the clean networks, of each size, for the curve."""
 
-SIZES = (3, 5, 10, 20, 40)
+SIZES = (3, 5, 10, 15)
 
 NEAR = 10
 """An attacker's pair among so many most unusual ones is near the top."""
@@ -51,32 +56,69 @@ class Options(Growing, Prefixed):
     prefix: Annotated[str, Field(description="Data set and architecture, as population names begin.")] = (
         "gtsrb-six_plus_two-tuned"
     )
-    pool: Annotated[
-        Pool, Field(description="Which networks are the test, beside those that train, which are left out in turns.")
-    ] = "final"
     measured: Annotated[Path, Field(description="The folder of measured networks."), USUAL_FOLDER] = Path(
         "results/pairs/measured"
     )
 
+    @property
+    def clean(self) -> tuple[PopulationName, PopulationName]:
+        """Clean networks of the training side and of the final pool."""
+        return training_names(self.networks)[0], names_of_test(self.networks, "final")[1]
+
+    @property
+    def trojaned(self) -> tuple[PopulationName, PopulationName]:
+        """Trojaned networks of both."""
+        return training_names(self.networks)[1], names_of_test(self.networks, "final")[0]
+
+    @property
+    def stamped(self) -> tuple[PopulationName, PopulationName]:
+        """Networks of both that saw stamped images with true labels, if there are any."""
+        return self.networks.of("stamped-vaccine"), self.networks.of("stamped-all-final")
+
 
 @dataclass(frozen=True)
-class Side:
-    """Clean and trojaned networks that are judged.
+class Measured:
+    """What was measured of a population's networks.
 
     Attributes
     ----------
-    name : str
+    rises : array of shape (N, K, K)
+    slots : array of shape (N,)
+    bases : array of shape (N,), str
+        The base that each was fine-tuned from; "" for those that were not.
+    attacked : list of (source, target)
+        The attacker's first pair in each network that has an attack.
+    """
+
+    rises: NDArray[np.float32]
+    slots: NDArray[np.int64]
+    bases: NDArray[np.str_]
+    attacked: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Networks of a pool that are judged by clean ones.
+
+    Attributes
+    ----------
+    pool, usual : str
+        Which networks, and by which clean ones.
     found : Evaluation
     places : list of int
         Which place the attacker's pair takes among all, one for each trojaned network.
     pairs : int
         How many pairs there are.
+    stamped : Estimate or None
+        The share of stamped networks that are flagged, if there are any.
     """
 
-    name: str
+    pool: str
+    usual: str
     found: Evaluation
     places: list[int]
     pairs: int
+    stamped: Estimate | None
 
     @property
     def named(self) -> Estimate:
@@ -91,52 +133,71 @@ class Side:
 
 @dataclass(frozen=True)
 class Found:
-    """Both sides, and the areas (draws,) by how many clean networks say what is usual."""
+    """All sides, and the areas (draws,) by how many clean networks of the same base say what is usual."""
 
-    training: Side
-    test: Side
+    sides: list[Side]
     curve: dict[int, list[float]]
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[Found]:
-    """Measure what is new; learn what is usual; judge the training side by leaving out, and then the test."""
-    networks = options.networks
+    """Measure what is new; fix thresholds on the training side, and judge the final pool by them."""
     if options.stores is not None:
         measure(options, laboratory)
-    clean_name, vaccine_name = training_names(networks)[:2]
-    clean, _ = read(options, laboratory, clean_name)
-    vaccine, vaccinated = read(options, laboratory, vaccine_name)
-    usual = UnusualPairs.of(clean)
-    known = left_out_scores(clean), usual.scores(vaccine)
-    judge = partial(side, threshold=best_threshold(*known), known=known)
-    training = judge("training, left out in turns", known[0], usual.deviations(vaccine), vaccinated)
-    names = names_of_test(networks, options.pool)
-    final = options.pool == "final"
-    if final:
-        record_opening(laboratory.ledger, list(map(str, names)), ["unusual pairs"], laboratory.command)
-    virus, attacked = read(options, laboratory, names[0])
-    unseen, _ = read(options, laboratory, names[1]) if final else (clean, [])
-    test = judge(
-        f"{options.pool} pool",
-        usual.scores(unseen) if final else known[0],
-        usual.deviations(virus),
-        attacked,
+    clean, trojaned = (
+        [read(options, laboratory, name) for name in names] for names in (options.clean, options.trojaned)
     )
-    found = Found(training, test, curve_of(clean, (unseen, virus)) if final else {})
+    there = all(has_measured(options, name) for name in options.stamped)
+    stamped = [read(options, laboratory, name) for name in options.stamped] if there else []
+    names = [str(options.trojaned[1]), str(options.clean[1])]
+    record_opening(laboratory.ledger, names, ["unusual pairs"], laboratory.command)
+    sides = [side for usual in (SAME, OTHER) for side in sides_of(clean, trojaned, stamped, usual)]
+    found = Found(sides, curve_of(clean[1], trojaned[1]))
+    name = f"{options.networks}-final"
     return Result.of(
         found,
-        f"{networks}-{options.pool}",
-        map(for_machines, (training, test)),
-        as_markdown(found, options, (len(clean), len(vaccine))),
-        figures={f"{networks}-{options.pool}.png": partial(save_curve, found.curve)} if found.curve else {},
+        name,
+        map(for_machines, sides),
+        as_markdown(found, name, options),
+        figures={f"{name}.png": partial(save_curve, found.curve)},
     )
+
+
+def sides_of(
+    clean: Sequence[Measured], trojaned: Sequence[Measured], stamped: Sequence[Measured], usual: str
+) -> Iterator[Side]:
+    """Judge the training side, which fixes the threshold, and the final pool by it."""
+    known: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    for number, pool in enumerate(POOLS):
+        reference = clean[number if usual == SAME else 0]
+        without = highest(judge(clean[number], reference, usual))
+        deviations = judge(trojaned[number], reference, usual)
+        scores = without, highest(deviations)
+        known = known or scores
+        threshold = best_threshold(*known)
+        flagged = [
+            score >= threshold for one in stamped[number:][:1] for score in highest(judge(one, reference, usual))
+        ]
+        labels = np.repeat([0, 1], [len(one) for one in scores])
+        classes = deviations.shape[1]
+        yield Side(
+            pool,
+            usual,
+            evaluate_scores(np.concatenate(scores), labels, threshold, known=known),
+            places_of(deviations, trojaned[number].attacked),
+            classes * (classes - 1),
+            share_of(flagged) if flagged else None,
+        )
+
+
+def has_measured(options: Options, name: PopulationName) -> bool:
+    """Whether networks of a population were measured."""
+    return (options.measured / f"{name}.npz").is_file()
 
 
 def measure(options: Options, laboratory: Laboratory) -> None:
     """Measure the networks of the populations' stores that have no row yet."""
     assert options.stores is not None
-    names = training_names(options.networks)[:2] + names_of_test(options.networks, options.pool)
-    for name in names:
+    for name in (*options.clean, *options.trojaned, *options.stamped):
         folder = options.stores / name.networks
         if (folder / "recipe.toml").is_file():
             store = Store.open(folder)
@@ -145,73 +206,89 @@ def measure(options: Options, laboratory: Laboratory) -> None:
                 pass
 
 
-def read(
-    options: Options, laboratory: Laboratory, name: PopulationName
-) -> tuple[NDArray[np.float32], list[tuple[int, int]]]:
-    """Rises (N, K, K) of a population's measured networks, and the attacker's first pair in each that has one.
+def read(options: Options, laboratory: Laboratory, name: PopulationName) -> Measured:
+    """Read what was measured of a population.
 
     Raises
     ------
     UsageError
-        If none of them was measured.
+        If none of its networks was measured.
     """
-    path = options.measured / f"{name}.npz"
-    if not path.is_file():
+    if not has_measured(options, name):
         raise UsageError(f"No network of {name} was measured; --stores FOLDER names where their weights are.")
-    measured = PairRecords.load(path)
-    records = ZooPopulation(name.folder(laboratory.zoo)).records()
-    kept = [one for one in records if one.status == "passed" and one.slot in set(measured.slots.tolist())]
-    return measured.of([one.slot for one in kept]), [pair for one in kept for pair in first_pair(one)]
+    measured = PairRecords.load(options.measured / f"{name}.npz")
+    population = ZooPopulation(name.folder(laboratory.zoo))
+    there = set(measured.slots.tolist())
+    kept = [one for one in population.records() if one.status == "passed" and one.slot in there]
+    slots = [one.slot for one in kept]
+    base = population.recipe.base
+    bases = ["" if base is None else f"{base.recipe} {slot % base.networks}" for slot in slots]
+    return Measured(
+        measured.of(slots), np.array(slots), np.array(bases), [pair for one in kept for pair in pair_of(one)]
+    )
 
 
-def first_pair(record: Record) -> Iterable[tuple[int, int]]:
+def pair_of(record: Record) -> list[tuple[int, int]]:
     """The first class that an attacker relabels, with its target; none where there is no attack."""
-    changed = ((source, target) for source, target in enumerate(record.target_of) if source != target)
-    return list(changed)[:1]
+    changed = [(source, target) for source, target in enumerate(record.target_of) if source != target]
+    return changed[:1]
 
 
-def side(
-    name: str,
-    clean: NDArray[np.float64],
-    deviations: NDArray[np.float64],
-    pairs: Sequence[tuple[int, int]],
-    threshold: float,
-    known: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> Side:
-    """Judge clean networks by their scores, and trojaned ones by the deviations of their pairs."""
-    trojaned = deviations.max(axis=(1, 2))
-    labels = np.r_[np.zeros(len(clean), np.int64), np.ones(len(trojaned), np.int64)]
-    found = evaluate_scores(np.r_[clean, trojaned], labels, threshold, known=known)
-    classes = deviations.shape[1]
-    return Side(name, found, places_of(deviations, pairs), classes * (classes - 1))
+def references(tested: Measured, clean: Measured, usual: str) -> NDArray[np.bool_]:
+    """Which clean networks (M) say what is usual for each tested one: (N, M); never a network for itself."""
+    same: NDArray[np.bool_] = tested.bases[:, None] == clean.bases[None]
+    if usual == OTHER:
+        return ~same
+    return same & (tested.slots[:, None] != clean.slots[None]) if tested is clean else same
 
 
-def curve_of(
-    clean: NDArray[np.float32], tested: tuple[NDArray[np.float32], NDArray[np.float32]]
-) -> dict[int, list[float]]:
-    """AUROC on the test by how many clean networks say what is usual, for random subsets of each size."""
+def judge(tested: Measured, clean: Measured, usual: str) -> NDArray[np.float64]:
+    """How unusual every pair of the tested networks is, by those clean ones."""
+    return deviations_among(tested.rises, clean.rises, references(tested, clean, usual))
+
+
+def highest(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores (N,): each network's most unusual pair."""
+    found: NDArray[np.float64] = deviations.max(axis=(1, 2))
+    return found
+
+
+def curve_of(clean: Measured, trojaned: Measured) -> dict[int, list[float]]:
+    """AUROC by how many clean networks of its base say what is usual for a network, for random subsets of each size."""
     rng = np.random.default_rng(0)
-    sizes = [size for size in SIZES if FEWEST <= size < len(clean)]
+    whole = [references(one, clean, SAME) for one in (clean, trojaned)]
+    most = min(int(among.sum(axis=1).min()) for among in whole)
     areas: dict[int, list[float]] = {}
-    for size in sizes:
-        subsets = (rng.choice(len(clean), size, replace=False) for _ in range(DRAWS))
-        usual = [UnusualPairs.of(clean[subset]) for subset in subsets]
-        areas[size] = [fast_auroc(*(one.scores(rises) for rises in tested)) for one in usual]
-    return areas | {len(clean): [fast_auroc(*(UnusualPairs.of(clean).scores(rises) for rises in tested))]}
+    for size in [*(size for size in SIZES if size < most), most]:
+        for _ in range(DRAWS if size < most else 1):
+            chosen = [first_of(among, rng.permutation(among.shape[1]), size) for among in whole]
+            scores = [
+                highest(deviations_among(one.rises, clean.rises, among))
+                for one, among in zip((clean, trojaned), chosen, strict=True)
+            ]
+            areas.setdefault(size, []).append(fast_auroc(scores[0], scores[1]))
+    return areas
 
 
-def plan(whole: Whole) -> Iterator[Options]:
-    """Once for every fine-tuned family whose networks were measured."""
-    for networks in whole.tuned:
-        options = Options(prefix=networks.networks, pool=whole.pool)
-        names = training_names(options.networks)[:2] + names_of_test(options.networks, options.pool)
-        if has(whole.zoo, *names) and all((options.measured / f"{name}.npz").is_file() for name in names):
-            yield options
+def first_of(among: NDArray[np.bool_], order: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """The first so many that each row (N, M) marks, in this order."""
+    ordered = among[:, order]
+    kept = np.zeros_like(among)
+    kept[:, order] = ordered & (ordered.cumsum(axis=1) <= size)
+    return kept
 
 
 def needs(options: Options) -> list[PopulationName]:
     """Populations without which there is no table."""
-    return training_names(options.networks)[:2] + names_of_test(options.networks, options.pool)
+    return [*options.clean, *options.trojaned]
+
+
+def plan(whole: Whole) -> Iterator[Options]:
+    """For every fine-tuned family whose networks were measured, where the final pool is the test."""
+    for networks in whole.tuned if whole.pool == "final" else ():
+        options = Options(prefix=networks.networks)
+        if has(whole.zoo, *needs(options)) and all(has_measured(options, name) for name in needs(options)):
+            yield options
 
 
 EXPERIMENT = Experiment(
@@ -229,10 +306,12 @@ def for_machines(one: Side) -> Cells:
     """One side for machines."""
     found = one.found
     return {
-        "networks": one.name,
+        "pool": one.pool,
+        "usual_by": one.usual,
         "clean": found.clean,
         "trojaned": found.trojaned,
         **columns(found, "detection_rate", "auroc", "cross_entropy", "true_positive_rate", "false_positive_rate"),
+        "stamped_flagged": one.stamped,
         **interval("pair_named", one.named),
         f"pair_in_{NEAR}": one.near,
         "median_place": float(np.median(one.places)),
@@ -247,48 +326,60 @@ def save_curve(curve: dict[int, list[float]], path: Path) -> None:
     means, spreads = ([float(statistic(areas)) for areas in curve.values()] for statistic in (np.mean, np.std))
     axes.errorbar([*curve], means, spreads, marker="o", color="#0072B2", capsize=3, lw=1.3, ms=5)
     axes.axhline(0.5, color="0.6", lw=0.8, ls="--")
-    axes.set(xlabel="clean networks that say what is usual", ylabel="AUROC", ylim=(0.4, 1.02))
+    axes.set(xlabel="clean networks of the same base", ylabel="AUROC", ylim=(0.4, 1.02))
     save_figure(figure, path)
 
 
-def as_markdown(found: Found, options: Options, trained: tuple[int, int]) -> str:
+def as_markdown(found: Found, name: str, options: Options) -> str:
     """The page for people."""
-    judged = [*RATES, "found"]
-    head = ["networks", "clean", "trojaned", *judged, "pair named", f"in the first {NEAR}", "median place"]
-    rows = [
-        [
-            one.name,
-            one.found.clean,
-            one.found.trojaned,
-            *rates([one.found], judged),
-            one.named,
-            one.near,
-            f"{np.median(one.places):g}",
-        ]
-        for one in (found.training, found.test)
-    ]
     curve = [[size, deviation(areas)] for size, areas in found.curve.items()]
-    by_size = f"""
-## How many clean networks it takes
-
-AUROC on the {options.pool} pool; {DRAWS} random subsets of each size, mean ± standard deviation. No trojaned network is
-needed, but for the threshold.
-
-![AUROC over clean networks]({options.networks}-{options.pool}.png)
-
-{markdown_table(["clean networks", "AUROC"], curve)}
-"""
-    return f"""# Unusual pairs of classes, {options.networks}, {options.pool} viruses
+    return f"""# Unusual pairs of classes, {options.networks}
 
 The mean image of every class is covered by 3 x 3 patches in five generic fillings, at every third row and column, and
 how far the log-odds of every other class rise is noted; queries only, no gradient. From the logarithms of these rises
 the medians of source and target are taken, so that classes that are near to everything say nothing; the score is by
-how many standard deviations the most unusual pair lies above what {trained[0]} clean networks have. Nothing is fitted
-to trojaned networks but the threshold ({trained[1]} vaccine networks). What counts was chosen on the training side.
-From the papers' black image single pixels tell little more than a coin: `results/table2`.
+how many standard deviations the most unusual pair lies above what clean networks have. Only the threshold is from
+trojaned ones, the vaccine networks of the training side; so are the probabilities.
 
-"Place" is that of the attacker's pair among all {found.test.pairs:,}, 0 for the most unusual one.
+Who knows the base that a network was fine-tuned from can fine-tune clean ones from it himself: "{SAME}", about twenty.
+"{OTHER}" is who has clean networks of the same data set and architecture, but none of that base; those of the training
+side are judged by two other bases each, those of the final pool by three.
+
+What counts was chosen on the training side.
+
+"Place" is that of the attacker's pair among all {found.sides[0].pairs:,}, 0 for the most unusual one.
+
 {CROSS_ENTROPY}
 
-{markdown_table(head, rows)}
-{by_size if curve else ""}"""
+{markdown_table(*table(found.sides))}
+
+## How many clean networks it takes
+
+AUROC on the final pool by clean networks of the same base; {DRAWS} random subsets of each size, mean ± standard
+deviation.
+
+![AUROC over clean networks]({name}.png)
+
+{markdown_table(["clean networks", "AUROC"], curve)}
+"""
+
+
+def table(sides: Sequence[Side]) -> tuple[list[str], list[list[object]]]:
+    """Head and rows of the table."""
+    judged = [*RATES, "found"]
+    about = ["pool", "usual by clean networks of", "clean", "trojaned"]
+    rows: list[list[object]] = [
+        [
+            one.pool,
+            one.usual,
+            one.found.clean,
+            one.found.trojaned,
+            *rates([one.found], judged),
+            one.stamped or "-",
+            one.named,
+            one.near,
+            f"{np.median(one.places):g}",
+        ]
+        for one in sides
+    ]
+    return [*about, *judged, "stamped flagged", "pair named", f"in the first {NEAR}", "median place"], rows
