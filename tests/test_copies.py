@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from tests.random_networks import Residual, Shape, batch_norm, networks
 from torch import Tensor, nn
 
 from onepixel.architectures import architecture
@@ -19,6 +18,7 @@ from onepixel.reaches.candidates import Candidates, measure
 from onepixel.reaches.composed import Tried, ascend
 from onepixel.reaches.copies import faster_copies
 from onepixel.reaches.task import Task
+from random_networks import Residual, Shape, batch_norm, networks
 
 SIDE = 8
 
