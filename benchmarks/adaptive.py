@@ -6,12 +6,10 @@ python benchmarks/adaptive.py --only resnet8   # rows whose name contains this
 """
 
 import argparse
-import csv
-import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from machine import provenance
 from onepixel.classifiers import Classifier, EstimatorClassifier
 from onepixel.files import write_text
 from onepixel.signatures.adaptive import CHECKS
+from row_files import write_rows
 from trained import trained_network
 
 Images = NDArray[np.float32]
@@ -138,15 +137,6 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="every second row and column, one seed")
@@ -162,7 +152,7 @@ def main() -> None:
         if options.only in name:
             rows.append(measure(name, *make(), stride))
             print(rows[-1], file=sys.stderr, flush=True)
-            write_text(options.output / "adaptive.csv", table(rows))
+            write_rows(options.output / "adaptive.csv", rows)
             write_text(options.output / "adaptive.md", markdown(rows))
 
 

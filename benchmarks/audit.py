@@ -12,7 +12,6 @@ import argparse
 import compileall
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import onepixel
 from onepixel.errors import UsageError
 from onepixel.report.tables import markdown_table, provenance, write_result
 from onepixel.signatures import Signature
+from timing import processor_time
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WEIGHTS = ["--architecture", "lenet5"]
@@ -85,12 +85,6 @@ def audit(line: Line) -> None:
         raise UsageError(f"The audit of {line.name} ended with status {done.returncode}: {done.stderr.strip()}")
     found = json.loads(done.stdout)
     line.verdict = f"{found['decision']}, {found['score']:.3f}"
-
-
-def processor_time() -> float:
-    """Processor time of all children that have ended, their own children included, in seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def largest_change(name: str, folder: Path) -> NDArray[np.floating[Any]]:

@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from onepixel.classifiers import ModuleClassifier, to_log_odds
 from onepixel.reaches.composed import blocks, pixel_values
 from onepixel.report.tables import markdown_table, provenance, write_result
 from onepixel.signatures.incremental import NotIncrementalError, block_log_odds
+from timing import processor_time
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CLASSES = 10
@@ -122,21 +122,15 @@ def audit(subject: Subject, weights: Path, pictures: Path) -> list[object]:
     command += [str(weights), "--architecture", subject.name, "--input-shape", ",".join(map(str, subject.shape))]
     command += ["--outputs", "logits", "--normalize", "none", "--images", str(pictures), "--search", "composed"]
     command += ["--json", "--quiet", *(["--budget", str(subject.budget)] if subject.budget else [])]
-    load, before, started = os.getloadavg()[0], children(), time.perf_counter()
+    load, before, started = os.getloadavg()[0], processor_time(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wall = time.perf_counter() - started
     if done.returncode not in DECIDED:
         raise SystemExit(f"The audit of {subject.name} ended with status {done.returncode}: {done.stderr.strip()}")
     found = json.loads(done.stdout)
     budget = f"{subject.budget:,}" if subject.budget else "none"
-    times = [f"{wall:.1f}", f"{children() - before:.1f}", f"{subject.bound:g}", f"{load:.1f}"]
+    times = [f"{wall:.1f}", f"{processor_time() - before:.1f}", f"{subject.bound:g}", f"{load:.1f}"]
     return [subject.name, found["images"]["sure"], budget, found["queries"], *times, found["decision"]]
-
-
-def children() -> float:
-    """Processor seconds of all processes that this one has waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def compared(subject: Subject, weights: Path, pictures: Path) -> list[object]:

@@ -21,7 +21,8 @@ import torch
 
 from onepixel.files import write_text
 from peak_memory import run_alone
-from signature_pages import markdown, plot, table
+from row_files import write_rows
+from signature_pages import markdown, plot
 from signature_stack import measure_stacked
 from signature_subjects import SUBJECTS
 from signature_ways import Row, measure
@@ -69,7 +70,7 @@ def main() -> None:
     memory = not (options.quick or options.no_memory)
 
     def write() -> None:
-        write_text(target.with_suffix(".csv"), table(rows))
+        write_rows(target.with_suffix(".csv"), rows)
         write_text(target.with_suffix(".md"), markdown(rows, stacked))
         plot(rows, target.with_suffix(".png"))
 

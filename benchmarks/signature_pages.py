@@ -1,8 +1,5 @@
 """What was measured, for people, for machines, and as a picture."""
 
-import csv
-import io
-from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib as mpl
@@ -35,15 +32,6 @@ def markdown(rows: list[Row], stacked: list[str]) -> str:
         )
     weights = sorted({f"{row.network}: {row.weights}" for row in rows})
     return "\n".join([*lines, "", *stacked, "- weights: " + "; ".join(weights), *provenance(), ""])
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
 
 
 def plot(rows: list[Row], path: Path) -> None:

@@ -166,14 +166,14 @@ def sides_of(
     clean: Sequence[Measured], trojaned: Sequence[Measured], stamped: Sequence[Measured], usual: str
 ) -> Iterator[Side]:
     """Judge the training side, which fixes the threshold, and the final pool by it."""
-    known: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    known, threshold = None, np.inf
     for number, pool in enumerate(POOLS):
         reference = clean[number if usual == SAME else 0]
         without = highest(judge(clean[number], reference, usual))
         deviations = judge(trojaned[number], reference, usual)
         scores = without, highest(deviations)
-        known = known or scores
-        threshold = best_threshold(*known)
+        if known is None:
+            known, threshold = scores, best_threshold(*scores)
         flagged = [
             score >= threshold for one in stamped[number:][:1] for score in highest(judge(one, reference, usual))
         ]

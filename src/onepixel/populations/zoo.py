@@ -92,14 +92,14 @@ class ZooPopulation:
 
     def parts(self) -> list[Parts]:
         """The same as a zoo keeps them, one per record."""
-        return [part for shard in self._read_shards().values() for part in shard]
+        return [part for shard in self.parts_by_shard().values() for part in shard]
 
     def shards(self) -> dict[int, list[int]]:
         """Which slots lie in which shard, by the number in its name: its first slot's, or a smaller one."""
-        slots = (record.slot for record in self._records)
-        return {number: list(islice(slots, len(shard))) for number, shard in self._read_shards().items()}
+        return self.slots_of(self.parts_by_shard())
 
-    def _read_shards(self) -> dict[int, list[Parts]]:
+    def parts_by_shard(self) -> dict[int, list[Parts]]:
+        """`parts` by the number in the name of the shard that they lie in, in the order of the records."""
         try:
             paths = {_number_of(path): path for path in self.folder.glob("signatures-*.npz")}
             found = {number: _read_shard(path) for number, path in sorted(paths.items())}
@@ -112,6 +112,11 @@ class ZooPopulation:
         self._check(found)
         return found
 
+    def slots_of(self, found: dict[int, list[Parts]]) -> dict[int, list[int]]:
+        """`shards` of what `parts_by_shard` gave, without reading it again."""
+        slots = (record.slot for record in self._records)
+        return {number: list(islice(slots, len(shard))) for number, shard in found.items()}
+
     def _check(self, found: dict[int, list[Parts]]) -> None:
         """Check that signatures are of one shape, and that shards have the names of their slots."""
         slots = [record.slot for record in self._records]
@@ -122,9 +127,7 @@ class ZooPopulation:
         if not one_shape or slots != sorted(set(slots)):
             raise StoreError(f"The signatures in {self.folder} are missing or damaged.")
         ends = [*list(found)[1:], slots[-1] + 1]
-        remaining = iter(slots)
-        for (number, shard), end in zip(found.items(), ends, strict=True):
-            own = list(islice(remaining, len(shard)))
+        for (number, own), end in zip(self.slots_of(found).items(), ends, strict=True):
             if not number <= own[0] <= own[-1] < end:
                 name = _shard_name(number)
                 raise StoreError(f"The signatures in {self.folder} are missing or damaged: {name} has other slots.")
@@ -199,8 +202,10 @@ def write_population(
         there = ZooPopulation(folder)
         if not there.recipe.grows_to(recipe):
             raise UsageError(f"{folder} holds a population of another recipe; export into another zoo.")
-        known |= {record.slot: (record, part) for record, part in zip(there.records(), there.parts(), strict=True)}
-        shards = there.shards()
+        kept = there.parts_by_shard()
+        shards = there.slots_of(kept)
+        parts = (part for shard in kept.values() for part in shard)
+        known |= {record.slot: (record, part) for record, part in zip(there.records(), parts, strict=True)}
     folder.mkdir(parents=True, exist_ok=True)
     for number, shard in _changed(shards, set(known)).items():
         _write_shard(folder / _shard_name(number), [known[slot][1] for slot in shard])
