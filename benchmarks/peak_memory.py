@@ -24,17 +24,18 @@ def peak_memory(subject: Subject, engine: str, device: str) -> float:
         "--device",
         device,
         "--alone",
-        json.dumps([subject.name, engine, subject.weights]),
+        json.dumps([subject.name, engine, subject.weights, subject.start]),
     ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return float(answer.stdout) if answer.returncode == 0 else float("nan")
 
 
-def run_alone(name: str, engine: str, weights: str | None, device: torch.device) -> None:
+def run_alone(name: str, engine: str, weights: str | None, start: str, device: torch.device) -> None:
     """What `peak_memory` starts; prints one number."""
-    subject = replace(next(subject for subject in SUBJECTS if subject.name == name), weights=weights)
+    subject = replace(next(subject for subject in SUBJECTS if subject.name == name), weights=weights, start=start)
     classifier = subject.classifier(subject.network(), device)
-    onepixel.signature(classifier, values=subject.values, pixels=subject.first_rows(2), engine=engine)
+    rows, images = subject.first_rows(2), subject.default_images
+    onepixel.signature(classifier, values=subject.values, default_image=images, pixels=rows, engine=engine)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident_bytes()
     print(peak / 2**20)
 

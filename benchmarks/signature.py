@@ -3,6 +3,7 @@
     python benchmarks/signature.py                      # every row
     python benchmarks/signature.py --quick              # few pixels, for a first look
     python benchmarks/signature.py --rows lenet5 vgg16  # some rows
+    python benchmarks/signature.py --starts black "class means" --weights six_plus_two=FILE  # trained, from images
 
 What takes long is measured on a sample and scaled to all pixels; the table says on how many. An engine's cost is
 taken to be a part that every run has (tracing, say) and a part per row of pixels: both follow from a run on one row of
@@ -15,6 +16,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -24,7 +26,7 @@ from peak_memory import run_alone
 from row_files import write_rows
 from signature_pages import markdown, plot
 from signature_stack import measure_stacked
-from signature_subjects import SUBJECTS
+from signature_subjects import STARTS, SUBJECTS
 from signature_ways import Row, measure
 
 FASTEST_OF = 3
@@ -41,6 +43,9 @@ def main() -> None:
         metavar="NETWORK=FILE",
         help="safetensors files of trained weights, such as a store's models/00000.safetensors",
     )
+    parser.add_argument(
+        "--starts", nargs="+", choices=STARTS, default=["black"], metavar="IMAGE", help=", ".join(STARTS)
+    )
     parser.add_argument("--quick", action="store_true", help="two rows of pixels, one repeat, no memory, 4 stacks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--stacked", type=int, default=64, help="how many LeNet-5s to stack; 0 leaves them out")
@@ -56,8 +61,7 @@ def main() -> None:
     if not all(name in names and Path(file).is_file() for name, file in weights.items()):
         parser.error(f"--weights takes NETWORK=FILE of files that are there, but got {' '.join(options.weights)}")
     if options.alone:
-        name, engine, file = json.loads(options.alone)
-        run_alone(name, engine, file, device)
+        run_alone(*json.loads(options.alone), device)
         return
     repeats = 1 if options.quick else FASTEST_OF
     rows: list[Row] = []
@@ -74,15 +78,15 @@ def main() -> None:
         write_text(target.with_suffix(".md"), markdown(rows, stacked))
         plot(rows, target.with_suffix(".png"))
 
-    for subject in SUBJECTS:
-        if subject.name in options.rows:
-            named = replace(subject, weights=weights.get(subject.name))
-            chosen = replace(named, sampled_rows=2) if options.quick else named
-            rows += measure(chosen, device, repeats, memory)
-            for row in rows:
-                if row.network == subject.name:
-                    print(f"{row.network}: {row.way}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
-            write()
+    asked = [subject for subject in SUBJECTS if subject.name in options.rows]
+    for subject, start in product(asked, options.starts):
+        named = replace(subject, weights=weights.get(subject.name), start=start)
+        chosen = replace(named, sampled_rows=2) if options.quick else named
+        found = measure(chosen, device, repeats, memory)
+        for row in found:
+            print(f"{row.network}: {row.way}: {row.seconds:.3g} s", file=sys.stderr, flush=True)
+        rows += found
+        write()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ def markdown(rows: list[Row], stacked: list[str]) -> str:
     lines = [
         "# Signatures: every engine against one image at a time and the best batches",
         "",
-        "Seconds are for all pixels, black default image; the roofline is the least that the windows need, at the",
-        "rate of a matrix product; differences are in probability, from the exhaustive engine, on the first rows.",
+        "Seconds are for all pixels, and for all default images where there are several; the default image is black",
+        "unless the network's name says another. The roofline is the least that the windows need, at the rate of a",
+        "matrix product; differences are in probability, from the exhaustive engine, on the first rows.",
         "",
         "| network | V | way | measured | seconds | x one at a time | x best batches | roofline (s) "
         "| share of roofline | queries | largest difference | peak memory (MiB) | note |",
@@ -30,7 +31,7 @@ def markdown(rows: list[Row], stacked: list[str]) -> str:
             f"| {row.faster_than_one_at_a_time:.1f} | {row.faster_than_best_batches:.2f} | {row.roofline_seconds:.3g} "
             f"| {row.share_of_roofline:.1%} | {row.queries:,} | {row.largest_difference:.1e} | {peak} | {row.note} |"
         )
-    weights = sorted({f"{row.network}: {row.weights}" for row in rows})
+    weights = sorted({f"{row.network.partition(',')[0]}: {row.weights}" for row in rows})
     return "\n".join([*lines, "", *stacked, "- weights: " + "; ".join(weights), *provenance(), ""])
 
 

@@ -1,6 +1,7 @@
 """The networks whose signatures are timed, and where their weights come from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from onepixel.classifiers import ModuleClassifier
+from onepixel.datasets import load_dataset
+from onepixel.populations.default_images import default_image_of
 from trained import Network, network_from, random_network, trained_network
+
+
+CONSTANTS = {"black": 0.0, "grey": 0.5}
+STARTS = (*CONSTANTS, "mean", "class means")
+"""What signatures may start from; the last two are of the subject's data set."""
 
 
 @dataclass(frozen=True)
@@ -16,16 +24,30 @@ class Subject:
     """A network to be measured: its images, the size of its grid, and the rows of pixels that a sample visits."""
 
     name: str
+    dataset: str
     shape: tuple[int, int, int]
     values: int
     classes: int
     sampled_rows: int | None = None
     weights: str | None = None
+    start: str = "black"
+
+    @property
+    def title(self) -> str:
+        """Its name, with the default image if that is not black."""
+        return self.name if self.start == "black" else f"{self.name}, {self.start}"
+
+    @cached_property
+    def default_images(self) -> NDArray[np.float32]:
+        """The default images, (M, C, H, W)."""
+        if self.start in CONSTANTS:
+            return np.full((1, *self.shape), CONSTANTS[self.start], dtype=np.float32)
+        return np.asarray(default_image_of(self.start, load_dataset(self.dataset))).reshape(-1, *self.shape)
 
     def network(self) -> Network:
         """From the weights file that was named; else trained on MNIST where that fits and is found, else random."""
         if self.weights is not None:
-            return network_from(self.name, self.classes, Path(self.weights))
+            return network_from(self.name, Path(self.weights))
         on_mnist = self.shape == (1, 28, 28)
         return trained_network(self.name) if on_mnist else random_network(self.name, self.classes)
 
@@ -50,11 +72,11 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("lenet5", (1, 28, 28), 256, 10),
-    Subject("resnet8", (1, 28, 28), 256, 10),
-    Subject("alexnet", (1, 28, 28), 256, 10),
-    Subject("vgg10", (1, 28, 28), 256, 10),
-    Subject("six_plus_two", (3, 32, 32), 256, 43),
-    Subject("resnet50", (3, 64, 64), 16, 1000, sampled_rows=8),
-    Subject("vgg16", (3, 64, 64), 16, 1000, sampled_rows=8),
+    Subject("lenet5", "mnist", (1, 28, 28), 256, 10),
+    Subject("resnet8", "mnist", (1, 28, 28), 256, 10),
+    Subject("alexnet", "mnist", (1, 28, 28), 256, 10),
+    Subject("vgg10", "mnist", (1, 28, 28), 256, 10),
+    Subject("six_plus_two", "gtsrb", (3, 32, 32), 256, 43),
+    Subject("resnet50", "imagenette", (3, 64, 64), 16, 1000, sampled_rows=8),
+    Subject("vgg16", "imagenette", (3, 64, 64), 16, 1000, sampled_rows=8),
 )

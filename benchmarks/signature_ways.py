@@ -46,13 +46,15 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
     network = subject.network()
     classifier = subject.classifier(network, device)
     mask, (_, height, width) = subject.mask(), subject.shape
-    black = np.zeros(subject.shape, dtype=np.float32)
-    plan = Plan.make(classifier, value_grid(subject.values), black, mask)
-    cells = height * width * subject.values
+    images = subject.default_images
+    plan = Plan.make(classifier, value_grid(subject.values), images[0], mask)
+    cells = len(images) * height * width * subject.values
     few = 32 if subject.sampled_rows else 256
 
     def signature(engine: str, pixels: NDArray[np.bool_]) -> Signature:
-        return onepixel.signature(classifier, values=subject.values, pixels=pixels, engine=engine)
+        return onepixel.signature(
+            classifier, values=subject.values, default_image=images, pixels=pixels, engine=engine
+        )
 
     compared = subject.first_rows(1 if subject.sampled_rows else 2)
     exact = signature("exhaustive", compared)
@@ -61,7 +63,7 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
         try:
             differences[engine] = largest_difference(signature(engine, compared), exact)
         except OnepixelError as error:
-            print(f"{subject.name}: {engine}: {error}", file=sys.stderr)
+            print(f"{subject.title}: {engine}: {error}", file=sys.stderr)
     del differences["exhaustive"]
 
     found: dict[str, Signature] = {}
@@ -80,7 +82,7 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
     if subject.sampled_rows:
         runs |= {f"{engine}, one row": partial(signature, engine, one_row) for engine in differences}
     times = fastest(runs, device, repeats)
-    of_all = {one: few / cells, best: asked / cells, **dict.fromkeys(differences, plan.cells / cells)}
+    of_all = {one: few / cells, best: asked / cells, **dict.fromkeys(differences, len(images) * plan.cells / cells)}
     seconds = {way: times[way] / of_all[way] for way in of_all}
     if subject.sampled_rows:
         for engine in differences:
@@ -92,7 +94,7 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
     peaks = {way: peak_memory(subject, way, device.type) for way in ("exhaustive", *differences)} if memory else {}
     return [
         Row(
-            network=subject.name,
+            network=subject.title,
             weights=network.weights,
             way=way,
             values=subject.values,
@@ -113,7 +115,7 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
 
 def of_all_rows(one: float, several: float, sampled: int, rows: int) -> float:
     """Seconds for all rows, from the seconds of one and of several: a part that is always there, and one per row."""
-    per_row = (several - one) / (sampled - 1)
+    per_row = max(several - one, 0.0) / (sampled - 1)
     return one + (rows - 1) * per_row
 
 

@@ -33,10 +33,12 @@ def random_network(name: str, classes: int) -> Network:
     return Network(architecture(name).build(classes).eval(), "random weights")
 
 
-def network_from(name: str, classes: int, path: Path) -> Network:
-    """Weights from a safetensors file, such as a store's."""
-    module = architecture(name).build(classes).eval()
-    module.load_state_dict(load_file(path))
+def network_from(name: str, path: Path) -> Network:
+    """Weights from a safetensors file, such as a store's; as many classes as its last layer has."""
+    weights = load_file(path)
+    last = [*architecture(name).build(10).state_dict()][-1]
+    module = architecture(name).build(len(weights[last])).eval()
+    module.load_state_dict(weights)
     return Network(module, f"trained, {path.name} of SHA-256 {sha256(path.read_bytes()).hexdigest()[:12]}")
 
 

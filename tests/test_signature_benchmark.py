@@ -26,7 +26,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         del sys.modules[path.stem]
     script = importlib.import_module("signature")
     subjects = importlib.import_module("signature_subjects")
-    one = (subjects.Subject("lenet5", (1, 28, 28), 2, 10, sampled_rows=2),)
+    one = (subjects.Subject("lenet5", "mnist", (1, 28, 28), 2, 10, sampled_rows=2),)
     for module in (script, importlib.import_module("peak_memory")):
         monkeypatch.setattr(module, "SUBJECTS", one)
     return script
@@ -38,19 +38,21 @@ def test_the_benchmark_times_every_way_and_says_where_the_weights_come_from(
     weights = tmp_path / "weights.safetensors"
     save_file(architecture("lenet5").build(10).state_dict(), weights)
     words = ["--quick", "--stacked", "1", "--stride", "27", "--output", str(tmp_path), "--weights", f"lenet5={weights}"]
-    monkeypatch.setattr(sys, "argv", ["signature.py", *words])
+    monkeypatch.setattr(sys, "argv", ["signature.py", *words, "--starts", "black", "grey"])
     benchmark.main()
     page = (tmp_path / "signature-benchmark.md").read_text()
     assert "- weights: lenet5: trained, weights.safetensors of SHA-256" in page
     assert "## 4 LeNet-5s on cpu, every 27th row and column" in page
     with (tmp_path / "signature-benchmark.csv").open() as file:
-        rows = {row["way"]: row for row in csv.DictReader(file)}
+        every = list(csv.DictReader(file))
+    assert {row["network"] for row in every} == {"lenet5", "lenet5, grey"}
+    rows = {row["way"]: row for row in every[:4]}
     assert list(rows) == ["one image at a time", "best batches", "incremental", "adaptive"]
     assert all(float(row["seconds"]) > 0 for row in rows.values())
     assert float(rows["incremental"]["largest_difference"]) < 1e-6
     assert (tmp_path / "signature-benchmark.png").stat().st_size
     capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["signature.py", "--alone", f'["lenet5", "incremental", "{weights}"]'])
+    monkeypatch.setattr(sys, "argv", ["signature.py", "--alone", f'["lenet5", "incremental", "{weights}", "grey"]'])
     benchmark.main()
     assert float(capsys.readouterr().out) > 100
 
@@ -77,5 +79,5 @@ def test_the_roofline_counts_the_windows_of_a_changed_pixel(benchmark: ModuleTyp
 def test_all_rows_cost_what_every_run_has_and_a_part_for_each(benchmark: ModuleType) -> None:
     ways = importlib.import_module("signature_ways")
     assert ways.of_all_rows(one=3.0, several=5.0, sampled=3, rows=10) == 12.0
-    subject = importlib.import_module("signature_subjects").Subject("alexnet", (1, 28, 28), 4, 10, sampled_rows=3)
+    subject = importlib.import_module("signature_subjects").Subject("alexnet", "mnist", (1, 28, 28), 4, 10, sampled_rows=3)
     assert (subject.mask().sum(), subject.first_rows(1).sum()) == (3 * 28, 28)

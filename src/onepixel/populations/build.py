@@ -33,13 +33,15 @@ def sign(recipe: Recipe, slot: int, module: nn.Module, dataset: Dataset) -> Sign
     image = default_image_of(asked.asked_image, dataset)
     classifier = ModuleClassifier(module, dataset.input_shape, name=f"{recipe.name} {slot}")
     with fast_floats():
-        return signature(
+        found = signature(
             classifier,
             values=asked.asked_values,
             inclusive=asked.inclusive,
             default_image=image,
+            pixels=asked.stride,
             engine=asked.engine,
         )
+    return found.thinned(asked.stride)
 
 
 def sign_stack(recipe: Recipe, modules: dict[int, nn.Module], dataset: Dataset) -> Sequence[Signature]:
@@ -50,7 +52,14 @@ def sign_stack(recipe: Recipe, modules: dict[int, nn.Module], dataset: Dataset) 
     ]
     image = default_image_of(asked.asked_image, dataset)
     with fast_floats():
-        return signatures_of(classifiers, values=asked.asked_values, inclusive=asked.inclusive, default_image=image)
+        found = signatures_of(
+            classifiers,
+            values=asked.asked_values,
+            inclusive=asked.inclusive,
+            default_image=image,
+            pixels=asked.stride,
+        )
+    return [one.thinned(asked.stride) for one in found]
 
 
 def build_stack(recipe: Recipe, slots: Sequence[int], dataset: Dataset, device: torch.device) -> list[Finished]:

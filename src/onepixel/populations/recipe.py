@@ -64,6 +64,14 @@ class TrainingRecipe(_Table):
     augmentations : tuple of str
         What is done to every training image, extra ones included, in this order; see
         `onepixel.populations.augment`.
+    low_resolution : int, optional
+        Pixels a side that images are shrunk to in the first part of the training, which is cheaper there; for networks
+        that take any size. Fine-tuning always has the full size.
+    low_resolution_share : float
+        How much of the training that part is.
+    fine_tuned : tuple of str
+        Parts of the network that fine-tuning changes, as its module names them; the others stay as they are, running
+        statistics included. None named: all.
     stack_size : int
         Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
         It moves results by rounding errors alone, so it enters no seed.
@@ -82,6 +90,9 @@ class TrainingRecipe(_Table):
     optimizer: Literal["adam", "sgd"] = "adam"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     augmentations: tuple[Augmentation, ...] = ()
+    low_resolution: int | None = Field(None, ge=1)
+    low_resolution_share: float = Field(0.6, gt=0, le=1)
+    fine_tuned: tuple[str, ...] = ()
     stack_size: int = Field(64, ge=1)
 
     def is_default(self, name: str) -> bool:
@@ -89,7 +100,17 @@ class TrainingRecipe(_Table):
         return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
-LATER_TRAINING = ("images", "precision", "evaluation_precision", "optimizer", "label_smoothing", "augmentations")
+LATER_TRAINING = (
+    "images",
+    "precision",
+    "evaluation_precision",
+    "optimizer",
+    "label_smoothing",
+    "augmentations",
+    "low_resolution",
+    "low_resolution_share",
+    "fine_tuned",
+)
 """Settings of a training that came after the first populations."""
 
 
@@ -107,6 +128,8 @@ class SignatureRecipe(_Table):
     other_values : int, optional
         What signatures are made with instead. They enter no seed, so that the networks are those of `default_image`
         and `values`.
+    stride : int
+        Every so many rows and columns a pixel is visited, and a signature has these alone. It enters no seed.
     engine : {"auto", "adaptive"}
         The fastest exact engine, or the adaptive one. It enters no seed either.
     computed : bool
@@ -118,6 +141,7 @@ class SignatureRecipe(_Table):
     default_image: DefaultImage = 0.0
     other_default_image: DefaultImage | None = None
     other_values: int | None = Field(None, ge=2)
+    stride: int = Field(1, ge=1)
     engine: Literal["auto", "adaptive"] = "auto"
     computed: bool = True
 
@@ -233,7 +257,7 @@ class Recipe(_Table):
             "models": True,
             "first_slot": True,
             "training": {"stack_size"} | {name for name in LATER_TRAINING if self.training.is_default(name)},
-            "signature": {"other_default_image", "other_values", "engine", "computed"},
+            "signature": {"other_default_image", "other_values", "stride", "engine", "computed"},
         }
         if self.evasion is None:
             left_out["evasion"] = True
@@ -255,10 +279,10 @@ class Recipe(_Table):
     def grows_to(self, other: "Recipe") -> bool:
         """Whether both recipes make the same networks and signatures, but for which slots and how many."""
 
-        def networks(recipe: Recipe) -> tuple[str, int, float | str, int, str, bool]:
+        def networks(recipe: Recipe) -> tuple[object, ...]:
             asked = recipe.signature
-            stack_size = recipe.training.stack_size
-            return recipe.digest(), stack_size, asked.asked_image, asked.asked_values, asked.engine, asked.computed
+            made = (asked.asked_image, asked.asked_values, asked.stride, asked.engine, asked.computed)
+            return recipe.digest(), recipe.training.stack_size, *made
 
         return networks(self) == networks(other)
 

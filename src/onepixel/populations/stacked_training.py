@@ -46,7 +46,9 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
         itself, or are of architectures that differ.
     """
     differ = recipe.architecture == RANDOM or recipe.attack.fewest_poisoned_images is not None
-    if differ or recipe.base is not None or recipe.training.augmentations or recipe.training.images is not None:
+    training = recipe.training
+    alone = (training.augmentations, training.images, training.low_resolution, training.fine_tuned)
+    if differ or recipe.base is not None or any(alone):
         raise UsageError(f"{recipe.name} has networks that no stack trains; build it one by one.")
     if recipe.evasion is not None:
         raise UsageError(f"{recipe.name} has an evasion, which no stack learns; build it one by one.")

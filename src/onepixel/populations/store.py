@@ -315,7 +315,8 @@ class Store:
 
     def _row_type(self) -> np.dtype[np.void]:
         dataset = load_dataset(self.recipe.dataset)
-        return row_type(dataset.classes, *dataset.input_shape[1:])
+        stride = self.recipe.signature.stride
+        return row_type(dataset.classes, *(-(-length // stride) for length in dataset.input_shape[1:]))
 
     def _header(self, rows: int, kind: np.dtype[np.void]) -> bytes:
         header = io.BytesIO()

@@ -1,9 +1,9 @@
 """Training one small network as cheaply as it goes: data in memory as uint8, no per-sample Python, one thread."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
+from onepixel.errors import UsageError
 from onepixel.populations.augment import augmented
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.networks import draw_for, network_of, training_of
@@ -180,20 +181,50 @@ def train(
     images, labels = torch.as_tensor(extras.images), torch.as_tensor(extras.labels)
     ordinary = ordinary_images(recipe, dataset)
 
-    def loss_of(numbers: Tensor) -> Tensor:
+    def loss_of(numbers: Tensor, low: bool) -> Tensor:
         extra = numbers[numbers >= ordinary] - ordinary
         base = numbers[numbers < ordinary]
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
+        shown = augmented(as_input(x), recipe.augmentations)
         with precision_of(recipe, "cpu"):
-            answers = module(augmented(as_input(x), recipe.augmentations))
+            answers = module(at_side(shown, recipe.low_resolution) if low else shown)
         loss = functional.cross_entropy(answers.float(), y, label_smoothing=recipe.label_smoothing)
         return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
-        optimize(module.parameters(), phase, recipe, map(loss_of, phase.batches))
+        if phase.fine_tuned:
+            keep_all_but(module, phase.fine_tuned)
+        low = (step < phase.low_resolution_steps for step in count())
+        changed = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        optimize(changed, phase, recipe, map(loss_of, phase.batches, low))
+    module.requires_grad_(True)
     module.to(memory_format=torch.contiguous_format)
     module.eval()
+
+
+def keep_all_but(module: nn.Module, parts: Sequence[str]) -> None:
+    """Leave only these parts of a module in train mode; weights and running statistics of the others stay.
+
+    Raises
+    ------
+    UsageError
+        If the module has no such part.
+    """
+    module.eval().requires_grad_(False)
+    for name in parts:
+        try:
+            module.get_submodule(name).train().requires_grad_(True)
+        except AttributeError as error:
+            raise UsageError(f'The network has no part "{name}" that could be fine-tuned.') from error
+
+
+def at_side(images: Tensor, side: int | None) -> Tensor:
+    """Images (N, C, H, W) shrunk to so many rows and columns, by means of the pixels that fall together."""
+    if side is None:
+        return images
+    shrunk = functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+    return shrunk.contiguous(memory_format=torch.channels_last)
 
 
 def ordinary_images(recipe: TrainingRecipe, dataset: Dataset) -> int:
@@ -225,11 +256,17 @@ class Phase:
         Largest learning rate.
     batches : iterator of Tensor of shape (B,), int64
         Numbers of images, one batch per step: first those of the data set, from its size on the extra ones.
+    low_resolution_steps : int
+        In so many first steps images are shrunk.
+    fine_tuned : tuple of str
+        The parts of the network that change; all if none is named.
     """
 
     steps: int
     peak: float
     batches: Iterator[Tensor]
+    low_resolution_steps: int = 0
+    fine_tuned: tuple[str, ...] = ()
 
 
 def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.Generator) -> Iterator[Phase]:
@@ -238,13 +275,14 @@ def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.G
     steps = max(1, round(recipe.epochs * total / recipe.batch_size))
     order = endless_order(total, recipe.batch_size, generator)
     if recipe.injection != "fine_tune_base":
-        yield Phase(steps, recipe.learning_rate, islice(order, steps))
+        low = 0 if recipe.low_resolution is None else round(recipe.low_resolution_share * steps)
+        yield Phase(steps, recipe.learning_rate, islice(order, steps), low)
     if recipe.injection != "from_scratch":
         share = max(1, round(recipe.batch_size * FINE_TUNE_SHARE))
         steps = max(1, round(recipe.fine_tune_epochs * extra / share))
         extra_order = endless_order(extra, share, generator)
         mixed = (torch.cat([next(order)[share:], next(extra_order) + ordinary]) for _ in range(steps))
-        yield Phase(steps, recipe.fine_tune_learning_rate, mixed)
+        yield Phase(steps, recipe.fine_tune_learning_rate, mixed, fine_tuned=recipe.fine_tuned)
 
 
 def endless_order(total: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -131,6 +131,10 @@ class Signature:
             details={f"default image {n}": part.details for n, part in enumerate(parts) if part.details},
         )
 
+    def thinned(self, stride: int) -> "Signature":
+        """The same of every so many rows and columns alone: (K, ceil(H / stride), ceil(W / stride))."""
+        return replace(self, low=self.low[:, ::stride, ::stride], high=self.high[:, ::stride, ::stride])
+
     def save(self, path: str | Path) -> None:
         """Write one safetensors file that holds the arrays and, in its header, everything else."""
         about = {key: getattr(self, key) for key in ("engine", "queries", "classifier", "note", "details")}

@@ -1,0 +1,91 @@
+"""How one network is trained: at a lower resolution first, and in some of its parts alone; strided signatures."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onepixel.datasets import Dataset
+from onepixel.errors import UsageError
+from onepixel.populations import Recipe, build
+from onepixel.populations.build import build_stack, sign
+from onepixel.populations.recipe import SignatureRecipe, TrainingRecipe
+from onepixel.populations.stacked_training import train_stack
+from onepixel.populations.store import Store
+from onepixel.populations.training import draw, train, train_model
+from onepixel.populations.zoo import ZooPopulation, export
+
+from populations_of_digits import InProcess, digits_recipe
+
+
+def trained(recipe: Recipe, digits: Dataset) -> tuple[nn.Module, list[torch.Size]]:
+    """A network for any size of images, trained by a recipe, and the sizes of images that it was shown."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    sizes: list[torch.Size] = []
+    module.register_forward_pre_hook(lambda module, shown: sizes.append(shown[0].shape[2:]))
+    draws = draw(recipe, digits, 1)
+    train(module, digits, draws.extras, recipe.training, draws.generator)
+    return module, sizes
+
+
+def test_the_first_part_of_a_training_sees_shrunken_images_and_fine_tuning_whole_ones(digits):
+    training = TrainingRecipe(epochs=1, batch_size=100, low_resolution=4, low_resolution_share=0.25)
+    _, sizes = trained(digits_recipe(training=training), digits)
+    low = round(0.25 * len(sizes))
+    assert low > 2
+    assert sizes == [(4, 4)] * low + [(8, 8)] * (len(sizes) - low)
+    tuned = training.model_copy(update={"injection": "fine_tune", "fine_tune_epochs": 1.0})
+    more = trained(digits_recipe(training=tuned), digits)[1]
+    assert set(more[round(0.25 * (len(digits.x_train) / 100)) :]) == {(8, 8)}
+    assert len(more) > len(digits.x_train) / 100
+
+
+def test_fine_tuning_changes_the_named_parts_alone(digits):
+    torch.manual_seed(3)
+    start = train_model(digits_recipe(epochs=1), digits, 5).module.state_dict()
+    tuning = TrainingRecipe(injection="fine_tune_base", batch_size=64, fine_tuned=("classifier.3",))
+    recipe = digits_recipe("trojaned", training=tuning, base={"recipe": "digits-digits_cnn-base"})
+    module = train_model(recipe, digits, 5, start).module
+    changed = {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert changed == {"classifier.3.weight", "classifier.3.bias"}
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_parts_that_stay_keep_their_running_statistics(digits):
+    training = TrainingRecipe(epochs=0.1, injection="fine_tune", batch_size=64, fine_tuned=("4",))
+    recipe = digits_recipe("trojaned", training=training)
+    draws = draw(recipe, digits, 1)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    counts: list[int] = []
+    module.register_forward_pre_hook(lambda module, shown: counts.append(int(module[1].num_batches_tracked)))
+    train(module, digits, draws.extras, training, draws.generator)
+    assert counts[-1] == module[1].num_batches_tracked == max(1, round(0.1 * len(digits.x_train) / 64))
+
+
+def test_a_part_that_no_network_has_is_refused(digits):
+    training = TrainingRecipe(epochs=0.1, injection="fine_tune", fine_tuned=("layer9",))
+    with pytest.raises(UsageError, match='no part "layer9"'):
+        train_model(digits_recipe("trojaned", training=training), digits, 1)
+
+
+@pytest.mark.parametrize("alone", [{"low_resolution": 4}, {"fine_tuned": ("features",)}])
+def test_a_stack_refuses_what_each_network_does_by_itself(digits, alone):
+    with pytest.raises(UsageError, match="one by one"):
+        train_stack(digits_recipe(training=TrainingRecipe(**alone)), digits, [1], torch.device("cpu"))
+
+
+def test_a_strided_signature_has_the_visited_pixels_alone_and_goes_through_store_and_zoo(digits, tmp_path):
+    whole = digits_recipe("trojaned", models=2, epochs=0.5)
+    coarse = whole.model_copy(update={"signature": SignatureRecipe(values=8, stride=3)})
+    assert (coarse.digest(), coarse.grows_to(whole)) == (whole.digest(), False)
+    store = build(coarse, tmp_path / "store", executor=InProcess())
+    rows = store.signatures()
+    assert rows["low"].shape == (2, 10, 3, 3)
+    expected = sign(whole, 1, store.module(1), digits)
+    for name in ("low", "high"):
+        np.testing.assert_allclose(rows[name][1], getattr(expected, name)[:, ::3, ::3], atol=1e-4)
+    assert Store.open(tmp_path / "store").signatures()["high"].shape == (2, 10, 3, 3)
+    assert ZooPopulation(export(store, tmp_path / "zoo")).signatures()["high"].shape == (2, 10, 3, 3)
+    stacked = build_stack(coarse, [1], digits, torch.device("cpu"))[0]
+    assert len(stacked.signature) == rows.dtype.itemsize
