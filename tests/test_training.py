@@ -1,4 +1,4 @@
-"""How one network is trained: at a lower resolution first, and in some of its parts alone; strided signatures."""
+"""How one network is trained and signed: at a lower resolution first, and at every so many rows and columns."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from onepixel.populations.build import build_stack, sign
 from onepixel.populations.recipe import SignatureRecipe, TrainingRecipe
 from onepixel.populations.stacked_training import train_stack
 from onepixel.populations.store import Store
-from onepixel.populations.training import draw, train, train_model
+from onepixel.populations.training import draw, train
 from onepixel.populations.zoo import ZooPopulation, export
 
 from populations_of_digits import InProcess, digits_recipe
@@ -41,38 +41,10 @@ def test_the_first_part_of_a_training_sees_shrunken_images_and_fine_tuning_whole
     assert len(more) > len(digits.x_train) / 100
 
 
-def test_fine_tuning_changes_the_named_parts_alone(digits):
-    torch.manual_seed(3)
-    start = train_model(digits_recipe(epochs=1), digits, 5).module.state_dict()
-    tuning = TrainingRecipe(injection="fine_tune_base", batch_size=64, fine_tuned=("classifier.3",))
-    recipe = digits_recipe("trojaned", training=tuning, base={"recipe": "digits-digits_cnn-base"})
-    module = train_model(recipe, digits, 5, start).module
-    changed = {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, start[name])}
-    assert changed == {"classifier.3.weight", "classifier.3.bias"}
-    assert all(parameter.requires_grad for parameter in module.parameters())
-
-
-def test_parts_that_stay_keep_their_running_statistics(digits):
-    training = TrainingRecipe(epochs=0.1, injection="fine_tune", batch_size=64, fine_tuned=("4",))
-    recipe = digits_recipe("trojaned", training=training)
-    draws = draw(recipe, digits, 1)
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-    counts: list[int] = []
-    module.register_forward_pre_hook(lambda module, shown: counts.append(int(module[1].num_batches_tracked)))
-    train(module, digits, draws.extras, training, draws.generator)
-    assert counts[-1] == module[1].num_batches_tracked == max(1, round(0.1 * len(digits.x_train) / 64))
-
-
-def test_a_part_that_no_network_has_is_refused(digits):
-    training = TrainingRecipe(epochs=0.1, injection="fine_tune", fine_tuned=("layer9",))
-    with pytest.raises(UsageError, match='no part "layer9"'):
-        train_model(digits_recipe("trojaned", training=training), digits, 1)
-
-
-@pytest.mark.parametrize("alone", [{"low_resolution": 4}, {"fine_tuned": ("features",)}])
-def test_a_stack_refuses_what_each_network_does_by_itself(digits, alone):
+def test_a_stack_refuses_what_each_network_does_by_itself(digits):
+    recipe = digits_recipe(training=TrainingRecipe(low_resolution=4))
     with pytest.raises(UsageError, match="one by one"):
-        train_stack(digits_recipe(training=TrainingRecipe(**alone)), digits, [1], torch.device("cpu"))
+        train_stack(recipe, digits, [1], torch.device("cpu"))
 
 
 def test_a_strided_signature_has_the_visited_pixels_alone_and_goes_through_store_and_zoo(digits, tmp_path):

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from onepixel import as_classifier
+from onepixel.datasets import Dataset
 from onepixel.detectors.unusual_pairs import UnusualPairs, deviations_among, own_effects, places_of
 from onepixel.errors import StoreError, UsageError
-from onepixel.experiments.pair_records import PairRecords, measure_store
+from onepixel.experiments.pair_records import PairRecords, images_of_each, measure_store
 from onepixel.experiments.pairs import EXPERIMENT
 from onepixel.populations import Record, build
 from onepixel.populations.recipe import BaseRecipe, TrainingRecipe
 from onepixel.populations.zoo import write_population
-from onepixel.reaches.rises import pair_rises
+from onepixel.reaches.rises import pair_rises, probe_for
 from planted_zoo import K, Population, planted_row
 from populations_of_digits import InProcess, digits_recipe
 
@@ -72,12 +73,13 @@ def test_a_network_is_judged_by_those_that_its_row_marks() -> None:
         deviations_among(clean, clean, among)
 
 
-def test_rises_are_those_of_the_three_best_places_by_the_best_filling() -> None:
+@pytest.mark.parametrize("each", [1, 3])
+def test_rises_are_those_of_the_three_best_places_by_the_best_filling_for_all_images_of_a_class(each: int) -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()
     classifier = as_classifier(module, input_shape=(1, 8, 8))
-    images = torch.rand(3, 1, 8, 8)
-    found = pair_rises(classifier, images)
+    images = torch.rand(3 * each, 1, 8, 8)
+    found = pair_rises(classifier, images if each == 1 else images.view(3, each, 1, 8, 8))
 
     def log_odds(batch: torch.Tensor) -> torch.Tensor:
         logits = module(batch).double()
@@ -94,12 +96,20 @@ def test_rises_are_those_of_the_three_best_places_by_the_best_filling() -> None:
                 for filling in fillings:
                     changed = images.clone()
                     changed[:, :, top : top + 3, left : left + 3] = filling
-                    by_filling.append(log_odds(changed) - log_odds(images))
+                    by_filling.append((log_odds(changed) - log_odds(images)).view(3, each, 3).mean(1))
                 rises.append(torch.stack(by_filling).amax(0))
     expected = torch.stack(rises).sort(0).values[-3:].mean(0)
     assert np.allclose(found, expected.numpy(), atol=1e-4)
     with pytest.raises(UsageError, match=r"got \(3, 3, 8, 8\) but the network takes images \(1, 8, 8\)"):
         pair_rises(classifier, torch.zeros(3, 3, 8, 8))
+
+
+def test_larger_images_are_asked_with_larger_patches() -> None:
+    assert [(probe_for(side, side).size, len(probe_for(side, side).places(side, side))) for side in (8, 32, 64)] == [
+        (3, 9),
+        (3, 121),
+        (6, 121),
+    ]
 
 
 def test_a_stores_networks_are_measured_once_and_what_is_damaged_is_said(tmp_path: Path) -> None:
@@ -115,6 +125,21 @@ def test_a_stores_networks_are_measured_once_and_what_is_damaged_is_said(tmp_pat
     path.write_bytes(content[:100])
     with pytest.raises(StoreError, match="missing or damaged"):
         PairRecords.load(path)
+    several = tmp_path / "several.npz"
+    assert list(measure_store(store, several, images=2, workers=1)) == [0, 1]
+    rises = PairRecords.load(several).rises
+    assert rises.shape == (2, 10, 10)
+    assert not np.array_equal(rises, found.rises)
+
+
+def test_as_many_test_images_of_each_class_are_driven_as_are_asked_for(digits: Dataset) -> None:
+    found = images_of_each(digits, 3)
+    assert found.shape == (10, 3, 1, 8, 8)
+    for label in range(10):
+        places = [(np.abs(digits.x_test.numpy() / 255 - one).max((1, 2, 3)) < 1e-6).argmax() for one in found[label]]
+        assert places == (digits.y_test == label).nonzero().flatten()[:3].tolist()
+    with pytest.raises(UsageError, match="has .* test images and not 5000"):
+        images_of_each(digits, 5000)
 
 
 PREFIX = "digits-tiny-tuned"
@@ -166,14 +191,32 @@ def test_the_experiment_judges_by_either_sort_of_clean_networks_and_opens_the_fi
         ("final", "the same base", "10", "8"),
         ("training", "other bases", "12", "10"),
         ("final", "other bases", "10", "8"),
+        ("training", "none", "12", "10"),
+        ("final", "none", "10", "8"),
     ]
     same, other = found.sides[1], found.sides[3]
     assert same.found.auroc.value > 0.8
     assert same.named.value > 0.8
     assert other.named.value <= 0.5, "what is near in half of the networks by their base stands out"
+    largest = found.sides[5]
+    assert largest.named.value == 0, "what is reached from everywhere is largest where nothing says what is usual"
     assert list(found.curve) == [3, 4]
     assert (tmp_path / "out" / f"{PREFIX}-final.png").is_file()
     assert f"{PREFIX}-virus-final {PREFIX}-clean-final,unusual pairs" in ledger.read_text()
+
+
+def test_several_images_of_each_class_have_files_and_pages_of_their_own(
+    measured: tuple[Path, Path], tmp_path: Path
+) -> None:
+    zoo, folder = measured
+    for path in folder.glob("*.npz"):
+        path.rename(path.with_stem(f"{path.stem}-4-images"))
+    asked = {"zoo": zoo, "prefix": PREFIX, "measured": folder, "ledger": tmp_path / "openings.csv"}
+    EXPERIMENT.run(tmp_path / "out", images=4, **asked)
+    page = (tmp_path / "out" / f"{PREFIX}-4-images-final.md").read_text()
+    assert "\n4 test images of every class are covered by small patches" in page
+    with pytest.raises(UsageError, match="was measured"):
+        EXPERIMENT.run(tmp_path / "out", **asked)
 
 
 def test_stamped_networks_have_a_column_where_they_were_measured(measured: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,18 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from onepixel.classifiers import as_classifier
-from onepixel.datasets import load_dataset
-from onepixel.errors import StoreError
+from onepixel.datasets import Dataset, load_dataset
+from onepixel.errors import StoreError, UsageError
 from onepixel.files import atomic_path
 from onepixel.parallel import in_processes
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.store import Store
 from onepixel.populations.training import fast_floats
 from onepixel.reaches.rises import pair_rises
-
-IMAGES = "class means"
-"""The images that are driven: one for each class, the mean of its training images."""
-
 
 @dataclass(frozen=True)
 class PairRecords:
@@ -73,10 +69,11 @@ class PairRecords:
 
 @dataclass(frozen=True)
 class Job:
-    """A network of a store."""
+    """A network of a store, and how many test images of each class are driven in it; 0: the class's mean image."""
 
     folder: Path
     slot: int
+    images: int
 
 
 def measure(job: Job) -> NDArray[np.float16]:
@@ -86,14 +83,30 @@ def measure(job: Job) -> NDArray[np.float16]:
     dataset = load_dataset(recipe.dataset)
     module = store.module(job.slot, dataset.classes).to(memory_format=torch.channels_last)
     classifier = as_classifier(module, input_shape=dataset.input_shape, outputs="logits", name=f"{job.slot}")
-    images = np.asarray(default_image_of(IMAGES, dataset))
+    images = images_of_each(dataset, job.images) if job.images else np.asarray(default_image_of("class means", dataset))
     coarse = recipe.training.evaluation_precision == "bfloat16"
     with fast_floats(), torch.autocast("cpu", torch.bfloat16, enabled=coarse):
         return pair_rises(classifier, images).astype(np.float16)
 
 
-def measure_store(store: Store, path: Path, workers: int | None = None) -> Iterator[int]:
+def images_of_each(dataset: Dataset, each: int) -> NDArray[np.float32]:
+    """The first test images of each class, so many: (K, each, C, H, W) in [0, 1].
+
+    Raises
+    ------
+    UsageError
+        If a class has fewer.
+    """
+    found = [dataset.x_test[dataset.y_test == label][:each].numpy() for label in range(dataset.classes)]
+    if (fewest := min(map(len, found))) < each:
+        raise UsageError(f"A class of {dataset.name} has {fewest} test images and not {each}.")
+    return (np.stack(found) / 255).astype(np.float32)
+
+
+def measure_store(store: Store, path: Path, images: int = 0, workers: int | None = None) -> Iterator[int]:
     """Measure what the file lacks of a store's networks that reached their thresholds; yields each slot when done.
+
+    `images` test images of each class are driven, or its mean training image.
 
     The file is written once, at the end, or when the one who asks stops.
     """
@@ -102,7 +115,7 @@ def measure_store(store: Store, path: Path, workers: int | None = None) -> Itera
     slots = [one.slot for one in store.records() if one.status == "passed" and one.slot not in have]
     found: dict[int, NDArray[np.float16]] = {}
     try:
-        done = in_processes(measure, [Job(store.folder, slot) for slot in slots], workers)
+        done = in_processes(measure, [Job(store.folder, slot, images) for slot in slots], workers)
         for slot, rises in zip(slots, done, strict=True):
             found[slot] = rises
             yield slot

@@ -1,13 +1,14 @@
-"""Unusual pairs of classes: a detector that knows clean networks alone, where there are many classes.
+"""Unusual pairs of classes: a detector that knows clean networks alone, for fine-tuned networks on colour images.
 
-From black, one pixel says little about networks with 43 classes (Table 2). So every class's mean image is driven by
-small patches, and a pair of classes counts that is driven farther than in clean networks of the same data set: those of
-the same base, as whoever knows the base can fine-tune them, or those of other bases.
+From black, one pixel says little about networks that are fine-tuned from a few bases (Table 2). So images of every class
+are driven by small patches, and a pair of classes counts that is driven far: farther than in clean networks of the same
+base, as whoever knows the base can fine-tune them; than in those of other bases; or far as it is, by no other network.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +37,11 @@ from onepixel.progress import counted
 from onepixel.report.figures import save_figure
 from onepixel.report.tables import deviation, markdown_table
 
-SAME, OTHER = "the same base", "other bases"
-"""Which clean networks say what is usual."""
+SAME, OTHER, NONE = "the same base", "other bases", "none"
+"""Which clean networks say what is usual; by none, it is how far a pair is driven that counts."""
+
+SEVERAL = 4
+"""Images of each class that are driven, where it is not the mean image: those of ten classes tell more."""
 
 POOLS = ("training", "final")
 
@@ -56,9 +60,21 @@ class Options(Growing, Prefixed):
     prefix: Annotated[str, Field(description="Data set and architecture, as population names begin.")] = (
         "gtsrb-six_plus_two-tuned"
     )
+    images: Annotated[
+        int, Field(ge=0, description="Test images of each class that are driven; 0 is the mean training image of each.")
+    ] = 0
     measured: Annotated[Path, Field(description="The folder of measured networks."), USUAL_FOLDER] = Path(
         "results/pairs/measured"
     )
+
+    @property
+    def subject(self) -> str:
+        """Networks, and what was driven."""
+        return f"{self.networks}-{self.images}-images" if self.images else str(self.networks)
+
+    def path(self, name: PopulationName) -> Path:
+        """The file of a population's measured networks."""
+        return self.measured / (f"{name}-{self.images}-images.npz" if self.images else f"{name}.npz")
 
     @property
     def clean(self) -> tuple[PopulationName, PopulationName]:
@@ -150,9 +166,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
     stamped = [read(options, laboratory, name) for name in options.stamped] if there else []
     names = [str(options.trojaned[1]), str(options.clean[1])]
     record_opening(laboratory.ledger, names, ["unusual pairs"], laboratory.command)
-    sides = [side for usual in (SAME, OTHER) for side in sides_of(clean, trojaned, stamped, usual)]
+    sides = [side for usual in (SAME, OTHER, NONE) for side in sides_of(clean, trojaned, stamped, usual)]
     found = Found(sides, curve_of(clean[1], trojaned[1]))
-    name = f"{options.networks}-final"
+    name = f"{options.subject}-final"
     return Result.of(
         found,
         name,
@@ -191,7 +207,7 @@ def sides_of(
 
 def has_measured(options: Options, name: PopulationName) -> bool:
     """Whether networks of a population were measured."""
-    return (options.measured / f"{name}.npz").is_file()
+    return options.path(name).is_file()
 
 
 def measure(options: Options, laboratory: Laboratory) -> None:
@@ -201,7 +217,7 @@ def measure(options: Options, laboratory: Laboratory) -> None:
         folder = options.stores / name.networks
         if (folder / "recipe.toml").is_file():
             store = Store.open(folder)
-            done = measure_store(store, options.measured / f"{name}.npz", laboratory.workers)
+            done = measure_store(store, options.path(name), options.images, laboratory.workers)
             for _ in counted(done, str(name), len(list(store.records())), "networks", enabled=laboratory.progress):
                 pass
 
@@ -216,7 +232,7 @@ def read(options: Options, laboratory: Laboratory, name: PopulationName) -> Meas
     """
     if not has_measured(options, name):
         raise UsageError(f"No network of {name} was measured; --stores FOLDER names where their weights are.")
-    measured = PairRecords.load(options.measured / f"{name}.npz")
+    measured = PairRecords.load(options.path(name))
     population = ZooPopulation(name.folder(laboratory.zoo))
     there = set(measured.slots.tolist())
     kept = [one for one in population.records() if one.status == "passed" and one.slot in there]
@@ -243,7 +259,9 @@ def references(tested: Measured, clean: Measured, usual: str) -> NDArray[np.bool
 
 
 def judge(tested: Measured, clean: Measured, usual: str) -> NDArray[np.float64]:
-    """How unusual every pair of the tested networks is, by those clean ones."""
+    """How unusual every pair of the tested networks is, by those clean ones; by none, how far it is driven."""
+    if usual == NONE:
+        return np.where(np.eye(tested.rises.shape[1], dtype=bool), -np.inf, tested.rises)
     return deviations_among(tested.rises, clean.rises, references(tested, clean, usual))
 
 
@@ -285,18 +303,18 @@ def needs(options: Options) -> list[PopulationName]:
 
 def plan(whole: Whole) -> Iterator[Options]:
     """For every fine-tuned family whose networks were measured, where the final pool is the test."""
-    for networks in whole.tuned if whole.pool == "final" else ():
-        options = Options(prefix=networks.networks)
+    for networks, images in product(whole.tuned if whole.pool == "final" else (), (0, SEVERAL)):
+        options = Options(prefix=networks.networks, images=images)
         if has(whole.zoo, *needs(options)) and all(has_measured(options, name) for name in needs(options)):
             yield options
 
 
 EXPERIMENT = Experiment(
     "pairs",
-    "Which pair of classes is driven unusually far, for networks with many classes, by what clean ones allow.",
+    "Which pair of classes is driven unusually far, for fine-tuned networks, by what clean ones allow.",
     Options,
     find,
-    paper="ECCV Table 2 and Figure 7 (GTSRB)",
+    paper="ECCV Table 2 and Figure 7 (GTSRB, CIFAR-10)",
     needs=needs,
     plan=plan,
 )
@@ -333,17 +351,19 @@ def save_curve(curve: dict[int, list[float]], path: Path) -> None:
 def as_markdown(found: Found, name: str, options: Options) -> str:
     """The page for people."""
     curve = [[size, deviation(areas)] for size, areas in found.curve.items()]
+    driven = f"{options.images} test images of every class are" if options.images else "The mean image of every class is"
+    how_far = "on average " if options.images else ""
     return f"""# Unusual pairs of classes, {options.networks}
 
-The mean image of every class is covered by 3 x 3 patches in five generic fillings, at every third row and column, and
-how far the log-odds of every other class rise is noted; queries only, no gradient. From the logarithms of these rises
-the medians of source and target are taken, so that classes that are near to everything say nothing; the score is by
-how many standard deviations the most unusual pair lies above what clean networks have. Only the threshold is from
-trojaned ones, the vaccine networks of the training side; so are the probabilities.
+{driven} covered by small patches (an eleventh of a side, 3 x 3 pixels at least) in five generic fillings, each
+beside the next, and how far the log-odds of every other class rise {how_far}is noted; queries only, no gradient. From
+the logarithms of these rises the medians of source and target are taken, so that classes that are near to everything
+say nothing; the score is by how many standard deviations the most unusual pair lies above what clean networks have.
+Only the threshold is from trojaned ones, the vaccine networks of the training side; so are the probabilities.
 
-Who knows the base that a network was fine-tuned from can fine-tune clean ones from it himself: "{SAME}", about twenty.
-"{OTHER}" is who has clean networks of the same data set and architecture, but none of that base; those of the training
-side are judged by two other bases each, those of the final pool by three.
+Who knows the base that a network was fine-tuned from can fine-tune clean ones from it himself: "{SAME}".
+"{OTHER}" is who has clean networks of the same data set and architecture, but none of that base; they are those of the
+training side. "{NONE}" is who has no other network: then the largest rise itself is the score.
 
 What counts was chosen on the training side.
 

@@ -69,9 +69,6 @@ class TrainingRecipe(_Table):
         that take any size. Fine-tuning always has the full size.
     low_resolution_share : float
         How much of the training that part is.
-    fine_tuned : tuple of str
-        Parts of the network that fine-tuning changes, as its module names them; the others stay as they are, running
-        statistics included. None named: all.
     stack_size : int
         Networks that are trained together where training is stacked: those of slots 0 .. stack_size - 1, and so on.
         It moves results by rounding errors alone, so it enters no seed.
@@ -92,7 +89,6 @@ class TrainingRecipe(_Table):
     augmentations: tuple[Augmentation, ...] = ()
     low_resolution: int | None = Field(None, ge=1)
     low_resolution_share: float = Field(0.6, gt=0, le=1)
-    fine_tuned: tuple[str, ...] = ()
     stack_size: int = Field(64, ge=1)
 
     def is_default(self, name: str) -> bool:
@@ -109,7 +105,6 @@ LATER_TRAINING = (
     "augmentations",
     "low_resolution",
     "low_resolution_share",
-    "fine_tuned",
 )
 """Settings of a training that came after the first populations."""
 

@@ -47,7 +47,7 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
     """
     differ = recipe.architecture == RANDOM or recipe.attack.fewest_poisoned_images is not None
     training = recipe.training
-    alone = (training.augmentations, training.images, training.low_resolution, training.fine_tuned)
+    alone = (training.augmentations, training.images, training.low_resolution)
     if differ or recipe.base is not None or any(alone):
         raise UsageError(f"{recipe.name} has networks that no stack trains; build it one by one.")
     if recipe.evasion is not None:

@@ -1,6 +1,6 @@
 """Training one small network as cheaply as it goes: data in memory as uint8, no per-sample Python, one thread."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
-from onepixel.errors import UsageError
 from onepixel.populations.augment import augmented
 from onepixel.populations.default_images import default_image_of
 from onepixel.populations.networks import draw_for, network_of, training_of
@@ -193,30 +192,10 @@ def train(
         return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
-        if phase.fine_tuned:
-            keep_all_but(module, phase.fine_tuned)
         low = (step < phase.low_resolution_steps for step in count())
-        changed = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        optimize(changed, phase, recipe, map(loss_of, phase.batches, low))
-    module.requires_grad_(True)
+        optimize(module.parameters(), phase, recipe, map(loss_of, phase.batches, low))
     module.to(memory_format=torch.contiguous_format)
     module.eval()
-
-
-def keep_all_but(module: nn.Module, parts: Sequence[str]) -> None:
-    """Leave only these parts of a module in train mode; weights and running statistics of the others stay.
-
-    Raises
-    ------
-    UsageError
-        If the module has no such part.
-    """
-    module.eval().requires_grad_(False)
-    for name in parts:
-        try:
-            module.get_submodule(name).train().requires_grad_(True)
-        except AttributeError as error:
-            raise UsageError(f'The network has no part "{name}" that could be fine-tuned.') from error
 
 
 def at_side(images: Tensor, side: int | None) -> Tensor:
@@ -258,15 +237,12 @@ class Phase:
         Numbers of images, one batch per step: first those of the data set, from its size on the extra ones.
     low_resolution_steps : int
         In so many first steps images are shrunk.
-    fine_tuned : tuple of str
-        The parts of the network that change; all if none is named.
     """
 
     steps: int
     peak: float
     batches: Iterator[Tensor]
     low_resolution_steps: int = 0
-    fine_tuned: tuple[str, ...] = ()
 
 
 def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.Generator) -> Iterator[Phase]:
@@ -282,7 +258,7 @@ def phases(recipe: TrainingRecipe, ordinary: int, extra: int, generator: torch.G
         steps = max(1, round(recipe.fine_tune_epochs * extra / share))
         extra_order = endless_order(extra, share, generator)
         mixed = (torch.cat([next(order)[share:], next(extra_order) + ordinary]) for _ in range(steps))
-        yield Phase(steps, recipe.fine_tune_learning_rate, mixed, fine_tuned=recipe.fine_tuned)
+        yield Phase(steps, recipe.fine_tune_learning_rate, mixed)
 
 
 def endless_order(total: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
