@@ -1,9 +1,9 @@
 """ICLR 2020, section 5.1: is setting the three channels of a pixel together like searching all three?
 
-On some pixels of the networks of a store, every colour of a grid of V values per channel is tried, V x V x V of them,
+On some pixels of the networks of stores, every colour of a grid of V values per channel is tried, V x V x V of them,
 and compared with its V greys, from black: how far the log-odds of each class rise and fall at most, either way.
 
-    python benchmarks/channels.py populations/gtsrb-six_plus_two-tuned-virus-final --networks 3
+    python benchmarks/channels.py populations/gtsrb-six_plus_two-tuned-virus-final --networks 3  # or several stores
 """
 
 import argparse
@@ -76,20 +76,20 @@ def compare(name: str, log_odds: Tensor, values: int) -> Found:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path)
-    parser.add_argument("--networks", type=int, default=3)
+    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("--networks", type=int, default=3, help="of each store")
     parser.add_argument("--pixels", type=int, default=16, help="drawn at random for each network")
     parser.add_argument("--values", type=int, default=16, help="per channel")
     parser.add_argument("--output", type=Path, help="a Markdown file; printed unless said")
     options = parser.parse_args()
     lines = []
-    store = Store.open(options.store)
-    for number, (record, module, classifier) in zip(range(options.networks), networks_of(store), strict=False):
-        shape = classifier.input_shape
-        pixels = np.random.default_rng(number).integers(0, shape[1:], (options.pixels, 2))
-        with torch.inference_mode(), fast_floats():
-            log_odds = search(module, shape, pixels, options.values)
-        lines.append(compare(f"{store.recipe.name} {record.slot}", log_odds, options.values).line)
+    for store in map(Store.open, options.stores):
+        for number, (record, module, classifier) in zip(range(options.networks), networks_of(store), strict=False):
+            shape = classifier.input_shape
+            pixels = np.random.default_rng(number).integers(0, shape[1:], (options.pixels, 2))
+            with torch.inference_mode(), fast_floats():
+                log_odds = search(module, shape, pixels, options.values)
+            lines.append(compare(f"{store.recipe.name} {record.slot}", log_odds, options.values).line)
     head = ["network", "mean rise and fall by colours", "of it by greys", "correlation", "same class moves most"]
     text = f"""# ICLR 5.1: three channels together against all colours
 

@@ -164,7 +164,7 @@ def test_surfaces_has_a_row_per_kind_and_definition_and_draws_three(zoo, tmp_pat
     assert all((tmp_path / f"surfaces-{name}.png").stat().st_size > 0 for name in surfaces.DRAWN)
     page = (tmp_path / "surfaces.md").read_text()
     assert "The zoo lacks LeNet-5 of one of the two data sets." in page
-    assert "- gtsrb-six_plus_two-clean" in page
+    assert "- gtsrb-six_plus_two-tuned-clean" in page
     with pytest.raises(UsageError, match="no clean and trojaned networks"):
         surfaces.EXPERIMENT.run(tmp_path, zoo=tmp_path)
 

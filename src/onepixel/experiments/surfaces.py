@@ -35,7 +35,8 @@ PREFIXES = {
     "mnist-vgg10": "MNIST, VGG-10",
     "mnist-alexnet": "MNIST, AlexNet",
     "fashion-lenet5": "Fashion-MNIST, LeNet-5",
-    "gtsrb-six_plus_two": "GTSRB, 6+2 Net",
+    "gtsrb-six_plus_two-tuned": "GTSRB, 6+2 Net, fine-tuned",
+    "cifar10-resnet20-tuned": "CIFAR-10, ResNet-20, fine-tuned",
 }
 """What the paper shows, and what else there is; ImageNet's networks are not built here."""
 
@@ -332,17 +333,19 @@ def verdict(findings: Sequence[Finding]) -> str:
         for f in eccv
     )
     lowest = min((f.peak.clean for f in eccv), default=float("nan"))
+    papers = {f.cell.dataset: PAPER[f.cell.dataset] for f in eccv if f.cell.dataset in PAPER}
     printed = "; ".join(
-        f"{f.cell.name} {f.peak.clean:.2f} and {f.peak.trojaned:.2f} (paper: {PAPER[f.cell.dataset][0]} and "
-        f"{PAPER[f.cell.dataset][1]})"
+        f"{f.cell.name} {f.peak.clean:.2f} and {f.peak.trojaned:.2f}"
+        + (" (paper: {} and {})".format(*papers[f.cell.dataset]) if f.cell.dataset in papers else "")
         for f in eccv
     )
     return (
         f"Over {len(kinds_of)} kinds of networks and {len(DEFINITIONS)} definitions, trojaned networks have more / "
         f"less / undecided: {by_claim}. Under the paper's equation 1 and from black, as in the paper: "
-        f"{held or 'none'}. The peaks there: {printed or 'none'}. The lowest is {lowest:.2f}; none can lie below 0.1, "
-        "since the highest probabilities of ten classes sum to at least 1 at every pixel: the paper's 0.025 to 0.08 "
-        "cannot come from its equation 1."
+        f"{held or 'none'}. The peaks there: {printed or 'none'}. The lowest is {lowest:.2f}. None can lie below one "
+        "over the number of classes, since the highest probabilities of all classes sum to at least 1 at every pixel: "
+        "the paper's 0.025 and 0.06 of Fashion-MNIST and 0.07 of ImageNet, with ten classes each, cannot come from its "
+        "equation 1; its 0.03 of GTSRB, with 43, can."
     )
 
 
