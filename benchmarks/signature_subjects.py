@@ -13,7 +13,6 @@ from onepixel.datasets import load_dataset
 from onepixel.populations.default_images import default_image_of
 from trained import Network, network_from, random_network, trained_network
 
-
 CONSTANTS = {"black": 0.0, "grey": 0.5}
 STARTS = (*CONSTANTS, "mean", "class means")
 """What signatures may start from; the last two are of the subject's data set."""

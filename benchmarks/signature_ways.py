@@ -52,9 +52,7 @@ def measure(subject: Subject, device: torch.device, repeats: int, memory: bool) 
     few = 32 if subject.sampled_rows else 256
 
     def signature(engine: str, pixels: NDArray[np.bool_]) -> Signature:
-        return onepixel.signature(
-            classifier, values=subject.values, default_image=images, pixels=pixels, engine=engine
-        )
+        return onepixel.signature(classifier, values=subject.values, default_image=images, pixels=pixels, engine=engine)
 
     compared = subject.first_rows(1 if subject.sampled_rows else 2)
     exact = signature("exhaustive", compared)

@@ -79,5 +79,7 @@ def test_the_roofline_counts_the_windows_of_a_changed_pixel(benchmark: ModuleTyp
 def test_all_rows_cost_what_every_run_has_and_a_part_for_each(benchmark: ModuleType) -> None:
     ways = importlib.import_module("signature_ways")
     assert ways.of_all_rows(one=3.0, several=5.0, sampled=3, rows=10) == 12.0
-    subject = importlib.import_module("signature_subjects").Subject("alexnet", "mnist", (1, 28, 28), 4, 10, sampled_rows=3)
+    subject = importlib.import_module("signature_subjects").Subject(
+        "alexnet", "mnist", (1, 28, 28), 4, 10, sampled_rows=3
+    )
     assert (subject.mask().sum(), subject.first_rows(1).sum()) == (3 * 28, 28)

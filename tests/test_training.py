@@ -14,7 +14,6 @@ from onepixel.populations.stacked_training import train_stack
 from onepixel.populations.store import Store
 from onepixel.populations.training import draw, train
 from onepixel.populations.zoo import ZooPopulation, export
-
 from populations_of_digits import InProcess, digits_recipe
 
 

@@ -138,7 +138,7 @@ def test_as_many_test_images_of_each_class_are_driven_as_are_asked_for(digits: D
     for label in range(10):
         places = [(np.abs(digits.x_test.numpy() / 255 - one).max((1, 2, 3)) < 1e-6).argmax() for one in found[label]]
         assert places == (digits.y_test == label).nonzero().flatten()[:3].tolist()
-    with pytest.raises(UsageError, match="has .* test images and not 5000"):
+    with pytest.raises(UsageError, match=r"has \d+ test images and not 5000"):
         images_of_each(digits, 5000)
 
 

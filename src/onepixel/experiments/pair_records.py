@@ -19,6 +19,7 @@ from onepixel.populations.store import Store
 from onepixel.populations.training import fast_floats
 from onepixel.reaches.rises import pair_rises
 
+
 @dataclass(frozen=True)
 class PairRecords:
     """What was measured of one population's networks.

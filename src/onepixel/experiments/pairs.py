@@ -1,8 +1,9 @@
 """Unusual pairs of classes: a detector that knows clean networks alone, for fine-tuned networks on colour images.
 
-From black, one pixel says little about networks that are fine-tuned from a few bases (Table 2). So images of every class
-are driven by small patches, and a pair of classes counts that is driven far: farther than in clean networks of the same
-base, as whoever knows the base can fine-tune them; than in those of other bases; or far as it is, by no other network.
+From black, one pixel says little about networks that are fine-tuned from a few bases (Table 2). So images of every
+class are driven by small patches, and a pair of classes counts that is driven far: farther than in clean networks of
+the same base, as whoever knows the base can fine-tune them; than in those of other bases; or far as it is, by no other
+network.
 """
 
 from collections.abc import Iterator, Sequence
@@ -351,7 +352,9 @@ def save_curve(curve: dict[int, list[float]], path: Path) -> None:
 def as_markdown(found: Found, name: str, options: Options) -> str:
     """The page for people."""
     curve = [[size, deviation(areas)] for size, areas in found.curve.items()]
-    driven = f"{options.images} test images of every class are" if options.images else "The mean image of every class is"
+    driven = (
+        f"{options.images} test images of every class are" if options.images else "The mean image of every class is"
+    )
     how_far = "on average " if options.images else ""
     return f"""# Unusual pairs of classes, {options.networks}
 

@@ -121,8 +121,8 @@ PAPER = {
     "fashion": "94.59 % on Fashion-MNIST, LeNet-5, 300 + 300 models to train and to test",
     "gtsrb": '88.47 % on GTSRB, "6+2 Net", 43 classes, 300 + 300 models to train and to test; 97 % by single channels '
     "with 100 pairs",
-    "imagenette": "88.69 % on ten classes of ImageNet, ResNet-50, 300 + 300 models to train and to test; 90 % by single "
-    "channels with 100 pairs",
+    "imagenette": "88.69 % on ten classes of ImageNet, ResNet-50, 300 + 300 models to train and to test; 90 % by "
+    "single channels with 100 pairs",
 }
 """What the paper found, by data set as populations are named."""
 
