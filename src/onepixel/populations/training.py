@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from onepixel.classifiers.module import evaluating
 from onepixel.datasets import Dataset
+from onepixel.errors import UsageError
 from onepixel.populations.augment import augmented
 from onepixel.populations.default_images import default_image_of
-from onepixel.populations.networks import draw_for, network_of, training_of
+from onepixel.populations.networks import draw_for, initial_network, training_of
 from onepixel.populations.recipe import Precision, Recipe, TrainingRecipe
 from onepixel.trojan import (
     Attack,
@@ -136,7 +137,7 @@ def train_model(recipe: Recipe, dataset: Dataset, seed: int, base: Mapping[str, 
     hiding = hiding_loss(recipe, dataset, seed, draws, base)
     with torch.random.fork_rng(devices=[]), fast_floats():
         torch.manual_seed(draws.initial_seed)
-        module = network_of(recipe, draws.network, dataset.input_shape, dataset.classes)
+        module = initial_network(recipe, draws.network, dataset.input_shape, dataset.classes)
         if base is not None:
             module.load_state_dict(base)
         train(module, dataset, draws.extras, training_of(recipe, draws.network), draws.generator, hiding)
@@ -177,25 +178,47 @@ def train(
     """
     module.to(memory_format=torch.channels_last)
     module.train()
+    tuned = parameters_from(module, recipe.tuned_from)
     images, labels = torch.as_tensor(extras.images), torch.as_tensor(extras.labels)
     ordinary = ordinary_images(recipe, dataset)
 
-    def loss_of(numbers: Tensor, low: bool) -> Tensor:
+    def loss_of(numbers: Tensor, side: int | None) -> Tensor:
         extra = numbers[numbers >= ordinary] - ordinary
         base = numbers[numbers < ordinary]
         x = torch.cat([dataset.x_train[base], images[extra]])
         y = torch.cat([dataset.y_train[base], labels[extra]])
         shown = augmented(as_input(x), recipe.augmentations)
         with precision_of(recipe, "cpu"):
-            answers = module(at_side(shown, recipe.low_resolution) if low else shown)
+            answers = module(at_side(shown, side))
         loss = functional.cross_entropy(answers.float(), y, label_smoothing=recipe.label_smoothing)
         return loss if hiding is None else loss + hiding(module)
 
     for phase in phases(recipe, ordinary, len(images), generator):
-        low = (step < phase.low_resolution_steps for step in count())
-        optimize(module.parameters(), phase, recipe, map(loss_of, phase.batches, low))
-    module.to(memory_format=torch.contiguous_format)
+        sides = chain(repeat(recipe.low_resolution, phase.low_resolution_steps), repeat(None))
+        optimize(tuned, phase, recipe, map(loss_of, phase.batches, sides))
+    module.requires_grad_(True).to(memory_format=torch.contiguous_format)
     module.eval()
+
+
+def parameters_from(module: nn.Module, first: str | None) -> list[nn.Parameter]:
+    """The parameters of a module from one of its parts on, in the order of definition; those before are fixed.
+
+    Raises
+    ------
+    UsageError
+        If it has no such part.
+    """
+    parts = list(module.named_modules())
+    names = [name for name, _ in parts]
+    if first is not None and first not in names:
+        raise UsageError(
+            f"The network has no part {first!r} from which to train it; it has {', '.join(names[1:9])}, ..."
+        )
+    for _, part in parts[: names.index(first)] if first is not None else ():
+        part.training = False
+        for parameter in part.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def at_side(images: Tensor, side: int | None) -> Tensor:
