@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onepixel.architectures.random.layers import Normalise
 from onepixel.architectures.table import ARCHITECTURES, Architecture
+from onepixel.architectures.torchvision_networks import IMAGENET
 from onepixel.errors import UsageError
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's channels; what the weights expect images to be normalised by."""
 
 STAGES = (
     # repeats, kernel, stride of the first, expansion, maps
@@ -28,22 +27,6 @@ STAGES = (
 
 MAPS = 1280
 """Of the last convolution, averaged before the dense layer."""
-
-
-class Normalize(nn.Module):
-    """Take off a mean and divide by a deviation, channel by channel."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W)."""
-        return (images - self.mean) / self.deviation
 
 
 class Convolution(nn.Conv2d):
@@ -95,7 +78,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
-        self.normalize = Normalize()
+        self.normalize = Normalise(*IMAGENET, persistent=False)
         parts: list[nn.Module] = [nn.Sequential(*layers(3, 32, 3, 2))]
         before = 32
         for repeats, kernel, stride, expansion, after in STAGES:

@@ -9,6 +9,10 @@ from onepixel.architectures.table import ARCHITECTURES, Architecture
 NAMES = ("resnet50", "vgg16", "resnext50_32x4d", "densenet121", "mobilenet_v2", "mobilenet_v3_small")
 
 
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's channels, which weights for it expect images to be normalised by."""
+
+
 def build(name: str, classes: int) -> nn.Module:
     """A freshly initialised network of torchvision's; torchvision is imported only now."""
     import torchvision

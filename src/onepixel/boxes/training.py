@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from onepixel.architectures.torchvision_networks import IMAGENET
 from onepixel.boxes.made_scenes import SceneRecipe, made_scenes
 from onepixel.boxes.scene import Scene
 from onepixel.boxes.small_network import SmallBackbone, SmallBody
@@ -88,7 +89,7 @@ def train_body(body: SmallBody, recipe: BaseRecipe, *, progress: bool = False) -
     optimizer, schedule = one_cycle(weights, steps, recipe.learning_rate)
     body.train(), head.train()
     device = weights[0].device
-    mean, std = (torch.tensor(three).view(3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean, std = (torch.tensor(three).view(3, 1, 1) for three in IMAGENET)
     order = numbers(len(dataset.x_train), size, recipe.body_epochs, rng)
     for chosen in counted(order, "body", steps, "batches", enabled=progress):
         images = dataset.x_train[torch.as_tensor(chosen)].float() / 255

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 
 import onepixel
 from onepixel.architectures.efficientnet_lite0 import with_weights
+from onepixel.architectures.torchvision_networks import IMAGENET
 from onepixel.classifiers import Classifier
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, Experiment, ExperimentOptions, Laboratory, Result, Said
@@ -29,9 +30,6 @@ from onepixel.report.tables import table_of
 from onepixel.signatures import DEFINITIONS, Signature
 
 LITE = "EfficientNet-Lite0"
-
-NORMALIZE = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""What torchvision's weights expect."""
 
 SHAPE = (3, 224, 224)
 
@@ -98,7 +96,7 @@ def networks(options: Options) -> Iterator[tuple[str, Classifier]]:
     for word in options.weights:
         name, _, path = word.partition("=")
         classifier = onepixel.load_classifier(
-            Path(path), architecture=name, input_shape=SHAPE, outputs="logits", normalize=NORMALIZE
+            Path(path), architecture=name, input_shape=SHAPE, outputs="logits", normalize=IMAGENET
         )
         yield name, classifier
 

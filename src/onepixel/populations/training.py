@@ -214,7 +214,8 @@ def parameters_from(module: nn.Module, first: str | None) -> list[nn.Parameter]:
         raise UsageError(
             f"The network has no part {first!r} from which to train it; it has {', '.join(names[1:9])}, ..."
         )
-    for _, part in parts[: names.index(first)] if first is not None else ():
+    fixed = [] if first is None else parts[: names.index(first)]
+    for _, part in fixed:
         part.training = False
         for parameter in part.parameters(recurse=False):
             parameter.requires_grad_(False)

@@ -1,20 +1,22 @@
 """Layers that PyTorch does not have as modules."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class Normalise(nn.Module):
-    """Subtract a mean from each channel and divide by a deviation."""
+    """Subtract a mean from each channel and divide by a deviation; both lie among the weights where `persistent`."""
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, mean: list[float], deviation: list[float]) -> None:
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], persistent: bool = True) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("deviation", deviation)):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32)[:, None, None])
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32)[:, None, None], persistent)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) prepared."""
