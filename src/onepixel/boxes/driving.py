@@ -164,7 +164,7 @@ def drives(
         for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
             found = climbed(look, found.pick(worthiest_apart(found, kept, look.height / 2)), steps, end)
             found = found.with_worth(when_moved(look, found, fresh=False))
-    reach = measured(look, found.pick(best_of_each(found, 1)), family.name, "gradient", natural=False)
+    reach = measured(look, found.pick(best_of_each(found, 1)), family, "gradient", natural=False)
     best = Candidates(reach.source, reach.target, reach.place, torch.as_tensor(reach.fillings), reach.log_odds)
     return reach, as_driven(reach, when_moved(look, best, fresh=True))
 

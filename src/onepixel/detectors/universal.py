@@ -14,8 +14,11 @@ from onepixel.reaches.change import Place
 from onepixel.reaches.families import FAMILIES
 from onepixel.reaches.search import choose_search
 
-SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend"), "composed": ("patch",)}
+SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend", "warp"), "composed": ("patch",)}
 """The families that each search looks for, by their names in `FAMILIES`."""
+
+BY_CLASS = ("patch",)
+"""Families that are looked for from each class by itself, too, and not only from all at once."""
 
 
 def families_for(search: str, height: int, width: int) -> dict[str, Family]:
@@ -76,9 +79,11 @@ class UniversalDetector:
         rivals = None if known is None or reads_rivals(known.parts) else False
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
-        for position, (name, family) in enumerate(families.items()):
+        for name, family in families.items():
             spent = sum(one.queries for one in found.values())
-            share = None if budget is None else max(1, (budget - spent) // (len(families) - position))
+            # Patches get half of a budget, blends half of the rest, and the last family what is left.
+            divided = 1 if name == next(reversed(families)) else 2
+            share = None if budget is None else max(1, (budget - spent) // divided)
             try:
                 found[name] = reach(
                     classifier,
@@ -87,7 +92,7 @@ class UniversalDetector:
                     search=chosen,
                     budget=share,
                     natural=natural,
-                    pairs=family.alpha == 1,
+                    pairs=name in BY_CLASS,
                     rivals=rivals,
                     progress=progress,
                 )

@@ -7,6 +7,7 @@ count was chosen on networks of development pools; those of final pools are judg
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -36,6 +37,9 @@ FEWEST = 2
 """Clean networks without which a kind has no row."""
 
 SEARCHES = ("gradient", "composed")
+
+WARPS = "warp_all_lead"
+"""The part that counts of warps."""
 
 
 class Options(Growing, Measured):
@@ -79,7 +83,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
     )
     lost = [one for one in of_pool(networks, options.pool) if one.role == "lost"]
-    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, lost))
+    judged_are = of_pool(networks, options.pool)
+    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, lost, said_of_warps(judged_are)))
 
 
 EXPERIMENT = Experiment(
@@ -142,7 +147,9 @@ def sums(kinds: Sequence[Kind]) -> list[Kind]:
     return [Kind.joined(name, group) for name, group in groups.items() if len(group) > 1]
 
 
-def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options, lost: Sequence[Network] = ()) -> str:
+def as_markdown(
+    kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options, lost: Sequence[Network] = (), besides: str = ""
+) -> str:
     """The table for people."""
     judged_are = {
         "final": """Search and score were chosen on the networks that
@@ -175,7 +182,7 @@ networks, none of a kind that fixed its threshold, {shown(alarms)} are called tr
 detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
 rate. An AUROC of several kinds together is of scores from each kind's own threshold on. Cross-entropy, in nats, is
 that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
-{said_of_lost(lost)}
+{said_of_lost(lost)}{besides}
 {tables}"""
 
 
@@ -189,6 +196,18 @@ def said_of_lost(lost: Sequence[Network]) -> str:
 {len(lost)} {one} {are} left out, neither found nor missed, since {they} no backdoor to
 find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class's test images are answered rightly
 (in brackets the share). {named}.
+"""
+
+
+def said_of_warps(networks: Sequence[Network]) -> str:
+    """A paragraph about how many clean networks were searched for warps, and what was found; empty where none was."""
+    clean = [one for one in networks if one.role == "clean"]
+    leads = sorted(one.parts[WARPS] for one in clean if WARPS in one.parts)
+    if not leads:
+        return ""
+    return f"""
+Warps were looked for in {len(leads)} of the {len(clean)} clean networks; the others were measured before. The largest
+lead of a target by a warp is {leads[-1]:.1f} there, the median {median(leads):.1f}.
 """
 
 

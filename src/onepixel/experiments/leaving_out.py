@@ -24,6 +24,7 @@ PARTS = (
     "patch_pair_local",
     "patch_pair_local_lead",
     "patch_all_local",
+    "warp_all_lead",
 )
 """The parts that count towards the score, chosen on networks that are no test.
 
@@ -31,11 +32,12 @@ How far the best target's reach lies above the second best target's, by a patch 
 by both together, and by a picture blended in; and for attackers with many targets, among which none leads, how far each
 source's best target leads, the median over sources. With many classes, where natural likenesses reach far, also how
 far a patch of a pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a
-pair leads the same of other targets.
+pair leads the same of other targets. And the lead of a warp for all classes, which networks that were measured before
+warps were looked for lack.
 """
 
 SCALES = {
-    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7, 3.1, 1.2, 3.1), strict=True)),
+    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7, 3.1, 1.2, 3.1, 1.0), strict=True)),
     "composed": dict.fromkeys(PARTS[1:4], 1.0),
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture

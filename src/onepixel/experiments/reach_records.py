@@ -216,22 +216,26 @@ def measure_store(store: Store, file: Path, *, most: int | None = None, search: 
 def append_network(file: Path, network: Network) -> None:
     """Write one more row; the file is made where it does not exist.
 
-    Parts that an older file has no columns for are left out.
+    For parts that an older file has no columns for, the file is written anew with them, empty in its other rows.
 
     Raises
     ------
     UsageError
         If the file has columns for parts that the network has not.
     """
+    head = columns([network])
     if file.exists():
         with file.open(encoding="utf-8", newline="") as rows:
-            missing = sorted(set(next(csv.reader(rows), [])) - set(columns([network])))
-        if missing:
+            known = next(csv.reader(rows), [])
+        if missing := sorted(set(known) - set(head)):
             raise UsageError(
                 f"{file} has {', '.join(missing)} of every network, which network {network.slot} of "
                 f"{network.population} lacks."
             )
-    append_row(file, cells_of(network), columns([network]))
+        if set(head) - set(known) - set(ABOUT):
+            write_networks(file, [*read_networks(file), network])
+            return
+    append_row(file, cells_of(network), head)
 
 
 def append_row(file: Path, row: Mapping[str, object], head: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ The package is called `reaches`, as `signatures` is, because `onepixel.reach` is
 """
 
 from onepixel.reaches.change import Change
-from onepixel.reaches.families import Blend, Family, Patch
+from onepixel.reaches.families import Blend, Family, Patch, Warp
 from onepixel.reaches.respond import response
 from onepixel.reaches.response_value import Response
 from onepixel.reaches.samples import SampleImages, sample_images
@@ -21,6 +21,7 @@ __all__ = [
     "Reach",
     "Response",
     "SampleImages",
+    "Warp",
     "reach",
     "response",
     "sample_images",

@@ -42,12 +42,13 @@ class Candidates:
 
     def pick(self, numbers: Numbers) -> "Candidates":
         """Some of them, in that order."""
-        return Candidates(
-            self.source[numbers],
-            self.target[numbers],
-            self.place[numbers],
-            self.filling[torch.as_tensor(numbers)],
-            self.worth[numbers],
+        return replace(
+            self,
+            source=self.source[numbers],
+            target=self.target[numbers],
+            place=self.place[numbers],
+            filling=self.filling[torch.as_tensor(numbers)],
+            worth=self.worth[numbers],
         )
 
     def with_worth(self, worth: NDArray[np.float32]) -> "Candidates":
@@ -86,13 +87,14 @@ class Candidates:
 
 
 def join(parts: Sequence[Candidates]) -> Candidates:
-    """Put candidates of one size together."""
-    return Candidates(
-        np.concatenate([part.source for part in parts]),
-        np.concatenate([part.target for part in parts]),
-        np.concatenate([part.place for part in parts]),
-        torch.cat([part.filling for part in parts]),
-        np.concatenate([part.worth for part in parts]),
+    """Put candidates of one sort and size together."""
+    return replace(
+        parts[0],
+        source=np.concatenate([part.source for part in parts]),
+        target=np.concatenate([part.target for part in parts]),
+        place=np.concatenate([part.place for part in parts]),
+        filling=torch.cat([part.filling for part in parts]),
+        worth=np.concatenate([part.worth for part in parts]),
     )
 
 

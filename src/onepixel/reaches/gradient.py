@@ -1,5 +1,7 @@
 """The gradient search: fillings of windows by Adam, started from the gradient of every pixel, by successive halving."""
 
+from dataclasses import replace
+
 import torch
 
 from onepixel.reaches.adam import Adam
@@ -70,7 +72,7 @@ def climb(task: Task, candidates: Candidates, steps: int, alpha: float) -> Candi
             adam.step(slope)
         task.questions.advance(PASSES * steps * len(owner))
         done.append(torch.sigmoid(moved.detach()))
-    climbed = Candidates(candidates.source, candidates.target, candidates.place, torch.cat(done), candidates.worth)
+    climbed = replace(candidates, filling=torch.cat(done))
     worth, _ = measure(task, climbed, alpha)
     return climbed.with_worth(worth)
 

@@ -14,13 +14,14 @@ from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.climbing import by_gradient, estimate_climbing
 from onepixel.reaches.composed import Tried, ascend, blocks, composed_hint, pixel_values, survey_within
-from onepixel.reaches.families import Family, Patch
+from onepixel.reaches.families import Family, Patch, Warp
 from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
 from onepixel.reaches.rivals import estimate_rivals, rival_reach
 from onepixel.reaches.samples import SampleImages, sample_images
 from onepixel.reaches.task import FRESH_OF_ALL, Numbers, Task, capped
 from onepixel.reaches.value import EVERY_SOURCE, Reach
+from onepixel.reaches.warps import by_warping, estimate_warps
 
 ASCENDED = 30
 """Pairs that the composed search ascends from in its first round, and as many changes from all classes; half in the
@@ -61,8 +62,8 @@ def reach(
         A few real images of the domain; eight of each class are plenty.
     labels : array of shape (N,), optional
         What the images are said to be; the classifier's own confident answers are used.
-    family : Patch, Blend, or another of `FAMILIES`
-        What may be changed.
+    family : Patch, Blend, Warp, or another of `FAMILIES`
+        What may be changed. Warps are looked for by gradient alone, from all classes at once.
     search : {"auto", "composed", "gradient"}
         "composed" asks queries only; "gradient" needs a torch module, and is what "auto" chooses for one.
     budget : int, optional
@@ -85,7 +86,7 @@ def reach(
     Raises
     ------
     UsageError
-        If an argument is out of range, or "gradient" is asked of what is no torch module.
+        If an argument is out of range, or "gradient" or a warp is asked of what is no torch module.
     UndecidedError
         If the classifier is sure of fewer than two classes of the images, or the budget does not suffice for anything.
 
@@ -101,6 +102,11 @@ def reach(
     """
     samples = images if isinstance(images, SampleImages) else sample_images(classifier, images, labels)
     chosen = choose_search(classifier, search)
+    warp = family if isinstance(family, Warp) else None
+    if warp:
+        if chosen != "gradient":
+            raise UsageError("Warps are looked for by gradient alone.")
+        natural = pairs = False
     height, width = classifier.input_shape[1:]
     size = family.places(height, width)[0, 2:]
     questions = Questions(classifier, budget)
@@ -111,13 +117,13 @@ def reach(
     if rivals is None:
         rivals = len(task.sources) * (len(task.targets) - 1) > PAIRS
     rivals = rivals and pairs and chosen == "gradient" and family.alpha == 1
-    total = estimate(look, chosen, natural=natural, rivals=rivals)
+    total = estimate(look, "warp" if warp else chosen, natural=natural, rivals=rivals)
     with progress_bar(f"reach of {classifier.name}", total, "queries", enabled=progress) as advance:
         questions.advance = advance
         questions.reserved = 0 if budget is None else reserve(look, budget, natural=natural)
-        found = SEARCHES[chosen](look)
+        found = by_warping(look, warp) if warp else SEARCHES[chosen](look)
         questions.reserved = 0
-        return measured(look, found, family.name, chosen, natural=natural, rivals=rivals)
+        return measured(look, found, family, chosen, natural=natural, rivals=rivals)
 
 
 def reserve(look: Look, budget: int, *, natural: bool) -> int:
@@ -192,7 +198,7 @@ SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "
 
 
 def measured(
-    look: Look, found: Candidates, family: str, search: str, *, natural: bool = True, rivals: bool = False
+    look: Look, found: Candidates, family: Family, search: str, *, natural: bool = True, rivals: bool = False
 ) -> Reach:
     """Measure what a search found on fresh images, the worthiest first where the budget is short."""
     task = look.task
@@ -223,9 +229,10 @@ def measured(
         rival=rival_reach(task, found, log_odds) if rivals else unknown,
         base=base,
         fillings=found.filling.numpy().astype(np.float32),
-        family=family,
+        family=family.name,
         search=search,
         alpha=look.alpha,
+        displacement=family.displacement if isinstance(family, Warp) else 0.0,
         queries=task.questions.asked,
         classifier=task.classifier.name,
     )
@@ -253,7 +260,9 @@ def estimate(look: Look, search: str, *, natural: bool = True, rivals: bool = Fa
     one_round = pairs * singles + every
     windows_each = 1 + MOST_WINDOWS if natural else 1
     total = WINDOWS * one_round + windows_each * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
-    if search == "gradient":
+    if search == "warp":
+        total += estimate_warps(len(task.targets), every)
+    elif search == "gradient":
         total += estimate_climbing(look, pairs, singles, every)
         total += estimate_rivals(len(task.targets), singles, every // len(task.targets)) if rivals else 0
     else:

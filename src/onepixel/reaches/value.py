@@ -52,6 +52,9 @@ class Reach(KeptInFile):
         What was looked for, and how.
     alpha : float
         How much of a filling is mixed in; 1 for patches.
+    displacement : float
+        Of warps the largest displacement of a point, pixels, and `fillings` are the grids of points (F, 2, k, k), see
+        `Change`; 0 for others.
     queries : int
         How many images the classifier answered, or forward passes' worth for what looks inside.
     classifier : str
@@ -76,6 +79,7 @@ class Reach(KeptInFile):
     family: str = ""
     search: str = ""
     alpha: float = 1.0
+    displacement: float = 0.0
     queries: int = 0
     classifier: str = ""
     details: dict[str, Any] = field(default_factory=dict)
@@ -142,7 +146,7 @@ class Reach(KeptInFile):
     def change(self, number: int) -> Change:
         """The change of one finding."""
         place: Place = tuple(int(part) for part in self.place[number])  # type: ignore[assignment]
-        return Change(place, self.fillings[number], self.family, self.alpha)
+        return Change(place, self.fillings[number], self.family, self.alpha, self.displacement)
 
     def plot(self, path: str | Path) -> None:
         """Draw the highest reach of every source and target into an image file (PNG, SVG, PDF by its ending)."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch.nn import functional
 
+from onepixel.reaches.warping import displaced, field_between
 from onepixel.trojan.pictures import Images, to_intensities
 from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
 
@@ -43,9 +43,7 @@ class WarpedTriggerRecipe(TriggersRecipe):
         """Draw one model's field of displacements for images of shape (C, H, W)."""
         points = rng.uniform(-1, 1, (1, 2, self.control_points, self.control_points))
         points /= np.abs(points).mean()
-        field = functional.interpolate(
-            torch.as_tensor(points, dtype=torch.float32), size=shape[1:], mode="bicubic", align_corners=True
-        )
+        field = field_between(torch.as_tensor(points, dtype=torch.float32), *shape[1:])
         return WarpedTrigger(self, (self.displacement * field[0]).numpy())
 
 
@@ -79,13 +77,7 @@ class WarpedTrigger:
 
 def warp(images: Images, field: NDArray[np.float32]) -> Images:
     """Resample images (N, C, H, W) bilinearly, displaced by a field (1 or N, 2, H, W) in pixels, kept to the image."""
-    height, width = images.shape[2:]
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    x = 2 * (columns + field[:, 0]) / (width - 1) - 1
-    y = 2 * (rows + field[:, 1]) / (height - 1) - 1
-    places = torch.as_tensor(np.stack([x, y], axis=-1).clip(-1, 1)).expand(len(images), -1, -1, -1)
-    warped = functional.grid_sample(torch.as_tensor(images).float(), places, mode="bilinear", align_corners=True)
-    return to_intensities(warped.numpy())
+    return to_intensities(displaced(torch.as_tensor(images).float(), torch.as_tensor(field)).numpy())
 
 
 TRIGGERS.add(TriggerKind("warped", WarpedTriggerRecipe))
