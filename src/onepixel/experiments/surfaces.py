@@ -377,7 +377,7 @@ difference of the two with a 95 % bootstrap interval over networks; "of the surf
 over classes too, as the figure draws it. The other columns are the probability that a trojaned network has more than a
 clean one (0.50 is no difference), with a 95 % bootstrap interval: the mean amplitude of frequencies from {HIGH} cycles
 per pixel on, the same as a share of all amplitudes, and the variance over classes and pixels. Imagenette's signatures
-have every fourth pixel of a row and column, so there it is cycles per four pixels. Equally many networks are compared,
+have every second pixel of a row and column, so there it is cycles per two pixels. Equally many networks are compared,
 the first ones; trojaned are development viruses and vaccine models. The final pool was not opened.
 
 {sections}
