@@ -163,11 +163,13 @@ def find(options: Options, laboratory: Laboratory) -> Result[Found]:
     clean, trojaned = (
         [read(options, laboratory, name) for name in names] for names in (options.clean, options.trojaned)
     )
-    there = all(has_measured(options, name) for name in options.stamped)
+    there = all(options.path(name).is_file() for name in options.stamped)
     stamped = [read(options, laboratory, name) for name in options.stamped] if there else []
     names = [str(options.trojaned[1]), str(options.clean[1])]
     record_opening(laboratory.ledger, names, ["unusual pairs"], laboratory.command)
-    sides = [side for usual in (SAME, OTHER, NONE) for side in sides_of(clean, trojaned, stamped, usual)]
+    # Thresholds are fixed on the training side, which has networks of other bases only where it has several bases.
+    ways = (SAME, OTHER, NONE) if len(np.unique(clean[0].bases)) > 1 else (SAME, NONE)
+    sides = [side for usual in ways for side in sides_of(clean, trojaned, stamped, usual)]
     found = Found(sides, curve_of(clean[1], trojaned[1]))
     name = f"{options.subject}-final"
     return Result.of(
@@ -206,11 +208,6 @@ def sides_of(
         )
 
 
-def has_measured(options: Options, name: PopulationName) -> bool:
-    """Whether networks of a population were measured."""
-    return options.path(name).is_file()
-
-
 def measure(options: Options, laboratory: Laboratory) -> None:
     """Measure the networks of the populations' stores that have no row yet."""
     assert options.stores is not None
@@ -231,7 +228,7 @@ def read(options: Options, laboratory: Laboratory, name: PopulationName) -> Meas
     UsageError
         If none of its networks was measured.
     """
-    if not has_measured(options, name):
+    if not options.path(name).is_file():
         raise UsageError(f"No network of {name} was measured; --stores FOLDER names where their weights are.")
     measured = PairRecords.load(options.path(name))
     population = ZooPopulation(name.folder(laboratory.zoo))
@@ -304,9 +301,9 @@ def needs(options: Options) -> list[PopulationName]:
 
 def plan(whole: Whole) -> Iterator[Options]:
     """For every fine-tuned family whose networks were measured, where the final pool is the test."""
-    for networks, images in product(whole.tuned if whole.pool == "final" else (), (0, SEVERAL)):
+    for networks, images in product(whole.tuned if whole.pool == "final" else (), (0, 1, SEVERAL)):
         options = Options(prefix=networks.networks, images=images)
-        if has(whole.zoo, *needs(options)) and all(has_measured(options, name) for name in needs(options)):
+        if has(whole.zoo, *needs(options)) and all(options.path(name).is_file() for name in needs(options)):
             yield options
 
 
@@ -315,7 +312,7 @@ EXPERIMENT = Experiment(
     "Which pair of classes is driven unusually far, for fine-tuned networks, by what clean ones allow.",
     Options,
     find,
-    paper="ECCV Table 2 and Figure 7 (GTSRB, CIFAR-10)",
+    paper="ECCV Table 2 and Figure 7 (GTSRB, CIFAR-10, Imagenette)",
     needs=needs,
     plan=plan,
 )
@@ -352,9 +349,11 @@ def save_curve(curve: dict[int, list[float]], path: Path) -> None:
 def as_markdown(found: Found, name: str, options: Options) -> str:
     """The page for people."""
     curve = [[size, deviation(areas)] for size, areas in found.curve.items()]
-    driven = (
-        f"{options.images} test images of every class are" if options.images else "The mean image of every class is"
-    )
+    of_each = {0: "The mean image of every class is", 1: "One test image of every class is"}
+    driven = of_each.get(options.images, f"{options.images} test images of every class are")
+    elsewhere = f"""
+"{OTHER}" is who has clean networks of the same data set and architecture, but none of that base; they are those of the
+training side."""
     how_far = "on average " if options.images else ""
     return f"""# Unusual pairs of classes, {options.networks}
 
@@ -364,9 +363,10 @@ the logarithms of these rises the medians of source and target are taken, so tha
 say nothing; the score is by how many standard deviations the most unusual pair lies above what clean networks have.
 Only the threshold is from trojaned ones, the vaccine networks of the training side; so are the probabilities.
 
-Who knows the base that a network was fine-tuned from can fine-tune clean ones from it himself: "{SAME}".
-"{OTHER}" is who has clean networks of the same data set and architecture, but none of that base; they are those of the
-training side. "{NONE}" is who has no other network: then the largest rise itself is the score.
+Who knows the base that a network was fine-tuned from can fine-tune clean ones from it himself: "{SAME}".{
+        elsewhere if any(side.usual == OTHER for side in found.sides) else ""
+    }
+"{NONE}" is who has no other network: then the largest rise itself is the score.
 
 What counts was chosen on the training side.
 
