@@ -126,7 +126,7 @@ def test_page_says_of_how_many_clean_networks_warps_were_looked_for() -> None:
     new = [replace(one("a", "clean", 3 + slot, 0.0), parts={any_classifier.WARPS: 1.5 + slot}) for slot in range(2)]
     said = any_classifier.said_of_warps([*old, *new, one("a", "trojaned", 9, 9.0)])
     assert "in 2 of the 5 clean networks" in said
-    assert "2.5 there, the median 2.0" in said
+    assert "2.5 there, the median\n2.0" in said
     assert any_classifier.said_of_warps(old) == ""
 
 

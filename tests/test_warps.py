@@ -93,4 +93,4 @@ def test_without_the_budget_for_warps_patches_are_judged_alone(classifier, image
     detector = UniversalDetector.shipped()
     assert set(detector.measure(classifier, samples, search="gradient")) == {"patch", "blend", "warp"}
     assert "warp" not in detector.measure(classifier, samples, search="gradient", budget=3000)
-    assert "warp_all_lead" in detector.judge(classifier, samples, search="gradient").parts
+    assert "warp_all_reached" in detector.judge(classifier, samples, search="gradient").parts

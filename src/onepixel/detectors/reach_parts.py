@@ -57,7 +57,8 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     an attacker with many targets lets none of them lead, but each source has one of its own. And how far the best
     target leads by all of this together (`joint_values`): what drives one class, or all of them only so far, often
     does both a little. Where rivals were looked for, the largest lead of a finding over other targets at its own place
-    (`local_leads`), and how far that lies above the largest one of any other target.
+    (`local_leads`), and how far that lies above the largest one of any other target. Of warps the lead less what the
+    target lacks to be the answer (`reached`).
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)]
 
@@ -82,6 +83,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             Part(f"{family}_{what}_flipped", float(reach.flipped[top]), reach, top),
             Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
         ]
+        if reach.displacement:
+            found.append(Part(f"{family}_{what}_reached", reached(lead, own), reach, top))
         if what == "pair" and (each := source_leads(reach)):
             found.append(
                 Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top)
@@ -105,6 +108,14 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         highest = max(joint or best, key=lambda target: joint.get(target, float(reach.log_odds[best[target]])))
         found.append(Part(f"{family}_joint_lead", joint.get(highest, 0.0), reach, best[highest]))
     return found
+
+
+def reached(lead: float, log_odds: float) -> float:
+    """A target's lead, less what its log-odds lack to be the likelier answer.
+
+    Small warps drive a clean network nowhere, but one target a little less far from it than others.
+    """
+    return lead + min(0.0, log_odds)
 
 
 def joint_values(reach: Reach) -> dict[int, float]:
@@ -184,8 +195,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair", "all" or "joint", and "lead", "each", "local", "local_lead" or nothing, such as
-        "patch_pair_lead".
+        Of a part: its family, "pair", "all" or "joint", and "lead", "reached", "each", "local", "local_lead" or
+        nothing, such as "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -205,6 +216,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
         middle = float(np.median([lead for _, lead in found])) if found else 0.0
         own = {target: max((lead for first, lead in found if first == target), default=0.0) for target in values}
         return {target: min(lead, middle) for target, lead in own.items()}
+    if reading == ["reached"]:
+        return {target: reached(lead, values[target]) for target, lead in leads(values).items()}
     return leads(values) if reading == ["lead"] else values
 
 

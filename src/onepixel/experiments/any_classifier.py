@@ -38,7 +38,7 @@ FEWEST = 2
 
 SEARCHES = ("gradient", "composed")
 
-WARPS = "warp_all_lead"
+WARPS = "warp_all_reached"
 """The part that counts of warps."""
 
 
@@ -206,8 +206,9 @@ def said_of_warps(networks: Sequence[Network]) -> str:
     if not leads:
         return ""
     return f"""
-Warps were looked for in {len(leads)} of the {len(clean)} clean networks; the others were measured before. The largest
-lead of a target by a warp is {leads[-1]:.1f} there, the median {median(leads):.1f}.
+Warps were looked for in {len(leads)} of the {len(clean)} clean networks; the others were measured before. The
+largest lead of a target by a warp, less what it lacks to be the answer, is {leads[-1]:.1f} there, the median
+{median(leads):.1f}.
 """
 
 

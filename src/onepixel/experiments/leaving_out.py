@@ -24,7 +24,7 @@ PARTS = (
     "patch_pair_local",
     "patch_pair_local_lead",
     "patch_all_local",
-    "warp_all_lead",
+    "warp_all_reached",
 )
 """The parts that count towards the score, chosen on networks that are no test.
 
@@ -32,8 +32,8 @@ How far the best target's reach lies above the second best target's, by a patch 
 by both together, and by a picture blended in; and for attackers with many targets, among which none leads, how far each
 source's best target leads, the median over sources. With many classes, where natural likenesses reach far, also how
 far a patch of a pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a
-pair leads the same of other targets. And the lead of a warp for all classes, which networks that were measured before
-warps were looked for lack.
+pair leads the same of other targets. And the lead of a warp for all classes, less what its target lacks to be the
+answer; networks that were measured before warps were looked for have none.
 """
 
 SCALES = {
