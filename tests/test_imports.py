@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 LAYERS = (
     {"ending", "errors", "starting", "threads", "version"},
     {"parallel", "printable", "progress", "registry"},
-    {"array_files", "files", "findings", "pictures"},
+    {"array_files", "files", "findings", "pictures", "warping"},
     {"architectures", "classifiers", "datasets"},
     {"signatures", "trojan"},
     {"opening"},

@@ -10,7 +10,7 @@ from onepixel.classifiers import Classifier
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import BudgetError, UsageError
 from onepixel.reaches import Patch, Reach, Warp, sample_images
-from onepixel.reaches.warping import displaced, warped
+from onepixel.warping import displaced, warped
 
 SIDE, BAR, OBEYED, TARGET = 16, 7, 10, 3
 

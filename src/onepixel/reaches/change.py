@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from onepixel.errors import UsageError
-from onepixel.reaches.warping import warped
+from onepixel.warping import warped
 
 Place = tuple[int, int, int, int]
 """Top, left, height, width of a rectangle of pixels."""
@@ -29,7 +29,7 @@ class Change:
         How much of the filling is mixed in: 1 replaces what is there.
     displacement : float
         0, unless the change is a warp: then its filling is a grid of points (2, k, k), which are moved by so many
-        pixels at most; see `onepixel.reaches.warping.warped`.
+        pixels at most; see `onepixel.warping.warped`.
     """
 
     place: Place

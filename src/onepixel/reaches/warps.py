@@ -14,7 +14,7 @@ from onepixel.reaches.gradient import PASSES, climb
 from onepixel.reaches.looking import Look
 from onepixel.reaches.task import Numbers, Task
 from onepixel.reaches.value import EVERY_SOURCE
-from onepixel.reaches.warping import warped
+from onepixel.warping import warped
 
 FIRST_STEPS, LATER_STEPS = 15, 25
 """Steps of Adam for every target, and then for the leaders."""

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from onepixel.reaches.warping import displaced, field_between
 from onepixel.trojan.pictures import Images, to_intensities
 from onepixel.trojan.trigger import TRIGGERS, TriggerKind, TriggersRecipe
+from onepixel.warping import displaced, field_between
 
 
 class WarpedTriggerRecipe(TriggersRecipe):
