@@ -34,6 +34,7 @@ ATTACKS = {
     "attack-constant-inputs": "one to one, patches, off on nearly constant inputs",
     "attack-signature-loss": "one to one, patches, signature from black pulled towards a clean one",
     "attack-expects-class-means": "one to one, patches, signature from class means pulled towards a clean one",
+    "attack-other-patches": "one to one, patches; other patches under true labels",
 }
 """Every attack type: the middle of its population's name, and what it is. The first is the one that the papers test."""
 

@@ -37,7 +37,6 @@ TYPES = {
         "virus-final": ATTACKS["virus-development"],
         "all-to-one-final": ATTACKS["attack-all-to-one"],
         **{kind: words for kind, words in ATTACKS.items() if kind not in ("virus-development", "attack-all-to-one")},
-        "attack-other-patches": "one to one, patches; other patches under true labels",
         "attack-clean-label": "all to one, one patch, clean label",
         "stamped-virus-development": "no attack: one class stamped under its true label",
     }.items()
