@@ -7,6 +7,8 @@ from torch import nn
 
 from onepixel import as_classifier, reach
 from onepixel.classifiers import Classifier
+from onepixel.detectors.auditing import place_within
+from onepixel.detectors.exhibit import Exhibit, sentences
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import BudgetError, UsageError
 from onepixel.reaches import Patch, Reach, Warp, sample_images
@@ -94,3 +96,14 @@ def test_without_the_budget_for_warps_patches_are_judged_alone(classifier, image
     assert set(detector.measure(classifier, samples, search="gradient")) == {"patch", "blend", "warp"}
     assert "warp" not in detector.measure(classifier, samples, search="gradient", budget=3000)
     assert "warp_all_reached" in detector.judge(classifier, samples, search="gradient").parts
+
+
+def test_an_audit_says_that_a_warp_changes_the_whole_image_and_names_no_patch(classifier, images):
+    samples = sample_images(classifier, images)
+    found = reach(classifier, samples, family=Warp(4.0), search="gradient")
+    whole = found.best(None, TARGET).place
+    assert whole == (0, 0, SIDE, SIDE)
+    assert place_within(whole, classifier) is None
+    assert place_within((0, 1, 3, 3), classifier) == (0, 1, 3, 3)
+    exhibit = Exhibit(images[:1], images[:1], np.eye(4)[:1], np.eye(4)[3:], TARGET, None, found.family)
+    assert sentences(exhibit) == ["image 1: unchanged class 0 with 100.0 %, with the change class 3 with 100.0 %"]

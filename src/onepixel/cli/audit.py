@@ -160,7 +160,7 @@ def images_in_words(images: "ImagesAsked | None") -> list[str]:
 
 
 def exhibit_in_words(exhibit: "Exhibit | None") -> list[str]:
-    """What the network says of a few images, unchanged and with the patch."""
+    """What the network says of a few images, unchanged and changed."""
     if exhibit is None:
         return []
     from onepixel.detectors.exhibit import sentences

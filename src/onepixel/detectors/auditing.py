@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepixel.classifiers import Classifier, to_log_odds
-from onepixel.detectors.exhibit import Exhibit
+from onepixel.detectors.exhibit import Exhibit, Place
 from onepixel.detectors.intensities import sure_images
 from onepixel.detectors.judgement import Judgement
 from onepixel.detectors.labels_only import answers_with_labels, asked_between, refuse_labels
@@ -297,7 +297,7 @@ def audit_with_images(
         + judgement.queries
         + (0 if exhibit is None else 2 * exhibit.tried),
         source_classes=tuple(judgement.source_classes),
-        place=judgement.place,
+        place=place_within(judgement.change.place, classifier),
         exhibit=exhibit,
         probability=None if probability is None else float(probability(judgement.score, search=chosen, prior=PRIOR)),
         prior=None if probability is None else PRIOR,
@@ -360,20 +360,23 @@ def exhibit_of(classifier: Classifier, samples: SampleImages, judgement: Judgeme
     says_before, says_after = distributions(classifier, before), distributions(classifier, after)
     driven = int((says_after.argmax(axis=1) == target).sum())
     best = np.sort(np.argsort(-says_after[:, target], kind="stable")[:SHOWN])
-    change = judgement.change
-    whole = tuple(change.place) == (0, 0, *classifier.input_shape[1:])
     return Exhibit(
         before=before[best],
         after=after[best],
         says_before=says_before[best],
         says_after=says_after[best],
         target_class=target,
-        place=None if whole else change.place,
-        family=change.family,
+        place=place_within(judgement.change.place, classifier),
+        family=judgement.change.family,
         names=_names(before[best], given),
         tried=len(order),
         driven=driven,
     )
+
+
+def place_within(place: Place, classifier: Classifier) -> Place | None:
+    """A change's place; None where it is the whole image."""
+    return None if tuple(place) == (0, 0, *classifier.input_shape[1:]) else place
 
 
 def _in_turns(numbers: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ Place = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Sample images, unchanged and with the patch, and what the classifier says of each.
+    """Sample images, unchanged and changed, and what the classifier says of each.
 
     Attributes
     ----------
@@ -106,7 +106,8 @@ def sentences(exhibit: Exhibit, classes: Sequence[str] = ()) -> list[str]:
         name = f" ({classes[number]})" if number < len(classes) else ""
         return f"class {number}{name} with {100 * said['probability']:.1f} %"
 
+    what = "change" if exhibit.place is None else "patch"
     return [
-        f"{row['image']}: unchanged {called(row['before'])}, with the patch {called(row['after'])}"
+        f"{row['image']}: unchanged {called(row['before'])}, with the {what} {called(row['after'])}"
         for row in exhibit.rows
     ]

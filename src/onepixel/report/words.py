@@ -54,6 +54,8 @@ def suspicion(verdict: Verdict) -> str:
         sources = verdict.source_classes
         whose = f" as a target for images of {classes(sources)}" if sources else " as a target"
         where = f", with a patch in {place(verdict.place)}" if verdict.place else ""
+        if verdict.exhibit is not None and verdict.place is None:
+            where = f", with a change of the whole image ({verdict.exhibit.family})"
         return f"{suspect}{whose}{where}."
     if verdict.pixel is None:
         return f"{suspect}."
