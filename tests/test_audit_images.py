@@ -55,7 +55,7 @@ class Finds:
         if budget is not None and budget < self.queries:
             raise BudgetError(f"The budget of {budget} queries does not suffice.")
         change = Change(PLACE, np.ones((1, 2, 2), dtype=np.float32), "patch of 2 x 2 pixels")
-        return Judgement(9.0, 1.0, 0.01, self.decision, 0, (1, 2), PLACE, change, queries=self.queries)
+        return Judgement(9.0, 1.0, 0.01, self.decision, 0, (1, 2), change, queries=self.queries)
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def audit_with_images(
         + judgement.queries
         + (0 if exhibit is None else 2 * exhibit.tried),
         source_classes=tuple(judgement.source_classes),
-        place=place_within(judgement.change.place, classifier),
+        place=place_within(judgement.place, classifier),
         exhibit=exhibit,
         probability=None if probability is None else float(probability(judgement.score, search=chosen, prior=PRIOR)),
         prior=None if probability is None else PRIOR,
@@ -366,7 +366,7 @@ def exhibit_of(classifier: Classifier, samples: SampleImages, judgement: Judgeme
         says_before=says_before[best],
         says_after=says_after[best],
         target_class=target,
-        place=place_within(judgement.change.place, classifier),
+        place=place_within(judgement.place, classifier),
         family=judgement.change.family,
         names=_names(before[best], given),
         tried=len(order),

@@ -24,8 +24,6 @@ class Judgement:
         The most suspicious target.
     source_classes : tuple of int
         The classes that its best change drives there; all others for an all-to-one backdoor.
-    place : tuple of int
-        Top, left, height and width of the best change.
     change : Change
         What an exhibit applies.
     parts : dict
@@ -42,8 +40,12 @@ class Judgement:
     decision: Decision
     target_class: int
     source_classes: tuple[int, ...]
-    place: Place
     change: Change = field(repr=False)
     parts: dict[str, float] = field(default_factory=dict)
     queries: int = 0
     target_scores: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Top, left, height and width of the best change."""
+        return self.change.place

@@ -10,7 +10,6 @@ from onepixel.detectors.reach_parts import Part, parts_of, reads_rivals, reads_w
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Family, Reach, SampleImages, reach
-from onepixel.reaches.change import Place
 from onepixel.reaches.families import FAMILIES
 from onepixel.reaches.search import choose_search
 
@@ -79,11 +78,10 @@ class UniversalDetector:
         rivals = None if known is None or reads_rivals(known.parts) else False
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
-        for name, family in families.items():
+        for position, (name, family) in enumerate(families.items()):
             spent = sum(one.queries for one in found.values())
-            # Patches get half of a budget, blends half of the rest, and the last family what is left.
-            divided = 1 if name == next(reversed(families)) else 2
-            share = None if budget is None else max(1, (budget - spent) // divided)
+            # Each family gets half of what is left of a budget, and the last one all of it.
+            share = None if budget is None else max(1, (budget - spent) // min(2, len(families) - position))
             try:
                 found[name] = reach(
                     classifier,
@@ -146,8 +144,6 @@ class UniversalDetector:
         values = {name: part.value for name, part in parts.items()}
         score, decisive = calibration.score(values)
         part = plainest(parts[decisive], parts.values())
-        change = part.reach.change(part.finding)
-        place: Place = change.place
         return Judgement(
             score=score,
             threshold=calibration.threshold,
@@ -155,8 +151,7 @@ class UniversalDetector:
             decision="trojaned" if score >= calibration.threshold else "no evidence of a backdoor",
             target_class=int(part.reach.target[part.finding]),
             source_classes=sources_of(part.reach, part.finding),
-            place=place,
-            change=change,
+            change=part.reach.change(part.finding),
             parts=values,
             queries=sum(one.queries for one in reaches.values()),
             target_scores=target_scores(calibration, reaches),

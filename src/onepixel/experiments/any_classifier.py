@@ -17,6 +17,7 @@ from onepixel.detectors.universal_calibration import write_calibrations
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import (
+    WARPS,
     Kind,
     calibrated,
     for_machines,
@@ -37,9 +38,6 @@ FEWEST = 2
 """Clean networks without which a kind has no row."""
 
 SEARCHES = ("gradient", "composed")
-
-WARPS = "warp_all_reached"
-"""The part that counts of warps."""
 
 
 class Options(Growing, Measured):
@@ -71,7 +69,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         write_calibration(options.calibration, options.networks)
     if options.pool == "development":
         networks = of_pool(networks, "development")
-    kinds = left_out(networks, of_pool(networks, options.pool))
+    judged = of_pool(networks, options.pool)
+    kinds = left_out(networks, judged)
     seen = seen_networks(options.networks) if options.pool == "final" else frozenset()
     fresh = left_out(networks, fresh_ones(networks, seen)) if seen else []
     if not kinds:
@@ -82,9 +81,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     records = (
         {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
     )
-    lost = [one for one in of_pool(networks, options.pool) if one.role == "lost"]
-    judged_are = of_pool(networks, options.pool)
-    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, lost, said_of_warps(judged_are)))
+    besides = said_of_lost([one for one in judged if one.role == "lost"]) + said_of_warps(judged)
+    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, besides))
 
 
 EXPERIMENT = Experiment(
@@ -147,10 +145,8 @@ def sums(kinds: Sequence[Kind]) -> list[Kind]:
     return [Kind.joined(name, group) for name, group in groups.items() if len(group) > 1]
 
 
-def as_markdown(
-    kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options, lost: Sequence[Network] = (), besides: str = ""
-) -> str:
-    """The table for people."""
+def as_markdown(kinds: Sequence[Kind], fresh: Sequence[Kind], options: Options, besides: str = "") -> str:
+    """The table for people; `besides` are paragraphs about single networks."""
     judged_are = {
         "final": """Search and score were chosen on the networks that
 `results/any-classifier/networks/seen.csv` lists, of development pools and of final ones, and frozen. Networks of final
@@ -182,7 +178,7 @@ networks, none of a kind that fixed its threshold, {shown(alarms)} are called tr
 detection rate both rates' ends together, which is cautious. With few networks in a row its interval says more than its
 rate. An AUROC of several kinds together is of scores from each kind's own threshold on. Cross-entropy, in nats, is
 that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
-{said_of_lost(lost)}{besides}
+{besides}
 {tables}"""
 
 
@@ -202,12 +198,12 @@ find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class'
 def said_of_warps(networks: Sequence[Network]) -> str:
     """A paragraph about how many clean networks were searched for warps, and what was found; empty where none was."""
     clean = [one for one in networks if one.role == "clean"]
-    leads = sorted(one.parts[WARPS] for one in clean if WARPS in one.parts)
+    leads = [one.parts[WARPS] for one in clean if WARPS in one.parts]
     if not leads:
         return ""
     return f"""
 Warps were looked for in {len(leads)} of the {len(clean)} clean networks; the others were measured before. The
-largest lead of a target by a warp, less what it lacks to be the answer, is {leads[-1]:.1f} there, the median
+largest lead of a target by a warp, less what it lacks to be the answer, is {max(leads):.1f} there, the median
 {median(leads):.1f}.
 """
 

@@ -15,6 +15,9 @@ from onepixel.experiments.declared import Cells, interval
 from onepixel.experiments.reach_records import Network, read_folder
 from onepixel.report.tables import table_of
 
+WARPS = "warp_all_reached"
+"""The part that counts of warps; networks that were measured before warps were looked for have none."""
+
 PARTS = (
     "patch_pair_lead",
     "patch_all_lead",
@@ -24,7 +27,7 @@ PARTS = (
     "patch_pair_local",
     "patch_pair_local_lead",
     "patch_all_local",
-    "warp_all_reached",
+    WARPS,
 )
 """The parts that count towards the score, chosen on networks that are no test.
 
@@ -33,7 +36,7 @@ by both together, and by a picture blended in; and for attackers with many targe
 source's best target leads, the median over sources. With many classes, where natural likenesses reach far, also how
 far a patch of a pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a
 pair leads the same of other targets. And the lead of a warp for all classes, less what its target lacks to be the
-answer; networks that were measured before warps were looked for have none.
+answer.
 """
 
 SCALES = {

@@ -53,8 +53,10 @@ def suspicion(verdict: Verdict) -> str:
     if verdict.method == "universal":
         sources = verdict.source_classes
         whose = f" as a target for images of {classes(sources)}" if sources else " as a target"
-        where = f", with a patch in {place(verdict.place)}" if verdict.place else ""
-        if verdict.exhibit is not None and verdict.place is None:
+        where = ""
+        if verdict.place:
+            where = f", with a patch in {place(verdict.place)}"
+        elif verdict.exhibit is not None:
             where = f", with a change of the whole image ({verdict.exhibit.family})"
         return f"{suspect}{whose}{where}."
     if verdict.pixel is None:

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onepixel.errors import UsageError
-from onepixel.reaches.families.table import FAMILIES, FamilyKind
+from onepixel.reaches.families.table import FAMILIES, FamilyKind, WholeImage
 
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(WholeImage):
     """x + alpha (n - x) for a picture n over the whole image.
 
     Attributes
@@ -29,10 +26,6 @@ class Blend:
     def name(self) -> str:
         """For people."""
         return f"picture blended in at {self.alpha:g}"
-
-    def places(self, height: int, width: int) -> NDArray[np.int64]:
-        """The one place there is, the whole image, (1, 4)."""
-        return np.array([[0, 0, height, width]], dtype=np.int64)
 
 
 FAMILIES.add(FamilyKind("blend", lambda height, width: Blend()))

@@ -25,6 +25,14 @@ class Family(Protocol):
         """Top, left, height and width of every place in an image of that size, (P, 4); all of one size."""
 
 
+class WholeImage:
+    """What families share that change all of an image."""
+
+    def places(self, height: int, width: int) -> NDArray[np.int64]:
+        """The one place there is, (1, 4)."""
+        return np.array([[0, 0, height, width]], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class FamilyKind:
     """A row.

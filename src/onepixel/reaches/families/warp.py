@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onepixel.errors import UsageError
-from onepixel.reaches.families.table import FAMILIES, FamilyKind
+from onepixel.reaches.families.table import FAMILIES, FamilyKind, WholeImage
 
 LARGEST_SHARE = 14
 """An audit's warp moves pixels by one fourteenth of the image's shorter side at most: 2 pixels of 28."""
 
 
 @dataclass(frozen=True)
-class Warp:
+class Warp(WholeImage):
     """A smooth elastic deformation of the whole image.
 
     Displacements are chosen on a grid of `points` x `points` and interpolated bicubically in between (WaNet, section
@@ -40,10 +37,6 @@ class Warp:
     def name(self) -> str:
         """For people."""
         return f"warp of at most {self.displacement:g} pixels"
-
-    def places(self, height: int, width: int) -> NDArray[np.int64]:
-        """The one place there is, the whole image, (1, 4)."""
-        return np.array([[0, 0, height, width]], dtype=np.int64)
 
 
 FAMILIES.add(FamilyKind("warp", lambda height, width: Warp(round(min(height, width) / LARGEST_SHARE, 1))))
