@@ -118,6 +118,7 @@ def best_threshold(clean: Scores, trojaned: Scores) -> float:
     if len(scores) == 1:
         return float(scores[0])
     middles = (scores[1:] + scores[:-1]) / 2
+    middles = np.where(middles > scores[:-1], middles, scores[1:])  # between neighbouring floats there is no middle
     accuracies = np.array([balanced_accuracy(clean, trojaned, middle) for middle in middles])
     gaps = np.where(accuracies >= accuracies.max() - 1e-12, scores[1:] - scores[:-1], 0)
     return float(middles[gaps.argmax()])
