@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import re
 from pathlib import Path
 from threading import Barrier
 from unittest.mock import Mock
@@ -98,10 +99,24 @@ def test_the_sample_size_curve_is_a_figure_a_table_and_a_file_for_machines(zoo, 
     assert len(points) == 3 * 1 * 2
     assert (tmp_path / f"{PREFIX}.png").read_bytes().startswith(b"\x89PNG")
     assert len(rows_of(tmp_path / f"{PREFIX}.csv")) == len(points)
-    command = f"sample-size --prefix digits-tiny --choice {choice} --seed 0 --detectors 2"
-    assert command in (tmp_path / f"{PREFIX}.md").read_text()
+    page = (tmp_path / f"{PREFIX}.md").read_text()
+    assert "The final pool was not opened." in page
+    assert re.search(f"sample-size --prefix digits-tiny .*--choice {re.escape(str(choice))} .*--detectors 2", page)
     with pytest.raises(UsageError, match="too few"):
         sample_size.EXPERIMENT.run(tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, training_clean=3, workers=1)
+
+
+def test_where_viruses_of_the_final_pool_test_the_sizes_of_training_sides_it_is_opened_on_record(choice, tmp_path):
+    kinds = {"clean": ("clean", 12, 0), "vaccine": ("trojaned", 6, 0)}
+    kinds |= {"clean-final": ("clean", 5, 1), "virus-final": ("trojaned", 3, 1)}
+    zoo = make_zoo(tmp_path / "final", {f"{PREFIX}-{kind}": population for kind, population in kinds.items()})
+    points = sample_size.EXPERIMENT.run(
+        tmp_path, zoo=zoo, prefix=PREFIX, choice=choice, pool="final", detectors=1, ledger=tmp_path / "opened.csv"
+    )
+    assert {(len(row.judged.scores["clean"]), len(row.judged.scores["virus"])) for row in points} == {(5, 3)}
+    assert (tmp_path / f"{PREFIX}-final.csv").is_file()
+    (opening,) = rows_of(tmp_path / "opened.csv")
+    assert opening["populations"] == f"{PREFIX}-virus-final {PREFIX}-clean-final"
 
 
 def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_names_what_is_missing(

@@ -7,7 +7,7 @@ count was chosen on networks of development pools; those of final pools are judg
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from onepixel.detectors.metrics import GOAL
 from onepixel.detectors.universal_calibration import write_calibrations
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Experiment, Laboratory, Result
+from onepixel.experiments.judging import grouped
 from onepixel.experiments.leaving_out import (
     WARPS,
     Kind,
@@ -33,6 +34,7 @@ from onepixel.experiments.options import Growing, Measured
 from onepixel.experiments.reach_records import LOST, Network, measure_store
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
+from onepixel.report.tables import table_of
 
 FEWEST = 2
 """Clean networks without which a kind has no row."""
@@ -82,7 +84,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
         {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
     )
     besides = said_of_lost([one for one in judged if one.role == "lost"]) + said_of_warps(judged)
-    return Result.of(kinds, name, records, as_markdown(kinds, fresh, options, besides))
+    text = as_markdown(kinds, fresh, options, besides) + about_networks(judged)
+    return Result.of(kinds, name, records, text)
 
 
 EXPERIMENT = Experiment(
@@ -180,6 +183,27 @@ rate. An AUROC of several kinds together is of scores from each kind's own thres
 that of the probabilities that networks of the other kinds tell at a prior of one half; contests ask for {GOAL} or less.
 {besides}
 {tables}"""
+
+
+def about_networks(networks: Sequence[Network]) -> str:
+    """How accurate the networks of each population are, and how often their triggers succeed, as a table."""
+    by_population = grouped(networks, lambda one: one.population)
+    rows = table_of(
+        {
+            "population": f"`{population}`",
+            "networks": len(some),
+            "accuracy": f"{mean(one.clean_accuracy for one in some):.1%}",
+            "attack success": f"{mean(one.attack_success for one in some):.1%}" if some[0].targets else "",
+        }
+        for population, some in by_population.items()
+    )
+    return f"""
+## The networks that were judged
+
+Those that passed their recipe's thresholds, lost ones among them; means.
+
+{rows}
+"""
 
 
 def said_of_lost(lost: Sequence[Network]) -> str:

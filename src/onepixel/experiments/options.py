@@ -135,10 +135,9 @@ class Chosen(Networked):
         return told
 
 
-class Tested(Seeded, Chosen, Split, Signed, Prefixed):
-    """Detectors that are tested on a pool of viruses."""
+class Pooled(Split, Signed, Prefixed):
+    """A pool of viruses that detectors are tested on."""
 
-    seeds: Seeds = 10
     pool: Annotated[
         Pool,
         Field(
@@ -150,3 +149,9 @@ class Tested(Seeded, Chosen, Split, Signed, Prefixed):
     def subject(self) -> str:
         """Networks, what their signatures start from, and the viruses."""
         return f"{self.networks}-{self.pool}"
+
+
+class Tested(Seeded, Chosen, Pooled):
+    """Detectors that are tested on a pool of viruses, with seeds of their own."""
+
+    seeds: Seeds = 10

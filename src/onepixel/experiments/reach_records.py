@@ -225,8 +225,7 @@ def append_network(file: Path, network: Network) -> None:
     """
     head = columns([network])
     if file.exists():
-        with file.open(encoding="utf-8", newline="") as rows:
-            known = next(csv.reader(rows), [])
+        known = head_of(file)
         if missing := sorted(set(known) - set(head)):
             raise UsageError(
                 f"{file} has {', '.join(missing)} of every network, which network {network.slot} of "
@@ -241,13 +240,17 @@ def append_network(file: Path, network: Network) -> None:
 def append_row(file: Path, row: Mapping[str, object], head: Sequence[str]) -> None:
     """Write one more row in a file's own columns; where there is no file, one with this head is made first."""
     if file.exists():
-        with file.open(encoding="utf-8", newline="") as rows:
-            head = next(csv.reader(rows))
         with file.open("a", encoding="utf-8", newline="") as rows:
-            rows.write(as_csv([row], head).partition("\n")[2])
+            rows.write(as_csv([row], head_of(file)).partition("\n")[2])
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, as_csv([row], head))
+
+
+def head_of(file: Path) -> list[str]:
+    """The names of a file's columns."""
+    with file.open(encoding="utf-8", newline="") as rows:
+        return next(csv.reader(rows), [])
 
 
 def write_networks(path: Path, networks: Sequence[Network]) -> None:

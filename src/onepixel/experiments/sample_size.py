@@ -4,7 +4,7 @@ The papers say that 25 pairs of a clean and a vaccine model suffice on MNIST, an
 training sample of its own. Many detectors are trained on random subsets of each size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +18,14 @@ from onepixel.errors import UsageError
 from onepixel.experiments.choices import papers
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, columns
 from onepixel.experiments.judging import Job, Row, grouped, judge_all
-from onepixel.experiments.models import Unseen, load_training, load_unseen, names_of_test, training_names
-from onepixel.experiments.options import Chosen, Prefixed, Seeded, Signed, Split
+from onepixel.experiments.models import Unseen, names_of_test
+from onepixel.experiments.options import Chosen, Pooled, Seeded
+from onepixel.experiments.table2 import load_sides, needs, opened
+from onepixel.experiments.whole import Whole
+from onepixel.populations.models import has
 from onepixel.report.figures import save_figure
 from onepixel.report.tables import deviation, markdown_table, percent
+from onepixel.trojan import Pool
 
 SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
 """Sizes go from the smallest by small steps to 25 pairs, then by large ones."""
@@ -36,18 +40,21 @@ def sizes_up_to(largest: int) -> list[int]:
     return [size for size in [*small, *range(2 * LARGE_STEP, largest + 1, LARGE_STEP)] if size <= largest]
 
 
-class Options(Seeded, Chosen, Split, Signed, Prefixed):
+class Options(Seeded, Chosen, Pooled):
     """Options of `onepixel experiment sample-size`."""
 
     detectors: Annotated[int, Field(ge=1, description="Detectors per size, each on its own subset.")] = 20
 
+    @property
+    def subject(self) -> str:
+        """Networks and what their signatures start from, and the viruses where they are the final pool's."""
+        return f"{self.networks}-final" if self.pool == "final" else str(self.networks)
+
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     """Train the detectors on subsets and test them."""
-    zoo, networks = laboratory.zoo, options.networks
     methods = [*papers(0, -1), options.chosen()]
-    training = load_training(zoo, networks, options.training_clean)
-    unseen = load_unseen(zoo, networks, "development", training)
+    training, unseen = load_sides(options, laboratory, [method.name for method in methods])
     sizes = sizes_up_to(min(len(training.clean), len(training.vaccine), LARGEST))
     if not sizes:
         raise UsageError(f"{training} are too few: the smallest subset has {SMALLEST} pairs.")
@@ -72,14 +79,22 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
     )
 
 
+def plan(whole: Whole) -> Iterator[Options]:
+    """Trained from scratch or fine-tuned; where the zoo has no viruses for looking, those of the final pool test."""
+    for networks in [*whole.main, *whole.tuned]:
+        pools: tuple[Pool, ...] = ("development", "final")
+        for pool in [pool for pool in pools if has(whole.zoo, *names_of_test(networks, pool))][:1]:
+            yield from whole.repeated(Options, [networks], pool=pool)
+
+
 EXPERIMENT = Experiment(
     "sample-size",
     "Detection rate over the number of training pairs.",
     Options,
     find,
     paper="ECCV section 4; ICLR appendix A.6",
-    needs=lambda options: training_names(options.networks) + names_of_test(options.networks, "development"),
-    plan=lambda whole: whole.repeated(Options, whole.main),
+    needs=needs,
+    plan=plan,
     after={"detectors": ("prefix",)},
 )
 
@@ -128,11 +143,12 @@ def as_markdown(curves: Curves, unseen: Unseen, options: Options) -> str:
     return f"""# How many models a detector needs, {options.subject}
 
 The papers: 25 pairs of a clean and a vaccine model suffice on MNIST, 15 if every class channel is a training sample;
-on GTSRB 175 pairs give 87.31 %, and 100 pairs 97 % by single channels.
+on Fashion-MNIST 50 pairs; on GTSRB 175 pairs give 87.31 %, and 100 pairs 97 % by single channels, which reach 90 % on
+ImageNet.
 
 {options.detectors} detector(s) per row and column, each on a random subset of the training models (the same subsets in
-every column), tested on {len(unseen.clean)} clean and {len(unseen.virus)} development virus models; mean ± standard
-deviation over detectors. No stamped models in training. The final pool was not opened.
+every column), tested on {len(unseen.clean)} clean and {len(unseen.virus)} {options.pool} virus models; mean ± standard
+deviation over detectors. No stamped models in training. {opened(options)}
 
 ![Detection rate over training pairs]({options.subject}.png)
 

@@ -32,7 +32,7 @@ from onepixel.experiments.models import (
     training_names,
 )
 from onepixel.experiments.openings import record_opening
-from onepixel.experiments.options import Tested
+from onepixel.experiments.options import Pooled, Tested
 from onepixel.experiments.whole import Whole
 from onepixel.populations.models import load_models
 from onepixel.populations.names import PopulationName
@@ -40,7 +40,7 @@ from onepixel.report.tables import markdown_table
 
 
 def load_sides(
-    options: Tested, laboratory: Laboratory, detectors: Sequence[str], triggers: str | None = None
+    options: Pooled, laboratory: Laboratory, detectors: Sequence[str], triggers: str | None = None
 ) -> tuple[Training, Unseen]:
     """Read training and test side; an opening of the final pool is written down before.
 
@@ -73,7 +73,7 @@ def judge_viruses(
     return judge_all(jobs, laboratory, "detectors")
 
 
-def needs(options: Tested, triggers: str | None = None) -> list[PopulationName]:
+def needs(options: Pooled, triggers: str | None = None) -> list[PopulationName]:
     """Populations without which there is no table."""
     return training_names(options.networks) + names_of_test(options.networks, options.pool, triggers)
 
@@ -194,6 +194,6 @@ def by_method(rows: Sequence[Row]) -> list[tuple[Method, list[Row]]]:
     return [(group[0].method, group) for group in groups.values()]
 
 
-def opened(options: Tested) -> str:
+def opened(options: Pooled) -> str:
     """A sentence about the final pool."""
     return f"The final pool was {'opened for this table' if options.pool == 'final' else 'not opened'}."
