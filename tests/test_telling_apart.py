@@ -19,6 +19,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(telling_apart, "DESCENT", replace(telling_apart.DESCENT, epochs=6))
 
 
+SIZES = {"LeNet-5": 4, "ResNet-8": 3, "VGG-10": 3}
+
+
 def planted(rng, number, shape_of) -> np.ndarray:
     rows = np.zeros(number, row_type(K, H, W))
     rise = np.abs(rng.normal(0, 0.3, (number, K, H, W))) + shape_of
@@ -93,6 +96,17 @@ def test_the_page_about_data_sets_has_a_row_per_architecture_and_way(zoo, tmp_pa
     assert [line["question"] for line in lines] == ["LeNet-5"] * len(telling_apart.WAYS)
     assert lines[0]["paper"] == "98.74 ± 2.85 %"
     assert (tmp_path / "dataset.md").read_text().count("| LeNet-5 |") == len(telling_apart.WAYS)
+
+
+def test_data_sets_are_asked_of_the_architectures_that_the_paper_mixes_and_of_all_together():
+    rng = np.random.default_rng(0)
+    cells = {
+        name: {data: planted(rng, size, 0.0) for data in ("MNIST", "Fashion-MNIST")} for name, size in SIZES.items()
+    }
+    sizes = {name: [len(group) for group in groups.values()] for name, groups in dataset.questions(cells).items()}
+    assert sizes == {**{name: [size] * 2 for name, size in SIZES.items()}, "mixed": [7] * 2, "all together": [10] * 2}
+    assert "mixed" not in dataset.questions({name: cells[name] for name in ("LeNet-5", "VGG-10")})
+    assert dataset.questions({"LeNet-5": cells["LeNet-5"]}).keys() == {"LeNet-5"}
 
 
 def test_one_architecture_or_data_set_is_none_to_tell_apart(tmp_path):

@@ -1,6 +1,6 @@
 """Which data set a clean network was trained on, from its signature alone (ICLR 2020, section 6.1, Table 4)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from onepixel.experiments.whole import Whole
 from onepixel.populations.models import Name, has, missing
 
 TABLE4 = {"LeNet-5": (98.74, 2.85), "ResNet-8": (97.12, 8.09), MIXED: (98.74, 5.09)}
-"""Accuracy in percent and what stands after its "±"; the paper mixes LeNet-5 and ResNet-8, 500 networks of each."""
+"""Accuracy in percent and what stands after its "±", 500 networks of each."""
+
+IN_PAPER = ("LeNet-5", "ResNet-8")
+"""The architectures that the paper has here, and mixes."""
+
+TOGETHER = "all together"
 
 
 class Options(Asked):
@@ -27,19 +32,27 @@ def populations(architecture: str) -> dict[str, Name]:
 
 def find(options: Options, laboratory: Laboratory) -> Result[list[Told]]:
     """Fit the CNNs and count how often they are right."""
-    asked: dict[str, Groups] = {}
+    found: dict[str, Groups] = {}
     absent: list[Name] = []
     for architecture, words in ARCHITECTURES.items():
         groups, lacking = telling_apart.read_groups(laboratory.zoo, populations(architecture), options.networks)
         absent += lacking
         if len(groups) == len(DATASETS):
-            asked[words] = groups
-    if not asked:
+            found[words] = groups
+    if not found:
         raise UsageError(f"It takes networks of two data sets to tell them apart; {missing(laboratory.zoo, absent)}")
-    if len(asked) > 1:
-        asked[MIXED] = {name: np.concatenate([g[name] for g in asked.values()]) for name in DATASETS.values()}
-    told = options.ask(asked, lambda name: WAYS, laboratory, "data sets")
+    told = options.ask(questions(found), lambda name: WAYS, laboratory, "data sets")
     return told_result(told, "dataset", paper_of, as_markdown(options, told), absent)
+
+
+def questions(found: Mapping[str, Groups]) -> dict[str, Groups]:
+    """Everything that is asked: by architecture, of the paper's mixed as it does, and of all together."""
+    asked = dict(found)
+    for name, architectures in ((MIXED, IN_PAPER), (TOGETHER, tuple(found))):
+        if len(architectures) > 1 and set(architectures) <= found.keys():
+            parts = [found[one] for one in architectures]
+            asked[name] = {dataset: np.concatenate([part[dataset] for part in parts]) for dataset in parts[0]}
+    return asked
 
 
 def plan(whole: Whole) -> Iterator[Options]:
@@ -103,7 +116,8 @@ test.
 Signatures start from black: class means are other images for either data set and would tell which it is. Every network
 is tested {options.repeats} time(s), by a CNN that did not see it (five parts, anew each time). Accuracy is the share of
 networks named rightly, mean ± standard deviation over splits; the interval is exact, over networks, of the first
-repetition. Groups weigh the same in the loss. Chance is what naming the larger group always would reach.
+repetition. Groups weigh the same in the loss. Chance is what naming the larger group always would reach. "{MIXED}" is
+{" and ".join(IN_PAPER)}, as in the paper.
 
 {telling_apart.table(by_question(told).values(), paper_of)}
 """
