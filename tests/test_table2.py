@@ -1,6 +1,7 @@
 """Table 2, its controls and the choice of detector, on planted signatures: they must count right and look away."""
 
 import csv
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_table2_has_a_row_for_every_method_and_seed_and_says_what_was_trained_on
     text = (tmp_path / f"{PREFIX}-development.md").read_text()
     assert "6 clean, 6 vaccine and 4 stamped models" in text
     assert "The final pool was not opened." in text
-    assert f"table2 --prefix {PREFIX} --choice {choice} --seed 0 --seeds 2 --pool development --zoo {zoo}" in text
+    assert f"table2 --prefix {PREFIX} --pool development --choice {choice} --seed 0 --seeds 2 --zoo {zoo}" in text
 
 
 def test_controls_put_every_method_with_and_without_stamped_negatives_side_by_side(zoo, choice, cheap, tmp_path):
@@ -236,7 +237,9 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
     ]
     text = (tmp_path / "out" / f"{PREFIX}-garments-final.md").read_text()
     assert "tested on 3 clean and\n4 virus models" in text
-    assert "--pool final --triggers garments" in text
+    (command,) = re.findall("`(onepixel experiment table2 .*)`", text)
+    assert " --pool final " in command
+    assert " --triggers garments " in command
     (line,) = rows_of(ledger)
     assert line["populations"] == f"{PREFIX}-virus-garments-final {PREFIX}-clean-final"
     with pytest.raises(UsageError, match=f"no {PREFIX}-virus-hats-final"):
