@@ -22,7 +22,8 @@ from onepixel.experiments.models import Unseen, names_of_test
 from onepixel.experiments.options import Chosen, Pooled, Seeded
 from onepixel.experiments.table2 import load_sides, needs, opened
 from onepixel.experiments.whole import Whole
-from onepixel.populations.models import has
+from onepixel.populations.models import has, load_models
+from onepixel.populations.names import PopulationName
 from onepixel.report.figures import save_figure
 from onepixel.report.tables import deviation, markdown_table, percent
 from onepixel.trojan import Pool
@@ -38,6 +39,10 @@ def sizes_up_to(largest: int) -> list[int]:
     """Numbers of training pairs: 5 to 25 by 5, then by 25."""
     small = range(SMALLEST, LARGE_STEP + 1, SMALL_STEP)
     return [size for size in [*small, *range(2 * LARGE_STEP, largest + 1, LARGE_STEP)] if size <= largest]
+
+
+FEWEST_VIRUSES = 5
+"""A pool of fewer is none to test with in `experiment all`."""
 
 
 class Options(Seeded, Chosen, Pooled):
@@ -80,11 +85,20 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
 
 
 def plan(whole: Whole) -> Iterator[Options]:
-    """Trained from scratch or fine-tuned; where the zoo has no viruses for looking, those of the final pool test."""
+    """Trained from scratch or fine-tuned; where the zoo has hardly any viruses for looking, final ones test."""
     for networks in [*whole.main, *whole.tuned]:
-        pools: tuple[Pool, ...] = ("development", "final")
-        for pool in [pool for pool in pools if has(whole.zoo, *names_of_test(networks, pool))][:1]:
+        if (pool := pool_of_test(whole.zoo, networks)) is not None:
             yield from whole.repeated(Options, [networks], pool=pool)
+
+
+def pool_of_test(zoo: Path, networks: PopulationName) -> Pool | None:
+    """The first pool that has viruses enough to test with; None where neither has."""
+    pools: tuple[Pool, ...] = ("development", "final")
+    for pool in pools:
+        names = names_of_test(networks, pool)
+        if has(zoo, *names) and len(load_models(zoo, names[0])[0]) >= FEWEST_VIRUSES:
+            return pool
+    return None
 
 
 EXPERIMENT = Experiment(
