@@ -31,7 +31,7 @@ from onepixel.experiments.whole import Effort
 from onepixel.parallel import in_processes, kept_workers
 from onepixel.populations import Store, open_population, passed
 from onepixel.populations.zoo import as_kept
-from planted_zoo import NETWORKS, PREFIX, QUICK, choose, make_zoo
+from planted_zoo import NETWORKS, PREFIX, QUICK, choose, make_population, make_zoo
 
 NAMES = {
     f"digits-{network}-{kind}": (role, models, seed)
@@ -117,6 +117,14 @@ def test_where_viruses_of_the_final_pool_test_the_sizes_of_training_sides_it_is_
     assert (tmp_path / f"{PREFIX}-final.csv").is_file()
     (opening,) = rows_of(tmp_path / "opened.csv")
     assert opening["populations"] == f"{PREFIX}-virus-final {PREFIX}-clean-final"
+    assert sample_size.pool_of_test(zoo, NETWORKS) == "final"
+    for count, pool in ((2, "final"), (3, "development")):
+        few = make_zoo(
+            tmp_path / f"few-{count}", {f"{PREFIX}-{kind}": population for kind, population in kinds.items()}
+        )
+        make_population(few.parent, f"{PREFIX}-virus-development", ("trojaned", count, 1))
+        assert sample_size.pool_of_test(few, NETWORKS) == pool
+    assert sample_size.pool_of_test(tmp_path, NETWORKS) is None
 
 
 def test_table3_tests_on_architectures_left_out_and_on_those_trained_on_and_names_what_is_missing(

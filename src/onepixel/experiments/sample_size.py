@@ -34,15 +34,14 @@ SMALLEST, SMALL_STEP, LARGE_STEP = 5, 5, 25
 LARGEST = 100
 """Pairs at which the curve ends, also where there are more: four times as many as the papers say suffice."""
 
+FEWEST_VIRUSES = 3
+"""A pool of fewer is none to test with in `experiment all`."""
+
 
 def sizes_up_to(largest: int) -> list[int]:
     """Numbers of training pairs: 5 to 25 by 5, then by 25."""
     small = range(SMALLEST, LARGE_STEP + 1, SMALL_STEP)
     return [size for size in [*small, *range(2 * LARGE_STEP, largest + 1, LARGE_STEP)] if size <= largest]
-
-
-FEWEST_VIRUSES = 5
-"""A pool of fewer is none to test with in `experiment all`."""
 
 
 class Options(Seeded, Chosen, Pooled):
