@@ -84,8 +84,8 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Row]]:
 
 
 def plan(whole: Whole) -> Iterator[Options]:
-    """Trained from scratch or fine-tuned; where the zoo has hardly any viruses for looking, final ones test."""
-    for networks in [*whole.main, *whole.tuned]:
+    """Networks trained from scratch; where the zoo has hardly any viruses for looking, final ones test."""
+    for networks in whole.main:
         if (pool := pool_of_test(whole.zoo, networks)) is not None:
             yield from whole.repeated(Options, [networks], pool=pool)
 
