@@ -1,7 +1,6 @@
 """Table 2, its controls and the choice of detector, on planted signatures: they must count right and look away."""
 
 import csv
-import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -237,9 +236,7 @@ def test_viruses_with_other_triggers_are_opened_under_their_own_name_and_have_a_
     ]
     text = (tmp_path / "out" / f"{PREFIX}-garments-final.md").read_text()
     assert "tested on 3 clean and\n4 virus models" in text
-    (command,) = re.findall("`(onepixel experiment table2 .*)`", text)
-    assert " --pool final " in command
-    assert " --triggers garments " in command
+    assert f"--pool final --choice {choice} --seed 0 --seeds 1 --triggers garments" in text
     (line,) = rows_of(ledger)
     assert line["populations"] == f"{PREFIX}-virus-garments-final {PREFIX}-clean-final"
     with pytest.raises(UsageError, match=f"no {PREFIX}-virus-hats-final"):

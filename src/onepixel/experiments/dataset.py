@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from onepixel.errors import UsageError
 from onepixel.experiments import telling_apart
-from onepixel.experiments.architecture import ARCHITECTURES, DATASETS, MIXED
+from onepixel.experiments.architecture import ARCHITECTURES, DATASETS, MIXED, mixed
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.telling_apart import OURS, PAPER, WAYS, Asked, Groups, Told, by_question, spread, told_result
 from onepixel.experiments.whole import Whole
@@ -50,8 +48,7 @@ def questions(found: Mapping[str, Groups]) -> dict[str, Groups]:
     asked = dict(found)
     for name, architectures in ((MIXED, IN_PAPER), (TOGETHER, tuple(found))):
         if len(architectures) > 1 and set(architectures) <= found.keys():
-            parts = [found[one] for one in architectures]
-            asked[name] = {dataset: np.concatenate([part[dataset] for part in parts]) for dataset in parts[0]}
+            asked[name] = mixed([found[one] for one in architectures])
     return asked
 
 
