@@ -30,7 +30,7 @@ from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, apart, best_of_each, join, measure
 from onepixel.reaches.gradient import NOISES, PASSES, climb, gradient_hint, softened
 from onepixel.reaches.looking import WINDOWS, Look, promising
-from onepixel.reaches.search import measured
+from onepixel.reaches.search import Besides, measured
 from onepixel.reaches.task import Task
 from onepixel.reaches.value import EVERY_SOURCE
 
@@ -164,7 +164,7 @@ def drives(
         for (kept, steps), end in zip(ROUNDS, ends[1:], strict=True):
             found = climbed(look, found.pick(worthiest_apart(found, kept, look.height / 2)), steps, end)
             found = found.with_worth(when_moved(look, found, fresh=False))
-    reach = measured(look, found.pick(best_of_each(found, 1)), family, "gradient", natural=False)
+    reach = measured(look, found.pick(best_of_each(found, 1)), family, "gradient", Besides())
     best = Candidates(reach.source, reach.target, reach.place, torch.as_tensor(reach.fillings), reach.log_odds)
     return reach, as_driven(reach, when_moved(look, best, fresh=True))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onepixel.reaches import Reach
+from onepixel.reaches.looking import PAIRS
 from onepixel.reaches.value import EVERY_SOURCE
 
 FEWEST_SOURCES = 3
@@ -14,7 +15,7 @@ FEWEST_SOURCES = 3
 OF_WINDOWS = ("unnatural", "excess")
 """Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
 
-OF_PLACES = ("local", "local_lead")
+OF_PLACES = ("local", "local_of_few", "local_lead")
 """Readings that compare a reach with how far other targets get at its place; see `Reach.rival`."""
 
 
@@ -58,7 +59,7 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     target leads by all of this together (`joint_values`): what drives one class, or all of them only so far, often
     does both a little. Where rivals were looked for, the largest lead of a finding over other targets at its own place
     (`local_leads`), and how far that lies above the largest one of any other target. Of warps the lead less what the
-    target lacks to be the answer (`reached`).
+    target lacks to be the answer (`reached`), and of pictures less what they do where they are moved (`untextured`).
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)]
 
@@ -85,6 +86,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
         ]
         if reach.displacement:
             found.append(Part(f"{family}_{what}_reached", reached(lead, own), reach, top))
+        elif reach.alpha < 1:
+            found.append(Part(f"{family}_{what}_untextured", untextured(lead, float(reach.texture[top])), reach, top))
         if what == "pair" and (each := source_leads(reach)):
             found.append(
                 Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top)
@@ -98,7 +101,7 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             leading = max(local, key=lambda number: local[number])
             ahead = leads(local_by_target(reach, numbers))[int(reach.target[leading])]
             found += [
-                Part(f"{family}_{what}_local", local[leading], reach, leading),
+                Part(f"{family}_{what}_local{'_of_few' if has_few(reach) else ''}", local[leading], reach, leading),
                 Part(f"{family}_{what}_local_lead", ahead, reach, leading),
             ]
     best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
@@ -116,6 +119,15 @@ def reached(lead: float, log_odds: float) -> float:
     Small warps drive a clean network nowhere, but one target a little less far from it than others.
     """
     return lead + min(0.0, log_odds)
+
+
+def untextured(lead: float, texture: float) -> float:
+    """A target's lead by a picture, less how far the picture reaches wherever it lies, beyond noise.
+
+    All of the lead where that was not measured. A clean network bends to a faint texture that it takes for strokes of a
+    class, and the texture may begin anywhere; see `onepixel.reaches.textures`.
+    """
+    return lead - max(0.0, texture) if np.isfinite(texture) else lead
 
 
 def joint_values(reach: Reach) -> dict[int, float]:
@@ -163,6 +175,11 @@ def local_leads(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
     }
 
 
+def has_few(reach: Reach) -> bool:
+    """Whether there are so few classes that each pair of them was taken further: natural likenesses are fewer, too."""
+    return len(reach.sources) * (len(reach.targets) - 1) <= PAIRS
+
+
 def local_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
     """The largest lead at its own place of some findings of each target."""
     best: dict[int, float] = {}
@@ -195,8 +212,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair", "all" or "joint", and "lead", "reached", "each", "local", "local_lead" or
-        nothing, such as "patch_pair_lead".
+        Of a part: its family, "pair", "all" or "joint", and "lead", "reached", "untextured", "each", "local",
+        "local_of_few", "local_lead" or nothing, such as "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -206,6 +223,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     reach = reaches[family]
     if what == "joint":
         return leads(joint_values(reach))
+    if reading == ["local" if has_few(reach) else "local_of_few"]:
+        return {}
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
     if reading and reading[0] in OF_PLACES:
@@ -218,6 +237,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
         return {target: min(lead, middle) for target, lead in own.items()}
     if reading == ["reached"]:
         return {target: reached(lead, values[target]) for target, lead in leads(values).items()}
+    if reading == ["untextured"]:
+        return {target: untextured(lead, float(reach.texture[best[target]])) for target, lead in leads(values).items()}
     return leads(values) if reading == ["lead"] else values
 
 

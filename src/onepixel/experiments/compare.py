@@ -156,8 +156,8 @@ def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
         calibration = calibrated(others)
         for one in networks:
             if one.kind == kind:
-                score, part = calibration.score(one.parts)
-                found[one.population, one.slot] = _judgement(one, score - calibration.threshold, one.named[part])
+                score, part = calibration.score(one.counted)
+                found[one.population, one.slot] = _judgement(one, score - calibration.threshold, one.target_of(part))
     return found
 
 

@@ -186,7 +186,7 @@ def measure_one(job: tuple[Path, int]) -> Network:
 def judged(calibration: Calibration, networks: Sequence[Network]) -> tuple[Evaluation, list[bool]]:
     """How clean and trojaned networks are told apart, and which stamped ones are flagged."""
     scores = {
-        role: np.array([calibration.score(one.parts)[0] for one in networks if one.role == role])
+        role: np.array([calibration.score(one.counted)[0] for one in networks if one.role == role])
         for role in ("clean", "trojaned", "stamped")
     }
     both = np.r_[scores["clean"], scores["trojaned"]]

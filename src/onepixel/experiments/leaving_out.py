@@ -23,24 +23,26 @@ PARTS = (
     "patch_all_lead",
     "patch_pair_each",
     "patch_joint_lead",
-    "blend_all_lead",
+    "blend_all_untextured",
     "patch_pair_local",
     "patch_pair_local_lead",
     "patch_all_local",
+    "patch_pair_local_of_few",
+    "patch_all_local_of_few",
     WARPS,
 )
 """The parts that count towards the score, chosen on networks that are no test.
 
 How far the best target's reach lies above the second best target's, by a patch of a pair, by a patch for all classes,
-by both together, and by a picture blended in; and for attackers with many targets, among which none leads, how far each
-source's best target leads, the median over sources. With many classes, where natural likenesses reach far, also how
-far a patch of a pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a
-pair leads the same of other targets. And the lead of a warp for all classes, less what its target lacks to be the
-answer.
+by both together, and by a picture blended in, less what that does wherever it lies; and for attackers with many
+targets, among which none leads, how far each source's best target leads, the median over sources. Also how far a patch
+of a pair, or for all classes, reaches beyond what other targets get at its own place, weighed by whether there are many
+classes or few, and how far that of a pair leads the same of other targets. And the lead of a warp for all classes, less
+what its target lacks to be the answer.
 """
 
 SCALES = {
-    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7, 3.1, 1.2, 3.1, 1.0), strict=True)),
+    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.7, 3.1, 1.2, 3.1, 2.5, 2.5, 1.0), strict=True)),
     "composed": dict.fromkeys(PARTS[1:4], 1.0),
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture
@@ -136,7 +138,7 @@ def by_kind(networks: Iterable[Network], role: str) -> dict[str, list[Mapping[st
     found: dict[str, list[Mapping[str, float]]] = {}
     for one in networks:
         if one.role == role:
-            found.setdefault(one.kind, []).append(one.parts)
+            found.setdefault(one.kind, []).append(one.counted)
     return found
 
 
@@ -184,13 +186,13 @@ class Judged:
 
 def judged(networks: Sequence[Network], calibration: Calibration) -> Judged:
     """Score networks by a calibration, whichever networks that is from."""
-    scored = [(one, *calibration.score(one.parts)) for one in networks]
+    scored = [(one, *calibration.score(one.counted)) for one in networks]
     strict = calibration.threshold_at(STRICT)
     return Judged(
         tuple(score - calibration.threshold for _, score, _ in scored),
         sum(score >= calibration.threshold for _, score, _ in scored),
         sum(score >= strict for _, score, _ in scored),
-        sum(one.named[part] in one.targets for one, _, part in scored),
+        sum(one.target_of(part) in one.targets for one, _, part in scored),
         tuple(calibration.probability(score) for _, score, _ in scored) if any(calibration.trojaned.values()) else (),
     )
 

@@ -28,7 +28,16 @@ from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import PARTS
 from onepixel.experiments.option import USUAL_FILE
 from onepixel.experiments.options import Growing
-from onepixel.experiments.reach_records import ABOUT, OFFERED, Network, append_row, as_network, cells_of, network_of
+from onepixel.experiments.reach_records import (
+    ABOUT,
+    CAME_LATER,
+    OFFERED,
+    Network,
+    append_row,
+    as_network,
+    cells_of,
+    network_of,
+)
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.reaches import Patch, Reach, reach, sample_images
@@ -114,8 +123,8 @@ class Point:
         if not one.parts:
             return UNANSWERED, False, False
         calibration = calibrations[one.search]
-        score, decisive = calibration.score(one.parts)
-        return score, score >= calibration.threshold, one.named[decisive] in one.targets
+        score, decisive = calibration.score(one.counted)
+        return score, score >= calibration.threshold, one.target_of(decisive) in one.targets
 
 
 UNANSWERED = -1e6
@@ -206,7 +215,7 @@ def point_of(store: Store, slot: int, setting: Setting) -> Point:
     with contextlib.suppress(UndecidedError, BudgetError):
         reaches = reaches_in(classifier, offered(store, setting.source), setting)
     network = as_network(store, slot, reaches)
-    parts = {name: value for name, value in network.parts.items() if name in PARTS}
+    parts = {name: value for name, value in network.parts.items() if name in {*PARTS, *CAME_LATER.values()}}
     return Point(setting.curve, setting.value, replace(network, parts=parts, search=setting.search))
 
 

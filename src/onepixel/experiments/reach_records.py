@@ -51,6 +51,9 @@ ABOUT = (
 
 SHARES = ABOUT[-3:]
 
+CAME_LATER = {"blend_all_untextured": "blend_all_lead"}
+"""Parts that not all networks were measured for, and what stands for them in those that were not."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -93,6 +96,16 @@ class Network:
     named: dict[str, int]
     parts: dict[str, float]
     recognised: float | None = None
+
+    @property
+    def counted(self) -> dict[str, float]:
+        """The parts, and of `CAME_LATER` what stands for those that are missing: the whole lead of a picture."""
+        others = {later: self.parts[before] for later, before in CAME_LATER.items() if before in self.parts}
+        return {**others, **self.parts}
+
+    def target_of(self, part: str) -> int:
+        """The target that one of the parts that count was read from."""
+        return self.named[part if part in self.named else CAME_LATER[part]]
 
 
 def measure_network(store: Store, slot: int, search: str = "auto", offered: int = OFFERED) -> Network:

@@ -1,6 +1,7 @@
 """`onepixel.reach`: the searches by their names, and what they have in common."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from onepixel.reaches.asking import Questions
 from onepixel.reaches.candidates import Candidates, best_of_each, join, measure
 from onepixel.reaches.climbing import by_gradient, estimate_climbing
 from onepixel.reaches.composed import Tried, ascend, blocks, composed_hint, pixel_values, survey_within
-from onepixel.reaches.families import Family, Patch, Warp
+from onepixel.reaches.families import Blend, Family, Patch, Warp
 from onepixel.reaches.looking import PAIRS, WINDOWS, Look, by_worth, promising
 from onepixel.reaches.natural import MOST_WINDOWS, natural_reach
 from onepixel.reaches.rivals import estimate_rivals, rival_reach
 from onepixel.reaches.samples import SampleImages, sample_images
 from onepixel.reaches.task import FRESH_OF_ALL, Numbers, Task, capped
+from onepixel.reaches.textures import estimate_textures, texture_reach
 from onepixel.reaches.value import EVERY_SOURCE, Reach
 from onepixel.reaches.warps import by_warping, estimate_warps
 
@@ -40,6 +42,15 @@ BLOCKS_AT_MOST = 60_000
 """Queries of that look where there is no budget."""
 
 
+@dataclass(frozen=True)
+class Besides:
+    """What is measured of findings besides how far they reach: what a `Reach` has under these names."""
+
+    natural: bool = False
+    rivals: bool = False
+    textures: bool = False
+
+
 def reach(
     classifier: Classifier,
     images: ArrayLike | SampleImages,
@@ -50,7 +61,7 @@ def reach(
     budget: int | None = None,
     natural: bool = True,
     pairs: bool = True,
-    rivals: bool | None = None,
+    rivals: bool = True,
     progress: bool = False,
 ) -> Reach:
     """Find how far images of each class, and of all classes at once, can be driven to each other class.
@@ -73,9 +84,9 @@ def reach(
         Measure what windows of real images of the target reach, too, which takes six queries for one; NaN otherwise.
     pairs : bool
         Look for changes from each class to each other one, too, and not only for those from all classes at once.
-    rivals : bool, optional
+    rivals : bool
         Look at the places of the farthest patches for how far other targets get there, too; the gradient search alone
-        does, where it looks for pairs. None does where there are more pairs than are taken further.
+        does, where it looks for pairs.
     progress : bool
         Show a progress bar on standard error.
 
@@ -114,28 +125,28 @@ def reach(
     look = Look(task, int(size[0]), int(size[1]), family.alpha, pairs)
     if not task.pairs():
         raise UndecidedError("The images do not suffice to search with some and measure with others.")
-    if rivals is None:
-        rivals = len(task.sources) * (len(task.targets) - 1) > PAIRS
     rivals = rivals and pairs and chosen == "gradient" and family.alpha == 1
-    total = estimate(look, "warp" if warp else chosen, natural=natural, rivals=rivals)
+    besides = Besides(natural, rivals, textures=isinstance(family, Blend))
+    total = estimate(look, "warp" if warp else chosen, besides)
     with progress_bar(f"reach of {classifier.name}", total, "queries", enabled=progress) as advance:
         questions.advance = advance
-        questions.reserved = 0 if budget is None else reserve(look, budget, natural=natural)
+        questions.reserved = 0 if budget is None else reserve(look, budget, besides)
         found = by_warping(look, warp) if warp else SEARCHES[chosen](look)
         questions.reserved = 0
-        return measured(look, found, family, chosen, natural=natural, rivals=rivals)
+        return measured(look, found, family, chosen, besides)
 
 
-def reserve(look: Look, budget: int, *, natural: bool) -> int:
+def reserve(look: Look, budget: int, besides: Besides) -> int:
     """Queries of a budget that are kept back to measure what a search finds."""
     share = min(budget // RESERVED_SHARE, RESERVED_AT_MOST)
-    if natural:
+    if besides.natural:
         return share
     task = look.task
     each = int(np.bincount(task.labels[task.fresh]).max())
     pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1)) if look.pairs else 0
     every = sum(len(task.members(EVERY_SOURCE, int(target), fresh=True)) for target in task.targets)
-    return min(share, len(task.fresh) + pairs * each + every)
+    textures = estimate_textures(len(task.targets), FRESH_OF_ALL) if besides.textures else 0
+    return min(share, len(task.fresh) + pairs * each + every + textures)
 
 
 def choose_search(classifier: Classifier, search: str) -> str:
@@ -197,9 +208,7 @@ SEARCHES: dict[str, Callable[[Look], Candidates]] = {"composed": by_composing, "
 """Every search by its name."""
 
 
-def measured(
-    look: Look, found: Candidates, family: Family, search: str, *, natural: bool = True, rivals: bool = False
-) -> Reach:
+def measured(look: Look, found: Candidates, family: Family, search: str, besides: Besides) -> Reach:
     """Measure what a search found on fresh images, the worthiest first where the budget is short."""
     task = look.task
     order = np.argsort(-found.worth, kind="stable")
@@ -225,8 +234,9 @@ def measured(
         place=found.place,
         log_odds=log_odds,
         flipped=flipped,
-        natural=natural_reach(task, found, look.alpha) if natural else unknown,
-        rival=rival_reach(task, found, log_odds) if rivals else unknown,
+        natural=natural_reach(task, found, look.alpha) if besides.natural else unknown,
+        rival=rival_reach(task, found, log_odds) if besides.rivals else unknown,
+        texture=texture_reach(task, found, log_odds, look.alpha) if besides.textures else unknown,
         base=base,
         fillings=found.filling.numpy().astype(np.float32),
         family=family.name,
@@ -251,20 +261,21 @@ def base_table(task: Task) -> NDArray[np.float32]:
     return table
 
 
-def estimate(look: Look, search: str, *, natural: bool = True, rivals: bool = False) -> int:
+def estimate(look: Look, search: str, besides: Besides) -> int:
     """About how many queries a search will ask, for its progress bar."""
     task = look.task
     pairs = min(PAIRS, len(task.sources) * (len(task.targets) - 1)) if look.pairs else 0
     singles = max(1, len(task.seen) // len(task.sources))
     every = len(task.targets) * len(task.members(EVERY_SOURCE, -1, fresh=False))
     one_round = pairs * singles + every
-    windows_each = 1 + MOST_WINDOWS if natural else 1
+    windows_each = 1 + MOST_WINDOWS if besides.natural else 1
     total = WINDOWS * one_round + windows_each * (pairs * 5 + len(task.targets) * FRESH_OF_ALL)
+    total += estimate_textures(len(task.targets), FRESH_OF_ALL) if besides.textures else 0
     if search == "warp":
         total += estimate_warps(len(task.targets), every)
     elif search == "gradient":
         total += estimate_climbing(look, pairs, singles, every)
-        total += estimate_rivals(len(task.targets), singles, every // len(task.targets)) if rivals else 0
+        total += estimate_rivals(len(task.targets), singles, every // len(task.targets)) if besides.rivals else 0
     else:
         total += survey_within(task, BLOCKS_AT_MOST).cost + 40 * len(ASCENT_SHARES) * one_round
     budget = task.questions.budget

@@ -48,6 +48,9 @@ class Reach(KeptInFile):
     rival : array of shape (F,), float32
         The highest mean log-odds that a patch at the same place reaches of another target with the same images; NaN
         where no rival was looked for.
+    texture : array of shape (F,), float32
+        Of pictures blended in: the lowest mean log-odds that the picture reaches where it is moved, less what noise
+        reaches, with the same images; NaN where it was not measured.
     family, search : str
         What was looked for, and how.
     alpha : float
@@ -84,17 +87,19 @@ class Reach(KeptInFile):
     classifier: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     rival: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    texture: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     def __post_init__(self) -> None:
         findings = len(self.source)
-        if not len(self.rival):
-            object.__setattr__(self, "rival", np.full(findings, np.nan, dtype=np.float32))
+        for name in ("rival", "texture"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(findings, np.nan, dtype=np.float32))
         self.expect("sources", None)
         self.expect("targets", None)
         self.expect("source", findings)
         self.expect("target", findings)
         self.expect("place", findings, 4)
-        for name in ("log_odds", "flipped", "natural", "rival"):
+        for name in ("log_odds", "flipped", "natural", "rival", "texture"):
             self.expect(name, findings)
         self.expect("fillings", findings, None, None, None)
         self.expect("base", len(self.sources), len(self.targets))
