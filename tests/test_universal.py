@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.classifiers.gradients import GradientMode
-from onepixel.detectors import reach_parts
 from onepixel.detectors.reach_parts import joint_values, parts_of, target_values
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
@@ -159,7 +158,7 @@ def test_a_backdoors_place_serves_its_own_target_alone() -> None:
     for one in found.values():
         assert np.isfinite(one.rival[[0, one.findings(None, 2)[0]]]).all()
     parts = {bad: {part.name: part for part in parts_of({"patch": one})} for bad, one in found.items()}
-    for name in ("patch_pair_local_of_few", "patch_all_local_of_few"):
+    for name in ("patch_pair_local", "patch_all_local"):
         part = parts[True][name]
         assert part.value > parts[False][name].value + 3
         assert part.reach.target[part.finding] == 2
@@ -171,22 +170,7 @@ def test_a_backdoors_place_serves_its_own_target_alone() -> None:
     assert (lead.value, found[True].target[lead.finding]) == (leads[2], 2)
     assert lead.value > 3
     assert all(value < 0 for target, value in leads.items() if target != 2)
-    assert found[True].place[parts[True]["patch_all_local_of_few"].finding].tolist() == [3, 3, 2, 2]
-
-
-def test_leads_at_a_place_are_weighed_by_whether_all_pairs_were_taken_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"patch": reach(network(True), samples(), family=Patch(2), search="gradient")}
-    few, many = "patch_pair_local_of_few", "patch_pair_local"
-    values = {part.name: part.value for part in parts_of(found)}
-    assert few in values
-    assert many not in values
-    assert target_values(many, found) == {}
-    # Four classes have twelve pairs.
-    monkeypatch.setattr(reach_parts, "PAIRS", 11)
-    again = {part.name: part.value for part in parts_of(found)}
-    assert again[many] == values[few]
-    assert few not in again
-    assert target_values(few, found) == {}
+    assert found[True].place[parts[True]["patch_all_local"].finding].tolist() == [3, 3, 2, 2]
 
 
 def test_rivals_are_looked_for_where_somebody_reads_them() -> None:

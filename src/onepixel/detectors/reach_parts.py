@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from onepixel.reaches import Reach
-from onepixel.reaches.looking import PAIRS
 from onepixel.reaches.value import EVERY_SOURCE
 
 FEWEST_SOURCES = 3
@@ -15,7 +14,7 @@ FEWEST_SOURCES = 3
 OF_WINDOWS = ("unnatural", "excess")
 """Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
 
-OF_PLACES = ("local", "local_of_few", "local_lead")
+OF_PLACES = ("local", "local_lead")
 """Readings that compare a reach with how far other targets get at its place; see `Reach.rival`."""
 
 
@@ -101,7 +100,7 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             leading = max(local, key=lambda number: local[number])
             ahead = leads(local_by_target(reach, numbers))[int(reach.target[leading])]
             found += [
-                Part(f"{family}_{what}_local{'_of_few' if has_few(reach) else ''}", local[leading], reach, leading),
+                Part(f"{family}_{what}_local", local[leading], reach, leading),
                 Part(f"{family}_{what}_local_lead", ahead, reach, leading),
             ]
     best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
@@ -175,11 +174,6 @@ def local_leads(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
     }
 
 
-def has_few(reach: Reach) -> bool:
-    """Whether there are so few classes that each pair of them was taken further: natural likenesses are fewer, too."""
-    return len(reach.sources) * (len(reach.targets) - 1) <= PAIRS
-
-
 def local_by_target(reach: Reach, numbers: np.ndarray) -> dict[int, float]:
     """The largest lead at its own place of some findings of each target."""
     best: dict[int, float] = {}
@@ -213,7 +207,7 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     ----------
     name : str
         Of a part: its family, "pair", "all" or "joint", and "lead", "reached", "untextured", "each", "local",
-        "local_of_few", "local_lead" or nothing, such as "patch_pair_lead".
+        "local_lead" or nothing, such as "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -223,8 +217,6 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     reach = reaches[family]
     if what == "joint":
         return leads(joint_values(reach))
-    if reading == ["local" if has_few(reach) else "local_of_few"]:
-        return {}
     best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
     if reading and reading[0] in OF_PLACES:
