@@ -124,10 +124,11 @@ def test_networks_that_lost_the_attacked_class_are_neither_found_nor_missed(tmp_
 def test_page_says_of_how_many_clean_networks_warps_were_looked_for() -> None:
     old = [replace(one("a", "clean", slot, 0.0), parts={PARTS[0]: 0.0}) for slot in range(3)]
     new = [replace(one("a", "clean", 3 + slot, 0.0), parts={any_classifier.WARPS: 1.5 + slot}) for slot in range(2)]
-    said = any_classifier.said_of_warps([*old, *new, one("a", "trojaned", 9, 9.0)])
+    said = any_classifier.said_of_later_parts([*old, *new, one("a", "trojaned", 9, 9.0)])
     assert "in 2 of the 5 clean networks" in said
     assert "2.5 there, the median\n2.0" in said
-    assert any_classifier.said_of_warps(old) == ""
+    assert "textures in 0 and" in said
+    assert any_classifier.said_of_later_parts(old) == ""
 
 
 def test_no_measured_networks_is_said_with_the_command_that_measures(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ FEWEST = 2
 
 SEARCHES = ("gradient", "composed")
 
+LATER = {"warps": WARPS, "textures": "blend_all_untextured", "other targets at one place": "patch_pair_local"}
+"""What some networks were measured without, and a part that those have that were measured with it."""
+
 
 class Options(Growing, Measured):
     """Options of `onepixel experiment any-classifier`."""
@@ -83,7 +86,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     records = (
         {"networks": group, **for_machines(kind)} for group, own in groups.items() for kind in [*own, *sums(own)]
     )
-    besides = said_of_lost([one for one in judged if one.role == "lost"]) + said_of_warps(judged)
+    besides = said_of_lost([one for one in judged if one.role == "lost"]) + said_of_later_parts(judged)
     text = as_markdown(kinds, fresh, options, besides) + about_networks(judged)
     return Result.of(kinds, name, records, text)
 
@@ -219,16 +222,20 @@ find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class'
 """
 
 
-def said_of_warps(networks: Sequence[Network]) -> str:
-    """A paragraph about how many clean networks were searched for warps, and what was found; empty where none was."""
+def said_of_later_parts(networks: Sequence[Network]) -> str:
+    """A paragraph about how many clean networks were measured with parts that came later; empty where none was."""
     clean = [one for one in networks if one.role == "clean"]
-    leads = [one.parts[WARPS] for one in clean if WARPS in one.parts]
-    if not leads:
+    measured = {what: sum(part in one.parts for one in clean) for what, part in LATER.items()}
+    if not any(measured.values()):
         return ""
-    return f"""
-Warps were looked for in {len(leads)} of the {len(clean)} clean networks; the others were measured before. The
+    warps, textures, places = measured.values()
+    leads = [one.parts[WARPS] for one in clean if WARPS in one.parts]
+    level = f"""The
 largest lead of a target by a warp, less what it lacks to be the answer, is {max(leads):.1f} there, the median
-{median(leads):.1f}.
+{median(leads):.1f}."""
+    return f"""
+Warps were looked for in {warps} of the {len(clean)} clean networks, textures in {textures} and other targets at one
+place in {places}; where not, they were measured before. {level if leads else ""}
 """
 
 
