@@ -39,7 +39,7 @@ the same of other targets. And the lead of a warp for all classes, less what its
 """
 
 SCALES = {
-    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.2, 3.1, 1.2, 3.1, 1.0), strict=True)),
+    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.2, 3.1, 1.5, 3.1, 1.0), strict=True)),
     "composed": dict.fromkeys(PARTS[1:4], 1.0),
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture

@@ -73,7 +73,7 @@ def judged_by(options: Options, search: str) -> list[Kind]:
         own = [one for one in every if one.kind == name]
         fresh = [one for one in own if (one.population, one.slot) not in seen]
         kinds.append(Kind.of(name, own, calibration))
-        if len(fresh) < len(own):
+        if 0 < len(fresh) < len(own):
             kinds.append(Kind.of(f"{name}, not looked at before", fresh, calibration))
     return [kind for kind in kinds if len(kind.clean) and len(kind.trojaned)]
 
