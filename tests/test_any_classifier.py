@@ -127,7 +127,7 @@ def test_page_says_of_how_many_clean_networks_warps_were_looked_for() -> None:
     said = any_classifier.said_of_later_parts([*old, *new, one("a", "trojaned", 9, 9.0)])
     assert "in 2 of the 5 clean networks" in said
     assert "2.5 there, the median\n2.0" in said
-    assert "textures in 0 and" in said
+    assert "textures in 0;" in said
     assert any_classifier.said_of_later_parts(old) == ""
 
 

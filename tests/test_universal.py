@@ -173,7 +173,11 @@ def test_a_backdoors_place_serves_its_own_target_alone() -> None:
     assert found[True].place[parts[True]["patch_all_local"].finding].tolist() == [3, 3, 2, 2]
 
 
-def test_rivals_are_looked_for_where_somebody_reads_them() -> None:
+def test_rivals_are_looked_for_only_among_many_pairs_and_where_somebody_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert np.isnan(reach(network(True), samples(), family=Patch(2), search="gradient").rival).all()
+    monkeypatch.setattr(search_module, "PAIRS", 6)
     reads = {name: Calibration({name: (0.0, 1.0)}, {}, {}, 0.0) for name in ("patch_pair", "patch_pair_local")}
     found = {
         name: UniversalDetector({"gradient": one}).measure(network(True), samples()) for name, one in reads.items()

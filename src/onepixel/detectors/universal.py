@@ -75,7 +75,7 @@ class UniversalDetector:
         chosen = choose_search(classifier, search)
         known = self.calibrations.get(chosen)
         natural = known is None or reads_windows(known.parts)
-        rivals = known is None or reads_rivals(known.parts)
+        rivals = None if known is None or reads_rivals(known.parts) else False
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
         for position, (name, family) in enumerate(families.items()):

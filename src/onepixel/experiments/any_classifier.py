@@ -41,7 +41,7 @@ FEWEST = 2
 
 SEARCHES = ("gradient", "composed")
 
-LATER = {"warps": WARPS, "textures": "blend_all_untextured", "other targets at one place": "patch_pair_local"}
+LATER = {"warps": WARPS, "textures": "blend_all_untextured"}
 """What some networks were measured without, and a part that those have that were measured with it."""
 
 
@@ -228,14 +228,14 @@ def said_of_later_parts(networks: Sequence[Network]) -> str:
     measured = {what: sum(part in one.parts for one in clean) for what, part in LATER.items()}
     if not any(measured.values()):
         return ""
-    warps, textures, places = measured.values()
+    warps, textures = measured.values()
     leads = [one.parts[WARPS] for one in clean if WARPS in one.parts]
     level = f"""The
 largest lead of a target by a warp, less what it lacks to be the answer, is {max(leads):.1f} there, the median
 {median(leads):.1f}."""
     return f"""
-Warps were looked for in {warps} of the {len(clean)} clean networks, textures in {textures} and other targets at one
-place in {places}; where not, they were measured before. {level if leads else ""}
+Warps were looked for in {warps} of the {len(clean)} clean networks, textures in {textures}; where not, they were
+measured before. {level if leads else ""}
 """
 
 

@@ -61,7 +61,7 @@ def reach(
     budget: int | None = None,
     natural: bool = True,
     pairs: bool = True,
-    rivals: bool = True,
+    rivals: bool | None = None,
     progress: bool = False,
 ) -> Reach:
     """Find how far images of each class, and of all classes at once, can be driven to each other class.
@@ -84,9 +84,9 @@ def reach(
         Measure what windows of real images of the target reach, too, which takes six queries for one; NaN otherwise.
     pairs : bool
         Look for changes from each class to each other one, too, and not only for those from all classes at once.
-    rivals : bool
+    rivals : bool, optional
         Look at the places of the farthest patches for how far other targets get there, too; the gradient search alone
-        does, where it looks for pairs.
+        does, where it looks for pairs. None does where there are more pairs than are taken further.
     progress : bool
         Show a progress bar on standard error.
 
@@ -125,6 +125,8 @@ def reach(
     look = Look(task, int(size[0]), int(size[1]), family.alpha, pairs)
     if not task.pairs():
         raise UndecidedError("The images do not suffice to search with some and measure with others.")
+    if rivals is None:
+        rivals = len(task.sources) * (len(task.targets) - 1) > PAIRS
     rivals = rivals and pairs and chosen == "gradient" and family.alpha == 1
     besides = Besides(natural, rivals, textures=isinstance(family, Blend))
     total = estimate(look, "warp" if warp else chosen, besides)
