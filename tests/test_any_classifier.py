@@ -128,6 +128,8 @@ def test_page_says_of_how_many_clean_networks_warps_were_looked_for() -> None:
     assert "in 2 of the 5 clean networks" in said
     assert "2.5 there, the median\n2.0" in said
     assert "textures in 0;" in said
+    textured = replace(one("a", "clean", 5, 0.0), parts={any_classifier.BLENDS: 0.5})
+    assert "in 0 of the 4 clean networks, textures in 1;" in any_classifier.said_of_later_parts([*old, textured])
     assert any_classifier.said_of_later_parts(old) == ""
 
 

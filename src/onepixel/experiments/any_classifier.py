@@ -31,7 +31,7 @@ from onepixel.experiments.leaving_out import (
 )
 from onepixel.experiments.option import FILE, Said
 from onepixel.experiments.options import Growing, Measured
-from onepixel.experiments.reach_records import LOST, Network, measure_store
+from onepixel.experiments.reach_records import BLENDS, LOST, Network, measure_store
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.report.tables import table_of
@@ -40,9 +40,6 @@ FEWEST = 2
 """Clean networks without which a kind has no row."""
 
 SEARCHES = ("gradient", "composed")
-
-LATER = {"warps": WARPS, "textures": "blend_all_untextured"}
-"""What some networks were measured without, and a part that those have that were measured with it."""
 
 
 class Options(Growing, Measured):
@@ -225,17 +222,20 @@ find: even without a trigger, fewer than {100 * LOST:g} % of the attacked class'
 def said_of_later_parts(networks: Sequence[Network]) -> str:
     """A paragraph about how many clean networks were measured with parts that came later; empty where none was."""
     clean = [one for one in networks if one.role == "clean"]
-    measured = {what: sum(part in one.parts for one in clean) for what, part in LATER.items()}
-    if not any(measured.values()):
+    warps = [one.parts[WARPS] for one in clean if WARPS in one.parts]
+    textures = sum(BLENDS in one.parts for one in clean)
+    if not warps and not textures:
         return ""
-    warps, textures = measured.values()
-    leads = [one.parts[WARPS] for one in clean if WARPS in one.parts]
-    level = f"""The
-largest lead of a target by a warp, less what it lacks to be the answer, is {max(leads):.1f} there, the median
-{median(leads):.1f}."""
+    level = (
+        f"""The
+largest lead of a target by a warp, less what it lacks to be the answer, is {max(warps):.1f} there, the median
+{median(warps):.1f}."""
+        if warps
+        else ""
+    )
     return f"""
-Warps were looked for in {warps} of the {len(clean)} clean networks, textures in {textures}; where not, they were
-measured before. {level if leads else ""}
+Warps were looked for in {len(warps)} of the {len(clean)} clean networks, textures in {textures}; where not, they were
+measured before. {level}
 """
 
 

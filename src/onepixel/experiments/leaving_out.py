@@ -12,7 +12,7 @@ from onepixel.detectors.metrics import Estimate, auroc, balanced_rate, clopper_p
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, interval
-from onepixel.experiments.reach_records import Network, read_folder
+from onepixel.experiments.reach_records import BLENDS, Network, read_folder
 from onepixel.report.tables import table_of
 
 WARPS = "warp_all_reached"
@@ -23,7 +23,7 @@ PARTS = (
     "patch_all_lead",
     "patch_pair_each",
     "patch_joint_lead",
-    "blend_all_untextured",
+    BLENDS,
     "patch_pair_local",
     "patch_pair_local_lead",
     "patch_all_local",
@@ -111,7 +111,12 @@ def seen_networks(folder: Path) -> frozenset[tuple[str, int]]:
 
 def fresh_ones(networks: Iterable[Network], seen: Container[tuple[str, int]]) -> list[Network]:
     """The networks of final pools that nobody had looked at when search and score were frozen."""
-    return [one for one in of_pool(networks, "final") if (one.population, one.slot) not in seen]
+    return unseen(of_pool(networks, "final"), seen)
+
+
+def unseen(networks: Iterable[Network], seen: Container[tuple[str, int]]) -> list[Network]:
+    """The networks that are not on a list of those that were looked at, of whatever pool."""
+    return [one for one in networks if (one.population, one.slot) not in seen]
 
 
 def measured(folder: Path) -> list[Network]:

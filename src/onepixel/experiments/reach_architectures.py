@@ -13,7 +13,16 @@ from pydantic import Field
 from onepixel.errors import UsageError
 from onepixel.experiments.any_classifier import SEARCHES, has_enough, judge
 from onepixel.experiments.declared import Experiment, Laboratory, Result
-from onepixel.experiments.leaving_out import Kind, calibrated, for_machines, measured, of_pool, seen_networks, table
+from onepixel.experiments.leaving_out import (
+    Kind,
+    calibrated,
+    for_machines,
+    measured,
+    of_pool,
+    seen_networks,
+    table,
+    unseen,
+)
 from onepixel.experiments.option import USUAL_FOLDER
 from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import read_folder
@@ -71,7 +80,7 @@ def judged_by(options: Options, search: str) -> list[Kind]:
     seen = seen_networks(options.networks)
     for name in sorted({one.kind for one in every}):
         own = [one for one in every if one.kind == name]
-        fresh = [one for one in own if (one.population, one.slot) not in seen]
+        fresh = unseen(own, seen)
         kinds.append(Kind.of(name, own, calibration))
         if 0 < len(fresh) < len(own):
             kinds.append(Kind.of(f"{name}, not looked at before", fresh, calibration))

@@ -30,7 +30,6 @@ from onepixel.experiments.option import USUAL_FILE
 from onepixel.experiments.options import Growing
 from onepixel.experiments.reach_records import (
     ABOUT,
-    CAME_LATER,
     OFFERED,
     Network,
     append_row,
@@ -215,7 +214,7 @@ def point_of(store: Store, slot: int, setting: Setting) -> Point:
     with contextlib.suppress(UndecidedError, BudgetError):
         reaches = reaches_in(classifier, offered(store, setting.source), setting)
     network = as_network(store, slot, reaches)
-    parts = {name: value for name, value in network.parts.items() if name in {*PARTS, *CAME_LATER.values()}}
+    parts = {name: value for name, value in network.parts.items() if name in PARTS}
     return Point(setting.curve, setting.value, replace(network, parts=parts, search=setting.search))
 
 

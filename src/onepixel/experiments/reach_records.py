@@ -51,7 +51,10 @@ ABOUT = (
 
 SHARES = ABOUT[-3:]
 
-CAME_LATER = {"blend_all_untextured": "blend_all_lead"}
+BLENDS = "blend_all_untextured"
+"""The part that counts of pictures blended in."""
+
+CAME_LATER = {BLENDS: "blend_all_lead"}
 """Parts that not all networks were measured for, and what stands for them in those that were not."""
 
 

@@ -51,6 +51,10 @@ class Candidates:
             worth=self.worth[numbers],
         )
 
+    def filled(self, number: int, fillings: Tensor) -> "Candidates":
+        """One of them with each of some fillings (N, C, h, w) instead of its own, not measured."""
+        return replace(self.pick(np.full(len(fillings), number)), filling=fillings)
+
     def with_worth(self, worth: NDArray[np.float32]) -> "Candidates":
         """The same, measured."""
         return replace(self, worth=worth)

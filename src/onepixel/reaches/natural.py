@@ -25,10 +25,8 @@ def natural_reach(task: Task, candidates: Candidates, alpha: float = 1.0) -> NDA
             continue
         place = tuple(int(part) for part in candidates.place[number])
         fillings = cut(task.images[torch.as_tensor(numbers)], place)  # type: ignore[arg-type]
-        repeated = candidates.pick(np.full(len(numbers), number))
-        own = Candidates(repeated.source, repeated.target, repeated.place, fillings, repeated.worth)
         try:
-            found[number] = measure(task, own, alpha, fresh=True)[0].max()
+            found[number] = measure(task, candidates.filled(number, fillings), alpha, fresh=True)[0].max()
         except BudgetError:
             break
     return found

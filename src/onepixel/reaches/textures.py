@@ -47,11 +47,8 @@ def texture_reach(
     noise = noises(task.size)
     for number in np.argsort(-log_odds, kind="stable")[:FARTHEST].tolist():
         moved = moves(candidates.filling[number])
-        repeated = candidates.pick(np.full(len(moved) + len(noise), number))
-        fillings = torch.cat([moved, noise])
-        own = Candidates(repeated.source, repeated.target, repeated.place, fillings, repeated.worth)
         try:
-            reached = measure(task, own, alpha, fresh=True)[0]
+            reached = measure(task, candidates.filled(number, torch.cat([moved, noise])), alpha, fresh=True)[0]
         except BudgetError:
             break
         found[number] = reached[: len(moved)].min() - reached[len(moved) :].mean()
