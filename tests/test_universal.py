@@ -1,5 +1,7 @@
 """The searches and the universal detector: a planted backdoor is named, budgets hold, bad input is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.classifiers.gradients import GradientMode
 from onepixel.detectors.reach_parts import joint_values, parts_of, target_values
-from onepixel.detectors.universal import UniversalDetector
+from onepixel.detectors.universal import UniversalDetector, families_for
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
 from onepixel.reaches import EVERY_SOURCE, Patch, Reach, SampleImages, climbing, reach, response, sample_images
@@ -247,11 +249,45 @@ def test_a_threshold_is_the_lowest_score_of_its_p_value() -> None:
     assert fitted.at(0.001).threshold > max(max(kind) for kind in fitted.clean.values())
 
 
+def test_the_patch_of_an_audit_grows_slower_than_the_images() -> None:
+    sides = {
+        side: families_for("composed", side, side + 9)["patch"].places(side, side)[0, 2] for side in (8, 28, 64, 224)
+    }
+    assert sides == {8: 2, 28: 5, 64: 5, 224: 17}
+
+
 def test_small_kinds_count_together() -> None:
     rng = np.random.default_rng(1)
     kinds = {str(kind): [{"patch_pair": float(x)} for x in rng.normal(size=5)] for kind in range(8)}
     fitted = Calibration.fit(kinds, {}, {"patch_pair": 1.0})
     assert sum(score >= fitted.threshold for kind in fitted.clean.values() for score in kind) == 1
+
+
+def test_grey_classifiers_are_judged_by_grey_kinds_and_colour_ones_by_all(tmp_path) -> None:
+    rng = np.random.default_rng(2)
+    clean = {
+        kind: [{"patch_pair": float(x)} for x in rng.normal(centre, size=30)] for kind, centre in (("g", 0), ("c", 5))
+    }
+    trojaned = {kind: [{"patch_pair": 9.0 + slot} for slot in range(9)] for kind in clean}
+    fitted = Calibration.fit(clean, trojaned, {"patch_pair": 1.0}, channels={"g": 1, "c": 3})
+    grey_alone = Calibration.fit({"g": clean["g"]}, {"g": trojaned["g"]}, {"patch_pair": 1.0})
+    assert fitted.showing(1).threshold == grey_alone.threshold < fitted.threshold
+    assert fitted.showing(1).p_value(4.0) == grey_alone.p_value(4.0) < fitted.p_value(4.0)
+    assert fitted.showing(1).probability(4.0) == grey_alone.probability(4.0) > fitted.probability(4.0)
+    assert fitted.showing(3) is fitted
+    # A file keeps the channels; kinds of which they are not known always count, and no kind at all is never an answer.
+    write_calibrations(tmp_path / "own.json", {"gradient": fitted}, {})
+    assert read_calibrations(tmp_path / "own.json")["gradient"].showing(1).clean.keys() == {"g"}
+    assert replace(fitted, channels={"c": 3}).showing(1).clean.keys() == {"g"}
+    assert replace(fitted, channels={"g": 3, "c": 3}).showing(1).clean.keys() == {"g", "c"}
+
+
+def test_the_detector_sees_how_many_channels_a_classifier_has() -> None:
+    clean = {"grey": tuple(np.linspace(0, 1, 40)), "colour": tuple(np.linspace(500, 501, 40))}
+    known = Calibration({"patch_pair": (0.0, 1.0)}, clean, {}, 501.5, {"grey": 1, "colour": 3})
+    found = UniversalDetector({"gradient": known}).judge(network(True), samples())
+    assert (found.threshold, found.decision) == (known.showing(1).threshold, "trojaned")
+    assert found.threshold < 1.5
 
 
 def many_targets(lead: float) -> Reach:

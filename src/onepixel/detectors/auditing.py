@@ -43,7 +43,7 @@ SHARE_FOR_IMAGES = 10
 DOMAIN = "The images are assumed to be of the domain that the model was made for; what it is sure of was taken as true."
 CALIBRATION = (
     "The p-value assumes that an innocent vendor's model scores like one of the kinds of clean models that the "
-    "detector was calibrated on, the worst of which counts."
+    "detector was calibrated on, the worst of which counts; for a grey model grey ones alone."
 )
 
 EXAMPLES_OF_FOLDER = "The images are those that came in the model's own folder; whoever sent the model chose them."
@@ -299,7 +299,9 @@ def audit_with_images(
         source_classes=tuple(judgement.source_classes),
         place=place_within(judgement.place, classifier),
         exhibit=exhibit,
-        probability=None if probability is None else float(probability(judgement.score, search=chosen, prior=PRIOR)),
+        probability=None
+        if probability is None
+        else float(probability(judgement.score, search=chosen, prior=PRIOR, channels=classifier.input_shape[0])),
         prior=None if probability is None else PRIOR,
         search=chosen,
         families=families,

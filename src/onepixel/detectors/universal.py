@@ -139,7 +139,7 @@ class UniversalDetector:
         search = next(iter(reaches.values())).search
         if search not in self.calibrations:
             raise DetectorError(f"The universal detector has no calibration for the {search} search.")
-        calibration = self.calibrations[search]
+        calibration = self.calibrations[search].showing(channels_of(reaches))
         parts = {part.name: part for part in parts_of(reaches)}
         values = {name: part.value for name, part in parts.items()}
         score, decisive = calibration.score(values)
@@ -157,9 +157,14 @@ class UniversalDetector:
             target_scores=target_scores(calibration, reaches),
         )
 
-    def probability(self, score: float, *, search: str = "gradient", prior: float = 0.5) -> float:
-        """The probability of a backdoor at a score; see `Calibration.probability`."""
-        return self.calibrations[search].probability(score, prior)
+    def probability(self, score: float, *, search: str = "gradient", prior: float = 0.5, channels: int = 3) -> float:
+        """The probability of a backdoor at a score of a classifier of so many channels; see `Calibration`."""
+        return self.calibrations[search].showing(channels).probability(score, prior)
+
+
+def channels_of(reaches: Mapping[str, Reach]) -> int:
+    """Of the images of the classifier that reaches were measured of; 3 where only warps were, which do not show it."""
+    return next((int(one.fillings.shape[1]) for one in reaches.values() if not one.displacement), 3)
 
 
 def plainest(decisive: Part, parts: Iterable[Part]) -> Part:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,15 @@ class Calibration:
         Scores of clean and of trojaned networks by kind.
     threshold : float
         Scores at or above it are called trojaned.
+    channels : dict
+        Of the images of each kind, where that is known; see `showing`.
     """
 
     parts: dict[str, tuple[float, float]]
     clean: dict[str, tuple[float, ...]]
     trojaned: dict[str, tuple[float, ...]]
     threshold: float
+    channels: dict[str, int] = field(default_factory=dict)
 
     def score(self, parts: Mapping[str, float]) -> tuple[float, str]:
         """The largest of the parts, each from its centre on in units of its scale, and which part it is.
@@ -113,7 +116,8 @@ class Calibration:
             for name, table in (("clean", self.clean), ("trojaned", self.trojaned))
         }
         parts = {name: [round(float(number), 4) for number in pair] for name, pair in self.parts.items()}
-        return {"parts": parts, **rounded, "threshold": round(float(self.threshold), 4)}
+        channels = {"channels": self.channels} if self.channels else {}
+        return {"parts": parts, **channels, **rounded, "threshold": round(float(self.threshold), 4)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Calibration":
@@ -123,6 +127,7 @@ class Calibration:
             clean={kind: tuple(scores) for kind, scores in content["clean"].items()},
             trojaned={kind: tuple(scores) for kind, scores in content["trojaned"].items()},
             threshold=float(content["threshold"]),
+            channels={kind: int(number) for kind, number in content.get("channels", {}).items()},
         )
 
     @classmethod
@@ -132,6 +137,7 @@ class Calibration:
         trojaned: Mapping[str, Sequence[Mapping[str, float]]],
         scales: Mapping[str, float],
         alpha: float = ALPHA,
+        channels: Mapping[str, int] | None = None,
     ) -> "Calibration":
         """Fit on the parts of clean and trojaned networks by kind.
 
@@ -146,6 +152,8 @@ class Calibration:
             The parts that count, and what each is divided by.
         alpha : float
             The p-value at and below which a classifier is called trojaned.
+        channels : dict, optional
+            Of the images of each kind, where that is known.
 
         Raises
         ------
@@ -160,7 +168,22 @@ class Calibration:
             {kind: tuple(bare.score(one)[0] for one in networks) for kind, networks in group.items() if len(networks)}
             for group in (clean, trojaned)
         ]
-        return replace(bare, clean=tables[0], trojaned=tables[1]).at(alpha)
+        return replace(bare, clean=tables[0], trojaned=tables[1], channels=dict(channels or {})).at(alpha)
+
+    def showing(self, channels: int, alpha: float = ALPHA) -> "Calibration":
+        """The same for a classifier of images of so many channels, which anyone can see of it.
+
+        Kinds of more channels do not count: a patch can do more in colour than in grey, so what clean colour networks
+        reach says nothing of a grey one. Those of fewer do, and so do kinds of which it is not known. Where all kinds
+        count, or no clean network would be left, nothing changes.
+        """
+        tables = [
+            {kind: scores for kind, scores in table.items() if self.channels.get(kind, 0) <= channels}
+            for table in (self.clean, self.trojaned)
+        ]
+        if not tables[0] or len(tables[0]) == len(self.clean):
+            return self
+        return replace(self, clean=tables[0], trojaned=tables[1]).at(alpha)
 
     def at(self, alpha: float) -> "Calibration":
         """The same with the threshold of another p-value."""

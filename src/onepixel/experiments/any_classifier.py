@@ -31,7 +31,7 @@ from onepixel.experiments.leaving_out import (
 )
 from onepixel.experiments.option import FILE, Said
 from onepixel.experiments.options import Growing, Measured
-from onepixel.experiments.reach_records import BLENDS, LOST, Network, measure_store
+from onepixel.experiments.reach_records import BLENDS, LOST, Network, channels_of, measure_store
 from onepixel.populations.catalogue import known_name
 from onepixel.populations.store import Store
 from onepixel.report.tables import table_of
@@ -133,16 +133,11 @@ def judge(networks: Sequence[Network], kind: str, tested: Sequence[Network]) -> 
     return Kind.of(kind, [one for one in tested if one.kind == kind], calibrated(others))
 
 
-def is_grey(kind: str) -> bool:
-    """Whether a kind's images have one channel."""
-    return kind.startswith(("digits", "mnist", "fashion"))
-
-
 def sums(kinds: Sequence[Kind]) -> list[Kind]:
     """Grey kinds, colour kinds and all kinds as one group each, where there are several."""
     groups = {
-        "grey kinds together": [kind for kind in kinds if is_grey(kind.kind)],
-        "colour kinds together": [kind for kind in kinds if not is_grey(kind.kind)],
+        "grey kinds together": [kind for kind in kinds if channels_of(kind.kind) == 1],
+        "colour kinds together": [kind for kind in kinds if channels_of(kind.kind) > 1],
         "all kinds together": list(kinds),
     }
     return [Kind.joined(name, group) for name, group in groups.items() if len(group) > 1]

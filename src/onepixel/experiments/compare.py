@@ -32,7 +32,7 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, measure_store, read_folder
+from onepixel.experiments.reach_records import Network, channels_of, measure_store, read_folder
 from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
@@ -153,7 +153,7 @@ def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
         others = [one for one in known if one.kind != kind]
         if not any(one.role == "clean" for one in others):
             continue
-        calibration = calibrated(others)
+        calibration = calibrated(others).showing(channels_of(kind))
         for one in networks:
             if one.kind == kind:
                 score, part = calibration.score(one.counted)

@@ -12,7 +12,7 @@ from onepixel.detectors.metrics import Estimate, auroc, balanced_rate, clopper_p
 from onepixel.detectors.universal_calibration import ALPHA, Calibration
 from onepixel.errors import UsageError
 from onepixel.experiments.declared import Cells, interval
-from onepixel.experiments.reach_records import BLENDS, Network, read_folder
+from onepixel.experiments.reach_records import BLENDS, Network, channels_of, read_folder
 from onepixel.report.tables import table_of
 
 WARPS = "warp_all_reached"
@@ -148,7 +148,8 @@ def by_kind(networks: Iterable[Network], role: str) -> dict[str, list[Mapping[st
 def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration:
     """The calibration from clean and trojaned networks."""
     scales = SCALES[networks[0].search]
-    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), scales, alpha)
+    channels = {kind: channels_of(kind) for kind in sorted({one.kind for one in networks})}
+    return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), scales, alpha, channels)
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,8 @@ class Kind:
 
     @classmethod
     def of(cls, kind: str, networks: Sequence[Network], calibration: Calibration) -> "Kind":
-        """Judge networks by a calibration."""
+        """Judge networks by what a calibration says of networks that show as many channels."""
+        calibration = calibration.showing(channels_of(kind))
         by_role = ([one for one in networks if one.role == role] for role in ("clean", "trojaned", "stamped"))
         return cls(kind, networks[0].search, *(judged(group, calibration) for group in by_role))
 

@@ -35,6 +35,7 @@ from onepixel.experiments.reach_records import (
     append_row,
     as_network,
     cells_of,
+    channels_of,
     network_of,
 )
 from onepixel.populations.catalogue import known_name
@@ -151,7 +152,9 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
     if not options.points.exists():
         raise UsageError(f"There is no {options.points}; `onepixel experiment reach-curves --stores FOLDER` measures.")
     points = read_points(options.points)
-    calibrations = UniversalDetector.shipped().calibrations
+    channels = max(channels_of(point.network.kind) for point in points)
+    shipped = UniversalDetector.shipped().calibrations
+    calibrations = {search: one.showing(channels) for search, one in shipped.items()}
     groups = [(setting, [point for point in points if is_of(point, setting)]) for setting in SETTINGS]
     rows = [
         Row.of(setting, own, calibrations) for setting, own in groups if {one.network.role for one in own} == {*ROLES}

@@ -32,6 +32,9 @@ LOST = 0.1
 RECOGNISED = 400
 """Test images of the attacked classes that tell how many are answered rightly, at most."""
 
+GREY = ("digits", "mnist", "fashion")
+"""What the kinds of grey data sets begin with."""
+
 BRIEF = "-brief-"
 """In the name of a population whose networks were trained for one pass over the data, where others have two."""
 
@@ -183,6 +186,11 @@ def kind_of(population: str) -> str:
     for role in (*roles, "attack"):
         population = population.split(f"-{role}")[0]
     return population
+
+
+def channels_of(kind: str) -> int:
+    """Of the images of a kind: 1 of grey data sets, otherwise 3."""
+    return 1 if kind.startswith(GREY) else 3
 
 
 def alike(population: str, other: str) -> bool:

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from onepixel.errors import UsageError
 from onepixel.reaches.families.table import FAMILIES, FamilyKind
 
-LARGEST_SHARE = 6
-"""An audit's patch has one sixth of the image's shorter side, so that a change that suffices says something."""
-
 SMALLEST = 2
+"""Pixels a side of an audit's patch, at least."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +73,15 @@ def _starts(last: int, stride: int) -> NDArray[np.int64]:
     return starts if starts[-1] == last else np.append(starts, last)
 
 
-FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(max(SMALLEST, round(min(height, width) / LARGEST_SHARE)))))
+def suited_side(height: int, width: int) -> int:
+    """Pixels a side of the patch that an audit looks for in images of that size.
+
+    A sixth of the shorter side, at most 5 pixels; of more than 65 pixels a thirteenth: 2 of 8, 5 of 28 to 64, 17 of 224.
+    The smaller a patch that suffices, the more it says: what is natural to a class sooner fails to fit into it than what
+    an attacker stamps. See docs/decisions/size-of-the-patch.md.
+    """
+    side = min(height, width)
+    return max(SMALLEST, round(min(side / 6, max(5, side / 13))))
+
+
+FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(suited_side(height, width))))
