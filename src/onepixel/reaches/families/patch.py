@@ -77,8 +77,8 @@ def suited_side(height: int, width: int) -> int:
     """Pixels a side of the patch that an audit looks for in images of that size.
 
     A sixth of the shorter side, at most 5 pixels; of more than 65 pixels a thirteenth: 2 of 8, 5 of 28 to 64, 17 of
-    224. The smaller a patch that suffices, the more it says: what is natural to a class sooner fails to fit into it than
-    what an attacker stamps. See docs/decisions/size-of-the-patch.md.
+    224. The smaller a patch that suffices, the more it says: what is natural to a class sooner fails to fit into it
+    than what an attacker stamps. See docs/decisions/size-of-the-patch.md.
     """
     side = min(height, width)
     return max(SMALLEST, round(min(side / 6, max(5, side / 13))))
