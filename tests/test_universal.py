@@ -275,6 +275,7 @@ def test_grey_classifiers_are_judged_by_grey_kinds_and_colour_ones_by_all(tmp_pa
     assert fitted.showing(1).p_value(4.0) == grey_alone.p_value(4.0) < fitted.p_value(4.0)
     assert fitted.showing(1).probability(4.0) == grey_alone.probability(4.0) > fitted.probability(4.0)
     assert fitted.showing(3) is fitted
+    assert replace(fitted, clean={"g": fitted.clean["g"]}).showing(1).trojaned.keys() == {"g"}
     # A file keeps the channels; kinds of which they are not known always count, and no kind at all is never an answer.
     write_calibrations(tmp_path / "own.json", {"gradient": fitted}, {})
     assert read_calibrations(tmp_path / "own.json")["gradient"].showing(1).clean.keys() == {"g"}

@@ -181,7 +181,7 @@ class Calibration:
             {kind: scores for kind, scores in table.items() if self.channels.get(kind, 0) <= channels}
             for table in (self.clean, self.trojaned)
         ]
-        if not tables[0] or len(tables[0]) == len(self.clean):
+        if not tables[0] or tables == [self.clean, self.trojaned]:
             return self
         return replace(self, clean=tables[0], trojaned=tables[1]).at(alpha)
 
