@@ -139,7 +139,7 @@ class UniversalDetector:
         search = next(iter(reaches.values())).search
         if search not in self.calibrations:
             raise DetectorError(f"The universal detector has no calibration for the {search} search.")
-        calibration = self.calibrations[search].showing(channels_of(reaches))
+        calibration = self.calibrations[search].showing(channels_shown(reaches))
         parts = {part.name: part for part in parts_of(reaches)}
         values = {name: part.value for name, part in parts.items()}
         score, decisive = calibration.score(values)
@@ -162,7 +162,7 @@ class UniversalDetector:
         return self.calibrations[search].showing(channels).probability(score, prior)
 
 
-def channels_of(reaches: Mapping[str, Reach]) -> int:
+def channels_shown(reaches: Mapping[str, Reach]) -> int:
     """Of the images of the classifier that reaches were measured of; 3 where only warps were, which do not show it."""
     return next((int(one.fillings.shape[1]) for one in reaches.values() if not one.displacement), 3)
 

@@ -21,6 +21,7 @@ from onepixel.experiments.leaving_out import (
     WARPS,
     Kind,
     calibrated,
+    calibrated_for,
     for_machines,
     fresh_ones,
     measured,
@@ -129,8 +130,7 @@ def has_enough(networks: Sequence[Network], kind: str, tested: Sequence[Network]
 
 def judge(networks: Sequence[Network], kind: str, tested: Sequence[Network]) -> Kind:
     """Judge one kind's networks among those that are tested with what all other kinds of networks fix."""
-    others = [one for one in networks if one.kind != kind]
-    return Kind.of(kind, [one for one in tested if one.kind == kind], calibrated(others))
+    return Kind.of(kind, [one for one in tested if one.kind == kind], calibrated_for(kind, networks))
 
 
 def sums(kinds: Sequence[Kind]) -> list[Kind]:

@@ -16,7 +16,7 @@ from onepixel.experiments.comparison_networks import Key
 from onepixel.experiments.comparison_page import Found, as_markdown
 from onepixel.experiments.comparison_rows import Row, compared
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, interval
-from onepixel.experiments.leaving_out import calibrated, seen_networks
+from onepixel.experiments.leaving_out import calibrated_for, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -32,7 +32,7 @@ from onepixel.experiments.method_records import (
 )
 from onepixel.experiments.option import FOLDER, USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, channels_of, measure_store, read_folder
+from onepixel.experiments.reach_records import Network, measure_store, read_folder
 from onepixel.experiments.signature_records import BY_SIGNATURE, judge_by_signatures
 from onepixel.experiments.validate import TABLE, validated
 from onepixel.methods import METHODS
@@ -150,10 +150,9 @@ def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
     networks = [*known, *read_folder(attacks)]
     found: dict[Key, Judgement] = {}
     for kind in sorted({one.kind for one in networks}):
-        others = [one for one in known if one.kind != kind]
-        if not any(one.role == "clean" for one in others):
+        if not any(one.role == "clean" and one.kind != kind for one in known):
             continue
-        calibration = calibrated(others).showing(channels_of(kind))
+        calibration = calibrated_for(kind, known)
         for one in networks:
             if one.kind == kind:
                 score, part = calibration.score(one.counted)

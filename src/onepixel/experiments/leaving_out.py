@@ -152,6 +152,11 @@ def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration
     return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), scales, alpha, channels)
 
 
+def calibrated_for(kind: str, networks: Sequence[Network]) -> Calibration:
+    """What judges networks of a kind: the calibration from all other kinds that show no more channels."""
+    return calibrated([one for one in networks if one.kind != kind]).showing(channels_of(kind))
+
+
 @dataclass(frozen=True)
 class Judged:
     """Networks of one role with the scores that a detector fixed elsewhere gives them.
@@ -224,8 +229,7 @@ class Kind:
 
     @classmethod
     def of(cls, kind: str, networks: Sequence[Network], calibration: Calibration) -> "Kind":
-        """Judge networks by what a calibration says of networks that show as many channels."""
-        calibration = calibration.showing(channels_of(kind))
+        """Judge networks by a calibration."""
         by_role = ([one for one in networks if one.role == role] for role in ("clean", "trojaned", "stamped"))
         return cls(kind, networks[0].search, *(judged(group, calibration) for group in by_role))
 

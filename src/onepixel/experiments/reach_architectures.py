@@ -15,7 +15,7 @@ from onepixel.experiments.any_classifier import SEARCHES, has_enough, judge
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import (
     Kind,
-    calibrated,
+    calibrated_for,
     for_machines,
     measured,
     of_pool,
@@ -76,11 +76,11 @@ def judged_by(options: Options, search: str) -> list[Kind]:
     known = measured(options.networks / search)
     final = of_pool(known, "final")
     kinds = [judge(known, kind, final) for kind in LENETS if has_enough(known, kind, final)]
-    calibration = calibrated(known)
     seen = seen_networks(options.networks)
     for name in sorted({one.kind for one in every}):
         own = [one for one in every if one.kind == name]
         fresh = unseen(own, seen)
+        calibration = calibrated_for(name, known)
         kinds.append(Kind.of(name, own, calibration))
         if 0 < len(fresh) < len(own):
             kinds.append(Kind.of(f"{name}, not looked at before", fresh, calibration))

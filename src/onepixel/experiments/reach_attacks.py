@@ -15,10 +15,10 @@ from pydantic import Field
 from onepixel.experiments.any_classifier import SEARCHES
 from onepixel.experiments.attack_types import ATTACKS
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
-from onepixel.experiments.leaving_out import Kind, calibrated, judged, measured, of_pool, shown
+from onepixel.experiments.leaving_out import Kind, calibrated_for, judged, measured, of_pool, shown
 from onepixel.experiments.option import USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
-from onepixel.experiments.reach_records import Network, alike, channels_of, read_folder
+from onepixel.experiments.reach_records import Network, alike, read_folder
 from onepixel.report.tables import table_of
 
 OTHERS = {
@@ -107,7 +107,7 @@ def judged_by(options: Options, search: str) -> Iterator[Row]:
 def judge(own: Sequence[Network], known: Sequence[Network], clean: Sequence[Network], search: str) -> Row:
     """Judge the networks of one attack, beside clean ones of their kind, by clean networks of other kinds."""
     kind = own[0].kind
-    calibration = calibrated([one for one in known if one.kind != kind]).showing(channels_of(kind))
+    calibration = calibrated_for(kind, known)
     beside = of_pool([one for one in clean if one.kind == kind], "final")
     clean = [one for one in beside if alike(one.population, own[0].population)] or beside
     return Row(

@@ -152,7 +152,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
     if not options.points.exists():
         raise UsageError(f"There is no {options.points}; `onepixel experiment reach-curves --stores FOLDER` measures.")
     points = read_points(options.points)
-    channels = max(channels_of(point.network.kind) for point in points)
+    channels = max((channels_of(point.network.kind) for point in points), default=3)
     shipped = UniversalDetector.shipped().calibrations
     calibrations = {search: one.showing(channels) for search, one in shipped.items()}
     groups = [(setting, [point for point in points if is_of(point, setting)]) for setting in SETTINGS]
