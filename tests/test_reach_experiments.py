@@ -9,15 +9,15 @@ from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UsageError
 from onepixel.experiments import reach_architectures, reach_attacks, reach_curves
 from onepixel.experiments.declared import Laboratory
-from onepixel.experiments.leaving_out import PARTS
+from onepixel.experiments.leaving_out import PARTS, alike_in_sizes, as_audited
 from onepixel.experiments.reach_curves import SETTINGS, USUAL, Point, append_point, read_points
-from onepixel.experiments.reach_records import Network, write_networks
+from onepixel.experiments.reach_records import SPECKS, Network, write_networks
 
 FAR, NEAR = 40.0, 1.0
 
 
 def one(population: str, role: str, slot: int, lead: float, *, kind: str = "mnist-lenet5", named: int = 3) -> Network:
-    parts = dict.fromkeys(PARTS, 0.1 * slot) | {PARTS[0]: lead}
+    parts = dict.fromkeys((*PARTS, SPECKS), 0.1 * slot) | {PARTS[0]: lead}
     targets = (3,) if role == "trojaned" else ()
     return Network(
         kind, role, population, slot, targets, "gradient", 100, 0.98, 0.95, dict.fromkeys(parts, named), parts
@@ -64,6 +64,26 @@ def test_an_attack_stands_beside_clean_networks_that_were_trained_as_long(folder
     assert [(len(own), own.flagged) for own in clean] == [(30, 0)]
 
 
+def test_networks_that_were_measured_with_one_size_of_patch_are_judged_by_one_size() -> None:
+    def measured(kind: str, parts: dict[str, float]) -> Network:
+        return replace(
+            one(f"{kind}-clean-final", "clean", 0, NEAR, kind=kind), parts=parts, named=dict.fromkeys(parts, 3)
+        )
+
+    both = measured("mnist-random", {"patches_pair_lead": 1.0, "patch_pair_lead": 6.0, SPECKS: 2.0})
+    before = measured("fashion-random", {"patch_pair_lead": 5.0})
+    others = [measured(kind, {"patch_pair_lead": 4.0}) for kind in ("digits-random", "gtsrb-random")]
+    others.append(replace(before, search="composed"))
+    known = [both, before, *others]
+    whole, rest = alike_in_sizes([both, before], known)
+    assert whole == ([both], [both, *others])
+    assert [one.counted["patches_pair_lead"] for one in rest[0]] == [5.0]
+    assert [one.counted["patches_pair_lead"] for one in rest[1]] == [6.0, 5.0, 4.0, 4.0, 5.0]
+    assert rest[1][0].target_of("patches_pair_lead") == 3
+    assert as_audited(known) == [both, *others]
+    assert list(alike_in_sizes([], known)) == []
+
+
 def test_an_architecture_is_judged_by_kinds_that_it_is_none_of(folder: Path) -> None:
     options = reach_architectures.Options(networks=folder / "networks", architectures=folder / "architectures")
     result = reach_architectures.find(options, Laboratory())
@@ -79,7 +99,14 @@ def test_a_setting_without_an_answer_is_counted_and_flags_nothing(tmp_path: Path
     clean = one("mnist-lenet5-clean", "clean", 0, NEAR)
     trojaned = one("mnist-lenet5-virus-development", "trojaned", 0, FAR)
     silent = replace(trojaned, parts={}, queries=0, slot=1)
-    points = [Point(USUAL.curve, USUAL.value, network) for network in (clean, trojaned, silent)]
+    points = [
+        Point(
+            USUAL.curve,
+            USUAL.value,
+            replace(network, parts={name: network.parts[name] for name in PARTS if network.parts}),
+        )
+        for network in (clean, trojaned, silent)
+    ]
     for point in points:
         append_point(file, point)
     assert [point.network.parts for point in read_points(file)] == [point.network.parts for point in points]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.classifiers.gradients import GradientMode
-from onepixel.detectors.reach_parts import joint_values, parts_of, target_values
+from onepixel.detectors.reach_parts import PATCHES, joint_values, parts_of, target_values
 from onepixel.detectors.universal import UniversalDetector, families_for
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
@@ -254,6 +254,60 @@ def test_the_patch_of_an_audit_grows_slower_than_the_images() -> None:
         side: families_for("composed", side, side + 9)["patch"].places(side, side)[0, 2] for side in (8, 28, 64, 224)
     }
     assert sides == {8: 2, 28: 5, 64: 5, 224: 17}
+
+
+def test_patches_of_two_sizes_are_looked_for_where_that_was_measured() -> None:
+    sides = {
+        side: [
+            family.places(side, side)[0, 2]
+            for name, family in families_for("gradient", side, side).items()
+            if name in PATCHES
+        ]
+        for side in (8, 28, 32, 64)
+    }
+    assert sides == {8: [2], 28: [5, 3], 32: [5], 64: [5]}
+    assert list(families_for("composed", 28, 28)) == ["patch"]
+
+
+def led_by(leads: dict[int, float], flipped: float) -> Reach:
+    """Every target is reached by a patch from each of three other classes, and by one from all, so far each."""
+    found = [(source, target) for target in leads for source in (*range(4), EVERY_SOURCE) if source != target]
+    one = many_targets(0.0)
+    return replace(
+        one,
+        source=np.array([source for source, _ in found]),
+        target=np.array([target for _, target in found]),
+        place=np.zeros((len(found), 4), dtype=np.int64),
+        log_odds=np.array([leads[target] for _, target in found], dtype=np.float32),
+        flipped=np.full(len(found), flipped, dtype=np.float32),
+        natural=np.full(len(found), np.nan, dtype=np.float32),
+        rival=np.full(len(found), np.nan, dtype=np.float32),
+        texture=np.full(len(found), np.nan, dtype=np.float32),
+        fillings=np.zeros((len(found), 1, 2, 2), dtype=np.float32),
+    )
+
+
+def test_what_leads_by_one_size_of_patch_alone_counts_less_than_what_leads_by_both() -> None:
+    # Natural to class 0 is a large feature and to class 1 a small one; the trigger of class 2 suits both sizes.
+    natural = {
+        "patch": led_by({0: 9.0, 1: 1.0, 2: 2.0, 3: 0.0}, 0.9),
+        "speck": led_by({0: 0.0, 1: 9.0, 2: 2.0, 3: 1.0}, 0.9),
+    }
+    trigger = {
+        "patch": led_by({0: 3.0, 1: 1.0, 2: 8.0, 3: 0.0}, 0.5),
+        "speck": led_by({0: 0.0, 1: 3.0, 2: 9.0, 3: 1.0}, 0.9),
+    }
+    for reading in ("pair_lead", "all_lead"):
+        assert {part.name: part for part in parts_of(natural)}[f"patches_{reading}"].value == -0.5
+        part = {part.name: part for part in parts_of(trigger)}[f"patches_{reading}"]
+        assert (part.value, part.reach.target[part.finding]) == (5.5, 2)
+        # The change that is shown is of the size that turned more images.
+        assert part.reach is trigger["speck"]
+        assert target_values(f"patches_{reading}", trigger)[2] == 5.5
+    # A single size says what it says.
+    alone = {part.name: part.value for part in parts_of({"patch": trigger["patch"]})}
+    for reading in ("pair_lead", "all_lead", "pair_each", "joint_lead"):
+        assert alone[f"patches_{reading}"] == alone[f"patch_{reading}"]
 
 
 def test_small_kinds_count_together() -> None:

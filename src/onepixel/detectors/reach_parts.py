@@ -4,12 +4,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onepixel.reaches import Reach
 from onepixel.reaches.value import EVERY_SOURCE
 
 FEWEST_SOURCES = 3
 """Sources of a target without which its pairs and its change from all classes are nearly the same, and count once."""
+
+PATCHES = ("patch", "speck")
+"""Families that are patches of different sizes, of which what both say counts."""
+
+OF_SIZES = "patches"
+"""What the parts of all sizes together are called by, as if they were a family."""
+
+READ_OF_SIZES = ("pair_lead", "all_lead", "pair_each", "joint_lead")
+"""Readings of which there is one over all sizes."""
 
 OF_WINDOWS = ("unnatural", "excess")
 """Readings that compare a reach with what windows of real images do; see `Reach.natural`."""
@@ -59,14 +69,54 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     does both a little. Where rivals were looked for, the largest lead of a finding over other targets at its own place
     (`local_leads`), and how far that lies above the largest one of any other target. Of warps the lead less what the
     target lacks to be the answer (`reached`), and of pictures less what they do where they are moved (`untextured`).
+
+    Where patches of several sizes were looked for, also what all sizes say of a target, as "patches": the mean over the
+    sizes. What is natural to a class suits one size, while a trigger, or a part of it, leads by any.
     """
-    return [part for name, reach in reaches.items() for part in _parts(name, reach)]
+    return [part for name, reach in reaches.items() for part in _parts(name, reach)] + _of_sizes(reaches)
+
+
+def _of_sizes(reaches: Mapping[str, Reach]) -> list[Part]:
+    found = []
+    for reading in READ_OF_SIZES:
+        values = target_values(f"{OF_SIZES}_{reading}", reaches)
+        if not values:
+            continue
+        what = reading.split("_")[0]
+        if reading == "pair_each":
+            # With many targets none leads; what is shown is the one that is driven to farthest.
+            farthest = target_values(f"{OF_SIZES}_{what}", reaches)
+            target = max(farthest, key=lambda one: farthest[one])
+            value = float(np.mean([_middle_lead(reach) for reach in sizes_of(reaches).values()]))
+        else:
+            target = max(values, key=lambda one: values[one])
+            value = values[target]
+        best = [(reach, best_by_target(reach, _numbers(reach, what))[target]) for reach in sizes_of(reaches).values()]
+        reach, finding = max(best, key=lambda one: float(one[0].flipped[one[1]]))
+        found.append(Part(f"{OF_SIZES}_{reading}", value, reach, finding))
+    return found
+
+
+def sizes_of(reaches: Mapping[str, Reach]) -> dict[str, Reach]:
+    """Those of patches, whatever their size."""
+    return {name: reaches[name] for name in PATCHES if name in reaches}
+
+
+def _numbers(reach: Reach, what: str) -> NDArray[np.int64]:
+    """Of the findings from all classes for "all", and of those of pairs otherwise."""
+    return np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all"))
+
+
+def _middle_lead(reach: Reach) -> float:
+    """The median over the sources of how far each one's best target leads; 0 without any."""
+    found = [lead for _, lead in source_leads(reach).values()]
+    return float(np.median(found)) if found else 0.0
 
 
 def _parts(family: str, reach: Reach) -> list[Part]:
     found: list[Part] = []
-    for what, mine in (("pair", reach.source != EVERY_SOURCE), ("all", reach.source == EVERY_SOURCE)):
-        numbers = np.flatnonzero(mine)
+    for what in ("pair", "all"):
+        numbers = _numbers(reach, what)
         if not len(numbers):
             continue
         best = best_by_target(reach, numbers)
@@ -87,10 +137,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             found.append(Part(f"{family}_{what}_reached", reached(lead, own), reach, top))
         elif reach.alpha < 1:
             found.append(Part(f"{family}_{what}_untextured", untextured(lead, float(reach.texture[top])), reach, top))
-        if what == "pair" and (each := source_leads(reach)):
-            found.append(
-                Part(f"{family}_{what}_each", float(np.median([lead for _, lead in each.values()])), reach, top)
-            )
+        if what == "pair" and source_leads(reach):
+            found.append(Part(f"{family}_{what}_each", _middle_lead(reach), reach, top))
         excess = np.array(
             [reach.log_odds[number] - np.nan_to_num(reach.natural[number], nan=-15.0) for number in best.values()]
         )
@@ -103,7 +151,7 @@ def _parts(family: str, reach: Reach) -> list[Part]:
                 Part(f"{family}_{what}_local", local[leading], reach, leading),
                 Part(f"{family}_{what}_local_lead", ahead, reach, leading),
             ]
-    best = best_by_target(reach, np.flatnonzero(reach.source != EVERY_SOURCE))
+    best = best_by_target(reach, _numbers(reach, "pair"))
     if best:
         joint = leads(joint_values(reach))
         # Where too few sources were searched, nothing leads.
@@ -134,7 +182,7 @@ def joint_values(reach: Reach) -> dict[int, float]:
 
     Targets with fewer than `FEWEST_SOURCES` pairs that were searched, or without a change from all classes, have none.
     """
-    every = best_by_target(reach, np.flatnonzero(reach.source == EVERY_SOURCE))
+    every = best_by_target(reach, _numbers(reach, "all"))
     own: dict[int, dict[int, float]] = {}
     for source, target, value in zip(
         reach.source.tolist(), reach.target.tolist(), reach.log_odds.tolist(), strict=True
@@ -206,26 +254,33 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     Parameters
     ----------
     name : str
-        Of a part: its family, "pair", "all" or "joint", and "lead", "reached", "untextured", "each", "local",
-        "local_lead" or nothing, such as "patch_pair_lead".
+        Of a part: its family, or "patches" for all sizes of patch together, "pair", "all" or "joint", and "lead",
+        "reached", "untextured", "each", "local", "local_lead" or nothing, such as "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
     family, what, *reading = name.split("_", 2)
+    if family == OF_SIZES:
+        sizes = [target_values(f"{size}_{name.partition('_')[2]}", reaches) for size in sizes_of(reaches)]
+        common = set.intersection(*map(set, sizes)) if sizes else set()
+        return {target: float(np.mean([values[target] for values in sizes])) for target in sorted(common)}
     if family not in reaches:
         return {}
     reach = reaches[family]
     if what == "joint":
         return leads(joint_values(reach))
-    best = best_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
+    numbers = _numbers(reach, what)
+    best = best_by_target(reach, numbers)
     values = {target: float(reach.log_odds[finding]) for target, finding in best.items()}
     if reading and reading[0] in OF_PLACES:
-        local = local_by_target(reach, np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all")))
+        local = local_by_target(reach, numbers)
         return leads(local) if reading == ["local_lead"] else local
     if reading == ["each"]:
-        found = source_leads(reach).values()
-        middle = float(np.median([lead for _, lead in found])) if found else 0.0
-        own = {target: max((lead for first, lead in found if first == target), default=0.0) for target in values}
+        middle = _middle_lead(reach)
+        own = {
+            target: max((lead for first, lead in source_leads(reach).values() if first == target), default=0.0)
+            for target in values
+        }
         return {target: min(lead, middle) for target, lead in own.items()}
     if reading == ["reached"]:
         return {target: reached(lead, values[target]) for target, lead in leads(values).items()}

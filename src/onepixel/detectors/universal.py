@@ -6,23 +6,33 @@ from pathlib import Path
 
 from onepixel.classifiers import Classifier
 from onepixel.detectors.judgement import Judgement
-from onepixel.detectors.reach_parts import Part, parts_of, reads_rivals, reads_windows, sources_of, target_values
+from onepixel.detectors.reach_parts import (
+    PATCHES,
+    Part,
+    parts_of,
+    reads_rivals,
+    reads_windows,
+    sources_of,
+    target_values,
+)
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations
 from onepixel.errors import BudgetError, DetectorError
 from onepixel.reaches import Family, Reach, SampleImages, reach
 from onepixel.reaches.families import FAMILIES
 from onepixel.reaches.search import choose_search
 
-SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "blend", "warp"), "composed": ("patch",)}
+SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "speck", "blend", "warp"), "composed": ("patch",)}
 """The families that each search looks for, by their names in `FAMILIES`."""
 
-BY_CLASS = ("patch",)
-"""Families that are looked for from each class by itself, too, and not only from all at once."""
+BY_CLASS = PATCHES
+"""Families that are looked for from each class by itself, too, and not only from all at once; of what is left of a
+budget, they get twice as much as the others."""
 
 
 def families_for(search: str, height: int, width: int) -> dict[str, Family]:
-    """The families of a search for images of that size: patches grow with them."""
-    return {name: FAMILIES[name].suited(height, width) for name in SOUGHT[search]}
+    """The families of a search for images of that size: patches grow with them, and some sizes have one alone."""
+    found = {name: FAMILIES[name].suited(height, width) for name in SOUGHT[search]}
+    return {name: family for name, family in found.items() if family is not None}
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,10 @@ class UniversalDetector:
         rivals = None if known is None or reads_rivals(known.parts) else False
         found: dict[str, Reach] = {}
         families = families_for(chosen, *classifier.input_shape[1:])
+        weights = [2 if name in BY_CLASS else 1 for name in families]
         for position, (name, family) in enumerate(families.items()):
             spent = sum(one.queries for one in found.values())
-            # Each family gets half of what is left of a budget, and the last one all of it.
-            share = None if budget is None else max(1, (budget - spent) // min(2, len(families) - position))
+            share = None if budget is None else max(1, (budget - spent) * weights[position] // sum(weights[position:]))
             try:
                 found[name] = reach(
                     classifier,

@@ -20,6 +20,7 @@ from onepixel.experiments.judging import grouped
 from onepixel.experiments.leaving_out import (
     WARPS,
     Kind,
+    as_audited,
     calibrated,
     calibrated_for,
     for_machines,
@@ -67,7 +68,7 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Kind]]:
     """Measure what is new, and judge each kind by all others."""
     if options.stores is not None:
         measure(options.stores, options.networks / options.search, options.search)
-    networks = measured(options.networks / options.search)
+    networks = as_audited(measured(options.networks / options.search))
     if options.calibration is not None:
         write_calibration(options.calibration, options.networks)
     if options.pool == "development":
@@ -108,7 +109,9 @@ def measure(stores: Path, folder: Path, search: str) -> None:
 
 def write_calibration(path: Path, folder: Path) -> None:
     """Write what the universal detector knows, of every search that networks were measured with."""
-    by_search = {search: measured(folder / search) for search in SEARCHES if any((folder / search).glob("*.csv"))}
+    by_search = {
+        search: as_audited(measured(folder / search)) for search in SEARCHES if any((folder / search).glob("*.csv"))
+    }
     about = {
         "networks": {search: len(networks) for search, networks in by_search.items()},
         "made_by": "onepixel experiment any-classifier --calibration FILE",

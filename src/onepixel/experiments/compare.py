@@ -16,7 +16,7 @@ from onepixel.experiments.comparison_networks import Key
 from onepixel.experiments.comparison_page import Found, as_markdown
 from onepixel.experiments.comparison_rows import Row, compared
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, Said, interval
-from onepixel.experiments.leaving_out import calibrated_for, seen_networks
+from onepixel.experiments.leaving_out import alike_in_sizes, calibrated_for, seen_networks
 from onepixel.experiments.method_records import (
     ACCURACY,
     OURS,
@@ -152,9 +152,9 @@ def ours(folder: Path, attacks: Path) -> dict[Key, Judgement]:
     for kind in sorted({one.kind for one in networks}):
         if not any(one.role == "clean" and one.kind != kind for one in known):
             continue
-        calibration = calibrated_for(kind, known)
-        for one in networks:
-            if one.kind == kind:
+        for own, others in alike_in_sizes([one for one in networks if one.kind == kind], known):
+            calibration = calibrated_for(kind, others)
+            for one in own:
                 score, part = calibration.score(one.counted)
                 found[one.population, one.slot] = _judgement(one, score - calibration.threshold, one.target_of(part))
     return found

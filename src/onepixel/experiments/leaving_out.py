@@ -1,7 +1,7 @@
 """Judging networks of one kind by a universal detector that was fixed on clean networks of all other kinds."""
 
 import csv
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,10 +19,10 @@ WARPS = "warp_all_reached"
 """The part that counts of warps; networks that were measured before warps were looked for have none."""
 
 PARTS = (
-    "patch_pair_lead",
-    "patch_all_lead",
-    "patch_pair_each",
-    "patch_joint_lead",
+    "patches_pair_lead",
+    "patches_all_lead",
+    "patches_pair_each",
+    "patches_joint_lead",
     BLENDS,
     "patch_pair_local",
     "patch_pair_local_lead",
@@ -31,12 +31,12 @@ PARTS = (
 )
 """The parts that count towards the score, chosen on networks that are no test.
 
-How far the best target's reach lies above the second best target's, by a patch of a pair, by a patch for all classes,
-by both together, and by a picture blended in, less what that does wherever it lies; and for attackers with many
-targets, among which none leads, how far each source's best target leads, the median over sources. With many classes,
-where natural likenesses reach far, also how far a patch of a pair, or for all classes, reaches beyond what other
-targets get at its own place, and how far that of a pair leads the same of other targets. And the lead of a warp for all
-classes, less what its target lacks to be the answer.
+How far the best target's reach lies above the second best target's, the mean over the sizes of patch that were looked
+for: by a patch of a pair, by a patch for all classes, and by both together; and the same by a picture blended in, less
+what that does wherever it lies. For attackers with many targets, among which none leads, how far each source's best
+target leads, the median over sources. With many classes, where natural likenesses reach far, also how far a patch of a
+pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a pair leads the
+same of other targets. And the lead of a warp for all classes, less what its target lacks to be the answer.
 """
 
 SCALES = {
@@ -150,6 +150,29 @@ def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration
     scales = SCALES[networks[0].search]
     channels = {kind: channels_of(kind) for kind in sorted({one.kind for one in networks})}
     return Calibration.fit(by_kind(networks, "clean"), by_kind(networks, "trojaned"), scales, alpha, channels)
+
+
+def as_audited(networks: Iterable[Network]) -> list[Network]:
+    """The networks that were measured as an audit does; those of patches of one size, where it takes two, are not."""
+    return [one for one in networks if not one.one_size]
+
+
+def alike_in_sizes(judged: Iterable[Network], *others: Iterable[Network]) -> Iterator[tuple[list[Network], ...]]:
+    """Networks that are judged, and others that they are judged by, so that patches of as many sizes count for all.
+
+    First those that were measured as an audit does, by others that were; then the rest by all, in one size.
+
+    Yields
+    ------
+    tuple of list
+        Networks that are judged, never none, and those of each of the other tables.
+    """
+    tables = [list(table) for table in (judged, *others)]
+    if as_audited(tables[0]):
+        yield tuple(map(as_audited, tables))
+    tables[0] = [one for one in tables[0] if one.one_size]
+    if tables[0]:
+        yield tuple([one.by_one_size() for one in table] for table in tables)
 
 
 def calibrated_for(kind: str, networks: Sequence[Network]) -> Calibration:

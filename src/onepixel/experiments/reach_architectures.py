@@ -15,6 +15,8 @@ from onepixel.experiments.any_classifier import SEARCHES, has_enough, judge
 from onepixel.experiments.declared import Experiment, Laboratory, Result
 from onepixel.experiments.leaving_out import (
     Kind,
+    alike_in_sizes,
+    as_audited,
     calibrated_for,
     for_machines,
     measured,
@@ -74,13 +76,14 @@ def judged_by(options: Options, search: str) -> list[Kind]:
     if not every:
         return []
     known = measured(options.networks / search)
-    final = of_pool(known, "final")
-    kinds = [judge(known, kind, final) for kind in LENETS if has_enough(known, kind, final)]
+    audited = as_audited(known)
+    final = of_pool(audited, "final")
+    kinds = [judge(audited, kind, final) for kind in LENETS if has_enough(audited, kind, final)]
     seen = seen_networks(options.networks)
     for name in sorted({one.kind for one in every}):
-        own = [one for one in every if one.kind == name]
+        own, others = next(alike_in_sizes([one for one in every if one.kind == name], known))
         fresh = unseen(own, seen)
-        calibration = calibrated_for(name, known)
+        calibration = calibrated_for(name, others)
         kinds.append(Kind.of(name, own, calibration))
         if 0 < len(fresh) < len(own):
             kinds.append(Kind.of(f"{name}, not looked at before", fresh, calibration))

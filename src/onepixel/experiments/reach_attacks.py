@@ -15,7 +15,7 @@ from pydantic import Field
 from onepixel.experiments.any_classifier import SEARCHES
 from onepixel.experiments.attack_types import ATTACKS
 from onepixel.experiments.declared import Cells, Experiment, Laboratory, Result, interval
-from onepixel.experiments.leaving_out import Kind, calibrated_for, judged, measured, of_pool, shown
+from onepixel.experiments.leaving_out import Kind, alike_in_sizes, calibrated_for, judged, measured, of_pool, shown
 from onepixel.experiments.option import USUAL_FILE, USUAL_FOLDER
 from onepixel.experiments.options import Measured
 from onepixel.experiments.reach_records import Network, alike, read_folder
@@ -105,7 +105,11 @@ def judged_by(options: Options, search: str) -> Iterator[Row]:
 
 
 def judge(own: Sequence[Network], known: Sequence[Network], clean: Sequence[Network], search: str) -> Row:
-    """Judge the networks of one attack, beside clean ones of their kind, by clean networks of other kinds."""
+    """Judge the networks of one attack, beside clean ones of their kind, by clean networks of other kinds.
+
+    Those that were measured as an audit does; where none were, by patches of one size.
+    """
+    own, known, clean = next(alike_in_sizes(own, known, clean))
     kind = own[0].kind
     calibration = calibrated_for(kind, known)
     beside = of_pool([one for one in clean if one.kind == kind], "final")

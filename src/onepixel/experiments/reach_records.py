@@ -6,7 +6,7 @@ The table of kinds and the shipped calibration are made from such rows alone, so
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
-from onepixel.detectors.reach_parts import parts_of, reads_windows
+from onepixel.detectors.reach_parts import OF_SIZES, READ_OF_SIZES, parts_of, reads_windows
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import write_text
@@ -31,6 +31,9 @@ LOST = 0.1
 
 RECOGNISED = 400
 """Test images of the attacked classes that tell how many are answered rightly, at most."""
+
+TWO_SIZES = ("mnist", "fashion")
+"""What the kinds begin with on whose images the gradient search looks for patches of two sizes."""
 
 GREY = ("digits", "mnist", "fashion")
 """What the kinds of grey data sets begin with."""
@@ -57,7 +60,10 @@ SHARES = ABOUT[-3:]
 BLENDS = "blend_all_untextured"
 """The part that counts of pictures blended in."""
 
-CAME_LATER = {BLENDS: "blend_all_lead"}
+SPECKS = "speck_pair"
+"""A part that a network has where patches of a second, smaller size were looked for."""
+
+CAME_LATER = {BLENDS: "blend_all_lead", **{f"{OF_SIZES}_{one}": f"patch_{one}" for one in READ_OF_SIZES}}
 """Parts that not all networks were measured for, and what stands for them in those that were not."""
 
 
@@ -104,8 +110,20 @@ class Network:
     recognised: float | None = None
 
     @property
+    def one_size(self) -> bool:
+        """Whether patches of one size were looked for where an audit looks for two: it was measured before that."""
+        return self.search == "gradient" and self.kind.startswith(TWO_SIZES) and SPECKS not in self.parts
+
+    def by_one_size(self) -> "Network":
+        """The same without what patches of all sizes say together, so that those of the usual size stand for them."""
+        of_one = [name for name in self.parts if not name.startswith(f"{OF_SIZES}_")]
+        return replace(
+            self, named={name: self.named[name] for name in of_one}, parts={name: self.parts[name] for name in of_one}
+        )
+
+    @property
     def counted(self) -> dict[str, float]:
-        """The parts, and of `CAME_LATER` what stands for those that are missing: the whole lead of a picture."""
+        """The parts, and of `CAME_LATER` what stands for those that are missing: whole leads, one size."""
         others = {later: self.parts[before] for later, before in CAME_LATER.items() if before in self.parts}
         return {**others, **self.parts}
 

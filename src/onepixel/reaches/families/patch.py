@@ -11,6 +11,9 @@ from onepixel.reaches.families.table import FAMILIES, FamilyKind
 SMALLEST = 2
 """Pixels a side of an audit's patch, at least."""
 
+SMALLEST_SPECK, MOST_FOR_SPECKS = 3, 31
+"""Pixels a side of an audit's second, smaller patch, at least, and of the images that one is looked for in, at most."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -84,4 +87,15 @@ def suited_side(height: int, width: int) -> int:
     return max(SMALLEST, round(min(side / 6, max(5, side / 13))))
 
 
+def suited_speck(height: int, width: int) -> Patch | None:
+    """The second, smaller patch that an audit looks for in images of that size; None where the first one is all.
+
+    Three fifths of the first: 3 of 5 pixels. Not for images so small that it would have fewer than 3 pixels a side, nor
+    for those of more than `MOST_FOR_SPECKS`, on which it was not measured. See docs/decisions/two-sizes-of-patch.md.
+    """
+    side = round(0.6 * suited_side(height, width))
+    return Patch(side) if side >= SMALLEST_SPECK and max(height, width) <= MOST_FOR_SPECKS else None
+
+
 FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(suited_side(height, width))))
+FAMILIES.add(FamilyKind("speck", suited_speck))

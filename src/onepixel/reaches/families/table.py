@@ -42,11 +42,12 @@ class FamilyKind:
     name : str
         In a word: "patch".
     suited : callable
-        From an image's height and width to the family that an audit looks for in images of that size.
+        From an image's height and width to the family that an audit looks for in images of that size, or None where it
+        looks for none of this kind there.
     """
 
     name: str
-    suited: Callable[[int, int], Family]
+    suited: Callable[[int, int], Family | None]
 
 
 FAMILIES = Table[FamilyKind]("family of changes", "onepixel.reaches.families")
