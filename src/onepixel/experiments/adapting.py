@@ -93,7 +93,7 @@ def adapt(
     for _ in measure_store(Store.open(store), file, search=search):
         pass
     measured = read_networks(file) if file.exists() else []
-    found = adapted(shipped[search], [one.parts for one in measured])
+    found = adapted(shipped[search], [one.counted for one in measured])
     about = {
         "networks": {search: len(measured)},
         "of": f"{recipe.architecture} on {recipe.dataset}",
