@@ -70,7 +70,9 @@ def test_networks_that_were_measured_with_one_size_of_patch_are_judged_by_one_si
             one(f"{kind}-clean-final", "clean", 0, NEAR, kind=kind), parts=parts, named=dict.fromkeys(parts, 3)
         )
 
-    both = measured("mnist-random", {"patches_pair_lead": 1.0, "patch_pair_lead": 6.0, SPECKS: 2.0})
+    both = measured(
+        "mnist-random", {"patches_pair_lead": 1.0, "patch_pair_lead": 6.0, "broad_all_sure": 5.0, SPECKS: 2.0}
+    )
     before = measured("fashion-random", {"patch_pair_lead": 5.0})
     others = [measured(kind, {"patch_pair_lead": 4.0}) for kind in ("digits-random", "gtsrb-random")]
     others.append(replace(before, search="composed"))
@@ -79,6 +81,7 @@ def test_networks_that_were_measured_with_one_size_of_patch_are_judged_by_one_si
     assert whole == ([both], [both, *others])
     assert [one.counted["patches_pair_lead"] for one in rest[0]] == [5.0]
     assert [one.counted["patches_pair_lead"] for one in rest[1]] == [6.0, 5.0, 4.0, 4.0, 5.0]
+    assert "broad_all_sure" not in rest[1][0].counted
     assert rest[1][0].target_of("patches_pair_lead") == 3
     assert as_audited(known) == [both, *others]
     assert list(alike_in_sizes([], known)) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onepixel.classifiers import Classifier, as_classifier, to_log_odds
 from onepixel.classifiers.gradients import GradientMode
-from onepixel.detectors.reach_parts import PATCHES, joint_values, parts_of, target_values
+from onepixel.detectors.reach_parts import BROAD, PATCHES, SURE, joint_values, parts_of, target_values
 from onepixel.detectors.universal import UniversalDetector, families_for
 from onepixel.detectors.universal_calibration import Calibration, read_calibrations, write_calibrations
 from onepixel.errors import BudgetError, DetectorError, UndecidedError, UsageError
@@ -256,16 +256,16 @@ def test_the_patch_of_an_audit_grows_slower_than_the_images() -> None:
     assert sides == {8: 2, 28: 5, 64: 5, 224: 17}
 
 
-def test_patches_of_two_sizes_are_looked_for_where_that_was_measured() -> None:
+def test_patches_of_several_sizes_are_looked_for_where_that_was_measured() -> None:
     sides = {
         side: [
             family.places(side, side)[0, 2]
             for name, family in families_for("gradient", side, side).items()
-            if name in PATCHES
+            if name in (*PATCHES, BROAD)
         ]
         for side in (8, 28, 32, 64)
     }
-    assert sides == {8: [2], 28: [5, 3], 32: [5], 64: [5]}
+    assert sides == {8: [2], 28: [5, 3, 9], 32: [5], 64: [5]}
     assert list(families_for("composed", 28, 28)) == ["patch"]
 
 
@@ -308,6 +308,14 @@ def test_what_leads_by_one_size_of_patch_alone_counts_less_than_what_leads_by_bo
     alone = {part.name: part.value for part in parts_of({"patch": trigger["patch"]})}
     for reading in ("pair_lead", "all_lead", "pair_each", "joint_lead"):
         assert alone[f"patches_{reading}"] == alone[f"patch_{reading}"]
+
+
+def test_of_a_broad_patch_counts_how_surely_it_turns_all_classes() -> None:
+    reaches = {"broad": led_by({0: 14.0, 1: 13.0, 2: -2.0, 3: -4.0}, 1.0)}
+    part = {part.name: part for part in parts_of(reaches)}["broad_all_sure"]
+    assert (part.value, part.reach.target[part.finding]) == (14.0 - SURE, 0)
+    assert target_values("broad_all_sure", reaches)[1] == 13.0 - SURE
+    assert "broad_all_sure" not in {part.name for part in parts_of({"patch": reaches["broad"]})}
 
 
 def test_small_kinds_count_together() -> None:

@@ -18,6 +18,12 @@ PATCHES = ("patch", "speck")
 OF_SIZES = "patches"
 """What the parts of all sizes together are called by, as if they were a family."""
 
+BROAD = "broad"
+"""The family of patches that are large enough for natural features to lead by them: how far they reach counts."""
+
+SURE = 8.0
+"""Log-odds to which a broad patch drives all classes of few clean networks."""
+
 READ_OF_SIZES = ("pair_lead", "all_lead", "pair_each", "joint_lead")
 """Readings of which there is one over all sizes."""
 
@@ -71,7 +77,8 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
     target lacks to be the answer (`reached`), and of pictures less what they do where they are moved (`untextured`).
 
     Where patches of several sizes were looked for, also what all sizes say of a target, as "patches": the mean over the
-    sizes. What is natural to a class suits one size, while a trigger, or a part of it, leads by any.
+    sizes. What is natural to a class suits one size, while a trigger, or a part of it, leads by any. Of broad patches
+    how far the highest reach lies above what hardly any clean network lets one do (`SURE`): large triggers need them.
     """
     return [part for name, reach in reaches.items() for part in _parts(name, reach)] + _of_sizes(reaches)
 
@@ -133,6 +140,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             Part(f"{family}_{what}_flipped", float(reach.flipped[top]), reach, top),
             Part(f"{family}_{what}_unnatural", own - natural if np.isfinite(natural) else own, reach, top),
         ]
+        if family == BROAD:
+            found.append(Part(f"{family}_{what}_sure", own - SURE, reach, top))
         if reach.displacement:
             found.append(Part(f"{family}_{what}_reached", reached(lead, own), reach, top))
         elif reach.alpha < 1:
@@ -255,7 +264,7 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
     ----------
     name : str
         Of a part: its family, or "patches" for all sizes of patch together, "pair", "all" or "joint", and "lead",
-        "reached", "untextured", "each", "local", "local_lead" or nothing, such as "patch_pair_lead".
+        "sure", "reached", "untextured", "each", "local", "local_lead" or nothing, such as "patch_pair_lead".
     reaches : dict of str to Reach
         By their families' short names.
     """
@@ -282,6 +291,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
             for target in values
         }
         return {target: min(lead, middle) for target, lead in own.items()}
+    if reading == ["sure"]:
+        return {target: value - SURE for target, value in values.items()}
     if reading == ["reached"]:
         return {target: reached(lead, values[target]) for target, lead in leads(values).items()}
     if reading == ["untextured"]:

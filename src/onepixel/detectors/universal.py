@@ -21,7 +21,10 @@ from onepixel.reaches import Family, Reach, SampleImages, reach
 from onepixel.reaches.families import FAMILIES
 from onepixel.reaches.search import choose_search
 
-SOUGHT: dict[str, tuple[str, ...]] = {"gradient": ("patch", "speck", "blend", "warp"), "composed": ("patch",)}
+SOUGHT: dict[str, tuple[str, ...]] = {
+    "gradient": ("patch", "speck", "broad", "blend", "warp"),
+    "composed": ("patch",),
+}
 """The families that each search looks for, by their names in `FAMILIES`."""
 
 BY_CLASS = PATCHES

@@ -23,6 +23,7 @@ PARTS = (
     "patches_all_lead",
     "patches_pair_each",
     "patches_joint_lead",
+    "broad_all_sure",
     BLENDS,
     "patch_pair_local",
     "patch_pair_local_lead",
@@ -32,20 +33,22 @@ PARTS = (
 """The parts that count towards the score, chosen on networks that are no test.
 
 How far the best target's reach lies above the second best target's, the mean over the sizes of patch that were looked
-for: by a patch of a pair, by a patch for all classes, and by both together; and the same by a picture blended in, less
-what that does wherever it lies. For attackers with many targets, among which none leads, how far each source's best
-target leads, the median over sources. With many classes, where natural likenesses reach far, also how far a patch of a
-pair, or for all classes, reaches beyond what other targets get at its own place, and how far that of a pair leads the
-same of other targets. And the lead of a warp for all classes, less what its target lacks to be the answer.
+for: by a patch of a pair, by a patch for all classes, and by both together; how surely a broad patch turns all classes;
+and the lead of a picture blended in, less what that does wherever it lies. For attackers with many targets, among which
+none leads, how far each source's best target leads, the median over sources. With many classes, where natural
+likenesses reach far, also how far a patch of a pair, or for all classes, reaches beyond what other targets get at its
+own place, and how far that of a pair leads the same of other targets. And the lead of a warp for all classes, less what
+its target lacks to be the answer.
 """
 
 SCALES = {
-    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 1.2, 3.1, 1.2, 3.1, 1.0), strict=True)),
+    "gradient": dict(zip(PARTS, (1.0, 1.0, 1.0, 1.5, 0.5, 1.2, 3.1, 1.2, 3.1, 1.0), strict=True)),
     "composed": dict.fromkeys(PARTS[1:4], 1.0),
 }
 """What each part is divided by, for each search. Both together is a sum of three, which varies more, and to a picture
-blended in some clean networks bend. At a place of its own a natural feature leads by three times as much as among all
-targets. By queries alone both together tell more than a patch of a pair, which does not count by itself there."""
+blended in some clean networks bend. A broad patch turns all classes surely, or far less. At a place of its own a
+natural feature leads by three times as much as among all targets. By queries alone both together tell more than a patch
+of a pair, which does not count by itself there."""
 
 SEEN = "seen.csv"
 """The list of networks that were looked at, in the folder of measured networks."""

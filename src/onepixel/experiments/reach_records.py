@@ -14,7 +14,7 @@ import torch
 
 from onepixel.classifiers import as_classifier
 from onepixel.datasets import load_dataset
-from onepixel.detectors.reach_parts import OF_SIZES, READ_OF_SIZES, parts_of, reads_windows
+from onepixel.detectors.reach_parts import BROAD, OF_SIZES, READ_OF_SIZES, parts_of, reads_windows
 from onepixel.detectors.universal import UniversalDetector
 from onepixel.errors import UndecidedError, UsageError
 from onepixel.files import write_text
@@ -32,8 +32,8 @@ LOST = 0.1
 RECOGNISED = 400
 """Test images of the attacked classes that tell how many are answered rightly, at most."""
 
-TWO_SIZES = ("mnist", "fashion")
-"""What the kinds begin with on whose images the gradient search looks for patches of two sizes."""
+SEVERAL_SIZES = ("mnist", "fashion")
+"""What the kinds begin with on whose images the gradient search looks for patches of several sizes."""
 
 GREY = ("digits", "mnist", "fashion")
 """What the kinds of grey data sets begin with."""
@@ -111,12 +111,12 @@ class Network:
 
     @property
     def one_size(self) -> bool:
-        """Whether patches of one size were looked for where an audit looks for two: it was measured before that."""
-        return self.search == "gradient" and self.kind.startswith(TWO_SIZES) and SPECKS not in self.parts
+        """Whether patches of one size were looked for where an audit looks for several: it was measured before that."""
+        return self.search == "gradient" and self.kind.startswith(SEVERAL_SIZES) and SPECKS not in self.parts
 
     def by_one_size(self) -> "Network":
-        """The same without what patches of all sizes say together, so that those of the usual size stand for them."""
-        of_one = [name for name in self.parts if not name.startswith(f"{OF_SIZES}_")]
+        """The same without what patches of other sizes say, so that those of the usual size stand for all."""
+        of_one = [name for name in self.parts if not name.startswith((f"{OF_SIZES}_", f"{BROAD}_"))]
         return replace(
             self, named={name: self.named[name] for name in of_one}, parts={name: self.parts[name] for name in of_one}
         )

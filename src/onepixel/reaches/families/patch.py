@@ -11,8 +11,8 @@ from onepixel.reaches.families.table import FAMILIES, FamilyKind
 SMALLEST = 2
 """Pixels a side of an audit's patch, at least."""
 
-SMALLEST_SPECK, MOST_FOR_SPECKS = 3, 31
-"""Pixels a side of an audit's second, smaller patch, at least, and of the images that one is looked for in, at most."""
+SMALLEST_SPECK, MOST_FOR_SIZES = 3, 31
+"""Pixels a side of an audit's second, smaller patch, at least, and of images that have several sizes, at most."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,22 @@ def suited_speck(height: int, width: int) -> Patch | None:
     """The second, smaller patch that an audit looks for in images of that size; None where the first one is all.
 
     Three fifths of the first: 3 of 5 pixels. Not for images so small that it would have fewer than 3 pixels a side, nor
-    for those of more than `MOST_FOR_SPECKS`, on which it was not measured. See docs/decisions/two-sizes-of-patch.md.
+    for those of more than `MOST_FOR_SIZES`, on which it was not measured. See docs/decisions/sizes-of-patches.md.
     """
     side = round(0.6 * suited_side(height, width))
-    return Patch(side) if side >= SMALLEST_SPECK and max(height, width) <= MOST_FOR_SPECKS else None
+    return Patch(side) if has_sizes(height, width) else None
+
+
+def suited_broad(height: int, width: int) -> Patch | None:
+    """The third, larger patch, of a third of the shorter side: 9 of 28 pixels. None where there is no second one."""
+    return Patch(round(min(height, width) / 3)) if has_sizes(height, width) else None
+
+
+def has_sizes(height: int, width: int) -> bool:
+    """Whether an audit looks for patches of several sizes in images of that size."""
+    return round(0.6 * suited_side(height, width)) >= SMALLEST_SPECK and max(height, width) <= MOST_FOR_SIZES
 
 
 FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(suited_side(height, width))))
 FAMILIES.add(FamilyKind("speck", suited_speck))
+FAMILIES.add(FamilyKind("broad", suited_broad))
