@@ -11,13 +11,13 @@ from onepixel.experiments import reach_architectures, reach_attacks, reach_curve
 from onepixel.experiments.declared import Laboratory
 from onepixel.experiments.leaving_out import PARTS, alike_in_sizes, as_audited
 from onepixel.experiments.reach_curves import SETTINGS, USUAL, Point, append_point, read_points
-from onepixel.experiments.reach_records import SPECKS, Network, write_networks
+from onepixel.experiments.reach_records import Network, write_networks
 
 FAR, NEAR = 40.0, 1.0
 
 
 def one(population: str, role: str, slot: int, lead: float, *, kind: str = "mnist-lenet5", named: int = 3) -> Network:
-    parts = dict.fromkeys((*PARTS, SPECKS), 0.1 * slot) | {PARTS[0]: lead}
+    parts = dict.fromkeys(PARTS, 0.1 * slot) | {PARTS[0]: lead}
     targets = (3,) if role == "trojaned" else ()
     return Network(
         kind, role, population, slot, targets, "gradient", 100, 0.98, 0.95, dict.fromkeys(parts, named), parts
@@ -70,9 +70,7 @@ def test_networks_that_were_measured_with_one_size_of_patch_are_judged_by_one_si
             one(f"{kind}-clean-final", "clean", 0, NEAR, kind=kind), parts=parts, named=dict.fromkeys(parts, 3)
         )
 
-    both = measured(
-        "mnist-random", {"patches_pair_lead": 1.0, "patch_pair_lead": 6.0, "broad_all_sure": 5.0, SPECKS: 2.0}
-    )
+    both = measured("mnist-random", {"patches_pair_lead": 1.0, "patch_pair_lead": 6.0, "broad_all_sure": 5.0})
     before = measured("fashion-random", {"patch_pair_lead": 5.0})
     others = [measured(kind, {"patch_pair_lead": 4.0}) for kind in ("digits-random", "gtsrb-random")]
     others.append(replace(before, search="composed"))
@@ -102,14 +100,7 @@ def test_a_setting_without_an_answer_is_counted_and_flags_nothing(tmp_path: Path
     clean = one("mnist-lenet5-clean", "clean", 0, NEAR)
     trojaned = one("mnist-lenet5-virus-development", "trojaned", 0, FAR)
     silent = replace(trojaned, parts={}, queries=0, slot=1)
-    points = [
-        Point(
-            USUAL.curve,
-            USUAL.value,
-            replace(network, parts={name: network.parts[name] for name in PARTS if network.parts}),
-        )
-        for network in (clean, trojaned, silent)
-    ]
+    points = [Point(USUAL.curve, USUAL.value, network) for network in (clean, trojaned, silent)]
     for point in points:
         append_point(file, point)
     assert [point.network.parts for point in read_points(file)] == [point.network.parts for point in points]

@@ -83,7 +83,8 @@ def judged_by(options: Options, search: str) -> list[Kind]:
     for name in sorted({one.kind for one in every}):
         own, others = next(alike_in_sizes([one for one in every if one.kind == name], known))
         fresh = unseen(own, seen)
-        calibration = calibrated_for(name, others)
+        name += ", one size of patch" if any(one.one_size for one in own) else ""
+        calibration = calibrated_for(own[0].kind, others)
         kinds.append(Kind.of(name, own, calibration))
         if 0 < len(fresh) < len(own):
             kinds.append(Kind.of(f"{name}, not looked at before", fresh, calibration))
@@ -99,8 +100,9 @@ Architectures that are no part of what fixed the threshold, clean networks of ot
 one-to-one; those of the LeNets half one-to-one, half all-to-one, of final pools. ECCV's Table 3 has, with the
 architecture left out: {paper}. Where search or score were chosen with some of an architecture's networks in view
 (`results/any-classifier/networks/seen.csv`), the others have a row of their own. What detectors of signatures reach on
-other networks of the same recipes is in `results/table3`. Brackets: both rates' Clopper-Pearson ends together, which is
-cautious.
+other networks of the same recipes is in `results/table3`. "One size of patch": measured before audits looked for
+several sizes, and judged by one size of all other networks. Brackets: both rates' Clopper-Pearson ends together, which
+is cautious.
 
 {table(kinds, "architecture")}
 """

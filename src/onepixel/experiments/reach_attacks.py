@@ -53,13 +53,15 @@ BESIDE = {"virus-final": "virus-development", "all-to-one-final": "attack-all-to
 class Row(NamedTuple):
     """How networks of one attack, the trojaned ones of a kind, fare.
 
-    The clean ones are of the kind's final pool, trained as long as the attack's where such were measured.
+    The clean ones are of the kind's final pool, trained as long as the attack's where such were measured. With
+    `one_size`, patches of one size were looked for, and count, where an audit looks for several.
     """
 
     attack: str
     clean_accuracy: float
     attack_success: float
     kind: Kind
+    one_size: bool = False
 
 
 class Options(Measured):
@@ -119,6 +121,7 @@ def judge(own: Sequence[Network], known: Sequence[Network], clean: Sequence[Netw
         mean(one.clean_accuracy for one in own),
         mean(one.attack_success for one in own),
         Kind(kind, search, *(judged(group, calibration) for group in (clean, own, []))),
+        any(one.one_size for one in own),
     )
 
 
@@ -147,6 +150,7 @@ def for_machines(row: Row, beside: dict[tuple[str, str], float]) -> Cells:
     return {
         "attack": row.attack,
         "search": kind.search,
+        "one_size": row.one_size,
         "networks": len(kind.trojaned),
         "clean": len(kind.clean),
         "clean_accuracy": row.clean_accuracy,
@@ -179,6 +183,7 @@ trained on LeNet-5: the papers' literal one, and the one chosen for class means 
 
 Networks of each attack, judged with a threshold from clean networks of other kinds, at a p-value of at most 0.05.
 AUROC is against clean networks of the same kind and pool, trained as long as the attack's where such were measured.
+"One size": measured before audits looked for patches of several sizes, and judged by one size of all other networks.
 Brackets: 95 % (Clopper-Pearson).
 
 {chr(10).join(sections)}"""
@@ -191,7 +196,7 @@ def table(rows: Sequence[Row], names: dict[str, str], beside: dict[tuple[str, st
     return table_of(
         {
             "attack": names[row.attack],
-            "search": row.kind.search,
+            "search": f"{row.kind.search}, one size" if row.one_size else row.kind.search,
             "attack success": f"{row.attack_success:.1%}",
             "AUROC": None if row.kind.area is None else f"{row.kind.area:.3f}",
             "found": f"{shown(row.kind.trojaned)} [{rate.low:.0%}, {rate.high:.0%}]",

@@ -89,13 +89,16 @@ class Setting:
     budget: int | None = None
 
 
+PATCH = "side of the patch"
+"""The curve of patches of one size alone."""
+
 USUAL = Setting("usual", "8 test images per class")
 SETTINGS = (
     USUAL,
     *(Setting("images per class", str(many), per_class=many) for many in (1, 2, 4, 16)),
     Setting("source of images", "training set", source="train"),
     Setting("source of images", "another data set", source="other"),
-    *(Setting("side of the patch", str(side), patch=side) for side in (1, 2, 3, 5, 8)),
+    *(Setting(PATCH, str(side), patch=side) for side in (1, 2, 3, 5, 8)),
     *(Setting("queries, composed", f"{most:,}", search="composed", budget=most) for most in (2_000, 5_000, 20_000)),
     Setting("queries, composed", "no limit", search="composed"),
 )
@@ -159,8 +162,10 @@ def find(options: Options, laboratory: Laboratory) -> Result[list[Point]]:
     rows = [
         Row.of(setting, own, calibrations) for setting, own in groups if {one.network.role for one in own} == {*ROLES}
     ]
+    usual = [point.network for point in points if point.curve != PATCH and point.network.parts]
+    one_size = sum(network.one_size for network in usual)
     figures = {"curves.png": partial(save_curves, points, calibrations)}
-    return Result.of(points, "curves", map(asdict, rows), as_markdown(rows), figures=figures)
+    return Result.of(points, "curves", map(asdict, rows), as_markdown(rows, one_size), figures=figures)
 
 
 EXPERIMENT = Experiment(
@@ -283,8 +288,15 @@ class Row:
 ROLES = ("clean", "trojaned")
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The table for people."""
+def as_markdown(rows: Sequence[Row], one_size: int = 0) -> str:
+    """The table for people, and how many rows were measured with patches of one size where an audit takes several."""
+    older = (
+        f"""
+{one_size} of the measurements were made with patches of 5 x 5 alone, before audits looked for several sizes.
+"""
+        if one_size
+        else ""
+    )
     lines = table_of(
         {
             "varied": row.curve,
@@ -304,7 +316,7 @@ Networks of development pools, measured again in each setting and judged by the 
 the usual one (eight test images of each class, the detector's own patch, no limit of queries) and partly from these
 networks: a look at what matters, no test. Labels need no curve: those given beside images are compared with the
 classifier's answers and never used. One-to-one attackers: a network's backdoor drives one class to one other.
-
+{older}
 {lines}
 
 ![Scores in every setting](curves.png)

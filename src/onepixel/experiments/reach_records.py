@@ -60,8 +60,8 @@ SHARES = ABOUT[-3:]
 BLENDS = "blend_all_untextured"
 """The part that counts of pictures blended in."""
 
-SPECKS = "speck_pair"
-"""A part that a network has where patches of a second, smaller size were looked for."""
+WITH_SIZES = "broad_all_sure"
+"""A part that a network has where patches of several sizes were looked for."""
 
 CAME_LATER = {BLENDS: "blend_all_lead", **{f"{OF_SIZES}_{one}": f"patch_{one}" for one in READ_OF_SIZES}}
 """Parts that not all networks were measured for, and what stands for them in those that were not."""
@@ -112,7 +112,7 @@ class Network:
     @property
     def one_size(self) -> bool:
         """Whether patches of one size were looked for where an audit looks for several: it was measured before that."""
-        return self.search == "gradient" and self.kind.startswith(SEVERAL_SIZES) and SPECKS not in self.parts
+        return self.search == "gradient" and self.kind.startswith(SEVERAL_SIZES) and WITH_SIZES not in self.parts
 
     def by_one_size(self) -> "Network":
         """The same without what patches of other sizes say, so that those of the usual size stand for all."""
