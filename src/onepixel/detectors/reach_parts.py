@@ -285,11 +285,8 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
         local = local_by_target(reach, numbers)
         return leads(local) if reading == ["local_lead"] else local
     if reading == ["each"]:
-        middle = _middle_lead(reach)
-        own = {
-            target: max((lead for first, lead in source_leads(reach).values() if first == target), default=0.0)
-            for target in values
-        }
+        middle, found = _middle_lead(reach), source_leads(reach).values()
+        own = {target: max((lead for first, lead in found if first == target), default=0.0) for target in values}
         return {target: min(lead, middle) for target, lead in own.items()}
     if reading == ["sure"]:
         return {target: value - SURE for target, value in values.items()}
