@@ -85,6 +85,7 @@ def parts_of(reaches: Mapping[str, Reach]) -> list[Part]:
 
 def _of_sizes(reaches: Mapping[str, Reach]) -> list[Part]:
     found = []
+    sizes = sizes_of(reaches).values()
     for reading in READ_OF_SIZES:
         values = target_values(f"{OF_SIZES}_{reading}", reaches)
         if not values:
@@ -94,11 +95,11 @@ def _of_sizes(reaches: Mapping[str, Reach]) -> list[Part]:
             # With many targets none leads; what is shown is the one that is driven to farthest.
             farthest = target_values(f"{OF_SIZES}_{what}", reaches)
             target = max(farthest, key=lambda one: farthest[one])
-            value = float(np.mean([_middle_lead(reach) for reach in sizes_of(reaches).values()]))
+            value = float(np.mean([_middle_lead(source_leads(reach)) for reach in sizes]))
         else:
             target = max(values, key=lambda one: values[one])
             value = values[target]
-        best = [(reach, best_by_target(reach, _numbers(reach, what))[target]) for reach in sizes_of(reaches).values()]
+        best = [(reach, best_by_target(reach, _numbers(reach, what))[target]) for reach in sizes]
         reach, finding = max(best, key=lambda one: float(one[0].flipped[one[1]]))
         found.append(Part(f"{OF_SIZES}_{reading}", value, reach, finding))
     return found
@@ -114,10 +115,9 @@ def _numbers(reach: Reach, what: str) -> NDArray[np.int64]:
     return np.flatnonzero((reach.source == EVERY_SOURCE) == (what == "all"))
 
 
-def _middle_lead(reach: Reach) -> float:
-    """The median over the sources of how far each one's best target leads; 0 without any."""
-    found = [lead for _, lead in source_leads(reach).values()]
-    return float(np.median(found)) if found else 0.0
+def _middle_lead(each: Mapping[int, tuple[int, float]]) -> float:
+    """The median over the sources of `source_leads` of how far each one's best target leads; 0 without any."""
+    return float(np.median([lead for _, lead in each.values()])) if each else 0.0
 
 
 def _parts(family: str, reach: Reach) -> list[Part]:
@@ -146,8 +146,8 @@ def _parts(family: str, reach: Reach) -> list[Part]:
             found.append(Part(f"{family}_{what}_reached", reached(lead, own), reach, top))
         elif reach.alpha < 1:
             found.append(Part(f"{family}_{what}_untextured", untextured(lead, float(reach.texture[top])), reach, top))
-        if what == "pair" and source_leads(reach):
-            found.append(Part(f"{family}_{what}_each", _middle_lead(reach), reach, top))
+        if what == "pair" and (each := source_leads(reach)):
+            found.append(Part(f"{family}_{what}_each", _middle_lead(each), reach, top))
         excess = np.array(
             [reach.log_odds[number] - np.nan_to_num(reach.natural[number], nan=-15.0) for number in best.values()]
         )
@@ -285,8 +285,11 @@ def target_values(name: str, reaches: Mapping[str, Reach]) -> dict[int, float]:
         local = local_by_target(reach, numbers)
         return leads(local) if reading == ["local_lead"] else local
     if reading == ["each"]:
-        middle, found = _middle_lead(reach), source_leads(reach).values()
-        own = {target: max((lead for first, lead in found if first == target), default=0.0) for target in values}
+        each = source_leads(reach)
+        middle = _middle_lead(each)
+        own = {
+            target: max((lead for first, lead in each.values() if first == target), default=0.0) for target in values
+        }
         return {target: min(lead, middle) for target, lead in own.items()}
     if reading == ["sure"]:
         return {target: value - SURE for target, value in values.items()}

@@ -156,7 +156,7 @@ def calibrated(networks: Sequence[Network], alpha: float = ALPHA) -> Calibration
 
 
 def as_audited(networks: Iterable[Network]) -> list[Network]:
-    """The networks that were measured as an audit does; those of patches of one size, where it takes two, are not."""
+    """The networks that were measured as an audit does; without those of one size of patch where it takes several."""
     return [one for one in networks if not one.one_size]
 
 

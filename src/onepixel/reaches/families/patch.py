@@ -94,17 +94,12 @@ def suited_speck(height: int, width: int) -> Patch | None:
     for those of more than `MOST_FOR_SIZES`, on which it was not measured. See docs/decisions/sizes-of-patches.md.
     """
     side = round(0.6 * suited_side(height, width))
-    return Patch(side) if has_sizes(height, width) else None
+    return Patch(side) if side >= SMALLEST_SPECK and max(height, width) <= MOST_FOR_SIZES else None
 
 
 def suited_broad(height: int, width: int) -> Patch | None:
     """The third, larger patch, of a third of the shorter side: 9 of 28 pixels. None where there is no second one."""
-    return Patch(round(min(height, width) / 3)) if has_sizes(height, width) else None
-
-
-def has_sizes(height: int, width: int) -> bool:
-    """Whether an audit looks for patches of several sizes in images of that size."""
-    return round(0.6 * suited_side(height, width)) >= SMALLEST_SPECK and max(height, width) <= MOST_FOR_SIZES
+    return None if suited_speck(height, width) is None else Patch(round(min(height, width) / 3))
 
 
 FAMILIES.add(FamilyKind("patch", lambda height, width: Patch(suited_side(height, width))))
